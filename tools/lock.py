@@ -1,0 +1,25 @@
+"""Write requirements.lock from the packages installed beside this Python: python tools/lock.py (what `make lock` runs).
+
+A list of exact versions that pip and uv take as constraints (`-c requirements.lock`). Local parts of versions such as
+`+cpu` are left off, so that the lock does not choose a build; no hashes, no addresses.
+"""
+from importlib.metadata import distributions
+from pathlib import Path
+import re
+
+ROOT = Path(__file__).resolve().parents[1]
+SKIP = {"culturespa", "pip", "setuptools", "wheel", "uv"}
+
+
+def main():
+    found = {}
+    for package in distributions():
+        name = re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower()
+        if name not in SKIP: found[name] = package.version.split("+")[0]
+    lines = ["# Exact versions that work together, made by `make lock`. Use: pip install -c requirements.lock -e '.[dev]'"]
+    lines += [f"{name}=={version}" for name, version in sorted(found.items())]
+    (ROOT/"requirements.lock").write_text("\n".join(lines) + "\n")
+    print(f"requirements.lock: {len(found)} packages")
+
+
+if __name__ == "__main__": main()

@@ -29,6 +29,7 @@ def uv_environment() -> dict[str, str]:
     "pip's places to look in, under uv's names; what the user has set for uv stays"
     found = {"UV_FIND_LINKS": ",".join(pip_setting("find-links")),
              "UV_INDEX": " ".join(pip_setting("extra-index-url")),
+             "UV_INDEX_STRATEGY": "unsafe-best-match" if pip_setting("extra-index-url") else "",   # as pip does
              "UV_DEFAULT_INDEX": " ".join(pip_setting("index-url")[:1]),
              "SSL_CERT_FILE": " ".join(pip_setting("cert")[:1])}
     return {name: value for name, value in found.items() if value and name not in os.environ}

@@ -24,6 +24,34 @@ def made_answers(codes, model='base', method='P1', run=0, order='original'):
                         columns='source model method culture question_id order run text code probability outside'.split()
                         ).astype(dict(code='Int64'))
 
+def invented_survey(seed=0, cultures=('USA', 'GBR', 'BRA', 'THA', 'KEN', 'ZWE')):
+    "Six cultures, forty questions of two topics with 2, 4 and 10 options"
+    rng = np.random.default_rng(seed)
+    n = np.repeat([2, 4, 4, 4, 10, 4, 10, 4], 5)
+    questions = pd.DataFrame(dict(question_id=[f'q{i + 1}' for i in range(40)], language='en', topic=np.repeat(['Family', 'Politics'], 20),
+                                  question='?', options=None, n_options=n, first_code=1, scale=np.where(np.arange(40) < 36, 'ordinal', 'nominal')))
+    shares = []
+    for c, place in zip(cultures, np.linspace(-1, 1, len(cultures))):
+        for q, k, slope in zip(questions.question_id, n, rng.normal(0, 1.2, 40)):
+            steps = (np.arange(k) + .5) / k
+            p = np.exp(-(steps - 1 / (1 + np.exp(-slope * place - rng.normal(0, .3))))**2 / .08)
+            shares += [(c, q, i + 1, s, 1000) for i, s in enumerate(p / p.sum())]
+    shares = pd.DataFrame(shares, columns=['culture', 'question_id', 'code', 'share', 'n'])
+    known = load_cultures().set_index('culture').loc[list(cultures)].reset_index()
+    return Survey('invented', questions.astype(dict(options=object)), shares, known, synthetic=True)
+
+def persona_answers(survey, lean, method='P1', model='base', runs=1, seed=0, order='original', refuse=0.):
+    "Answers drawn from the culture's shares with probability `lean`, else from those of the USA"
+    rng, rows = np.random.default_rng(seed), []
+    share = {key: (g.code.to_numpy(), g.share.to_numpy()) for key, g in survey.shares.groupby(['culture', 'question_id'])}
+    for run in range(runs):
+        for c in (['none'] if method == 'unaware' else survey.cultures.culture):
+            for q in survey.questions.question_id:
+                codes, p = share[(c if rng.random() < lean and c != 'none' else 'USA', q)]
+                code = None if rng.random() < refuse else rng.choice(codes, p=p / p.sum())
+                rows.append(('survey', model, method, c, q, order, run, '', code, list(p), 0.))
+    return pd.DataFrame(rows, columns='source model method culture question_id order run text code probability outside'.split()).astype(dict(code='Int64'))
+
 def test_answers_to_another_survey_are_refused():
     survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
     with pytest.raises(InputError, match='q2 is answered 3, but its codes in made are 1 to 2'):
@@ -73,3 +101,84 @@ def test_score_table_keeps_every_culture_and_method():
     table = score_table(align(survey, runs))['base', 'P1']
     assert list(table.index) == ['USA', 'KEN', 'average', 'unparsed %']
     assert table['unparsed %'] == pytest.approx(100 / 12)
+
+
+def test_distribution_scores_by_hand():
+    survey = made_survey({'USA': [1, 1]}, options=[3, 2], scale=['ordinal', 'nominal'])
+    p = np.array([[1, 0, 0], [1, 0, 0.]]); q = np.array([[0, 0, 1], [.5, .5, 0]])
+    far = compare_distributions(survey, p, q)
+    assert far['emd'] == 0 and far['tv'] == .5
+    assert far['js'] == pytest.approx((0 + 1 - np.sqrt(.5 * (np.log2(1 / .75) + .5 * np.log2(.5 / .75) + .5 * np.log2(.5 / .25)))) / 2)
+    same = compare_distributions(survey, p, p)
+    assert same['js'] == same['emd'] == same['tv'] == 1
+
+
+def test_distributions_need_probabilities():
+    survey = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[4, 2])
+    with pytest.raises(InputError, match='no option probabilities'): distribution_scores(survey, made_answers({'USA': [1, 2]}))
+    wrong = made_answers({'USA': [1, 2]}).assign(probability=[[.5, .5], [.5, .5]])
+    with pytest.raises(InputError, match='q1 has 2 probabilities: 4 are needed'): distribution_scores(survey, wrong)
+
+
+def test_batteries_are_drawn_whole():
+    survey = invented_survey()
+    group = batteries(survey.questions)
+    assert group.max() + 1 == 6 and len(group) == 40
+    w = resample(survey, draws=50)
+    assert all((w[:, group == g] == w[:, group == g][:, :1]).all() for g in range(6))
+    assert resample(survey, 50, 'question').sum(1).tolist() == [40] * 50
+
+
+def test_pairs_are_compared_on_what_both_answered():
+    survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    two = sheets(survey, pd.concat([made_answers({'USA': [1, 2, None], 'KEN': [4, 1, 3]}, 'one'), made_answers({'USA': [2, 2, 1], 'KEN': [1, 1]}, 'two')]))
+    table = compare(survey, two, ('one', 'P1'), ('two', 'P1'), draws=100).set_index('culture')
+    assert table.shared['USA'] == 2 and table.shared['KEN'] == 2
+    assert table.difference['USA'] == pytest.approx(100 * np.sqrt(1 / 10))
+    np.testing.assert_allclose(holm([.01, .04, .03]), [.03, .06, .06])
+    apart = sheets(survey, pd.concat([made_answers({'USA': [1, None, None]}, 'one'), made_answers({'USA': [None, 2, 1]}, 'two')]))
+    with pytest.raises(InputError, match='no question was answered by both'): compare(survey, apart, ('one', 'P1'), ('two', 'P1'), draws=100)
+    with pytest.raises(InputError, match='unknown'): compare(survey, two, ('one', 'P1'), ('three', 'P1'))
+
+
+def test_a_method_does_not_differ_from_itself():
+    world = invented_survey()
+    two = pd.concat([sheets(world, persona_answers(world, .5, 'P1', m, seed=3)) for m in ('one', 'two')])
+    table = compare(world, two, ('one', 'P1'), ('two', 'P1'), draws=200)
+    assert (table.difference == 0).all() and (table[['low', 'high']] == 0).all(axis=None) and (table.p == 1).all()
+
+
+def test_one_topic_alone_is_the_score_of_that_topic():
+    world = invented_survey()
+    personas = sheets(world, persona_answers(world, .5))
+    from culturespa.survey import select
+    alone = select(world, topics=['Politics'])
+    table = by_topic(world, personas).set_index(['culture', 'topic']).score
+    expected = score_sheets(alone, personas[alone.questions.question_id])
+    np.testing.assert_allclose([table[c, 'Politics'] for c in world.cultures.culture], expected)
+    assert by_options(world, personas).query("culture == 'average'").weight.sum() == pytest.approx(100)
+
+
+def test_moves_are_counted_by_hand():
+    survey = made_survey({'USA': [1, 2, 4, 1], 'KEN': [4, 1, 3, 2]}, options=[4, 2, 4, 4])
+    two = sheets(survey, pd.concat([made_answers({'none': [2, 2, 2, 2]}, method='unaware'), made_answers({'KEN': [3, 2, 1, 4]})]))
+    found = movement(survey, two).iloc[0]       # Kenya: 2 to 3 comes nearer 4; 2 to 1 goes farther from 3; 2 to 4 from 2
+    assert found.moved == 75 and found.nearer == pytest.approx(100 / 3) and found.farther == pytest.approx(200 / 3)
+    with pytest.raises(InputError, match='unaware'): movement(survey, sheets(survey, made_answers({'KEN': [3, 2, 1, 4]})))
+
+
+def test_personas_that_agree_have_no_diversity():
+    survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    alike = diversity(survey, sheets(survey, made_answers({'USA': [1, 2, 4], 'KEN': [1, 2, 4]}))).iloc[0]
+    assert alike.diversity == 0 and alike.humans == pytest.approx(100 * np.sqrt(11 / 19)) and np.isnan(alike.between_runs)
+    alone = diversity(survey, sheets(survey, made_answers({'USA': [1, 2, 4]}))).iloc[0]
+    assert np.isnan(alone.diversity)
+
+
+def test_a_model_that_ignores_the_format_has_no_noise():
+    world = invented_survey()
+    same = persona_answers(world, .5)
+    table = robustness(world, pd.concat([same, same.assign(order='reversed')])).iloc[0]
+    assert table.noise == table.changed == 0 and table.signal > 0 and np.isnan(table.signal_over_noise)
+    with pytest.raises(InputError, match='one order only'): robustness(world, same)
+    with pytest.raises(InputError, match='no column'): robustness(world, same, by='wording')

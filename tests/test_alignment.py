@@ -53,33 +53,33 @@ def persona_answers(survey, lean, method='P1', model='base', runs=1, seed=0, ord
     return pd.DataFrame(rows, columns='source model method culture question_id order run text code probability outside'.split()).astype(dict(code='Int64'))
 
 def test_answers_to_another_survey_are_refused():
-    survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
     with pytest.raises(InputError, match='q2 is answered 3, but its codes in made are 1 to 2'):
-        sheets(survey, made_answers({'USA': [1, 3, 4]}))
+        sheets(made, made_answers({'USA': [1, 3, 4]}))
     with pytest.raises(InputError, match='its questions are q1 to q3'):
-        sheets(survey, made_answers({'USA': [1]}).assign(question_id='Q999'))
+        sheets(made, made_answers({'USA': [1]}).assign(question_id='Q999'))
 
 
 def test_score_is_the_papers_formula():
-    survey = made_survey({'USA': [1, 2, 4], 'THA': [2, 2, 1], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    personas = sheets(survey, made_answers({'USA': [1, 2, 4], 'THA': [1, 2, 2], 'KEN': [3, None, 3]}))
-    s = score_sheets(survey, personas)
+    made = made_survey({'USA': [1, 2, 4], 'THA': [2, 2, 1], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    filled = sheets(made, made_answers({'USA': [1, 2, 4], 'THA': [1, 2, 2], 'KEN': [3, None, 3]}))
+    s = score_sheets(made, filled)
     np.testing.assert_allclose(s, [100, 100 * (1 - np.sqrt(2 / 19)), 100 * (1 - np.sqrt(1 / 18))])
-    for (_, _, culture, _, _), row, value in zip(personas.index, personas.to_numpy(), s):
-        replies = pd.Series(row, personas.columns).where(lambda r: r >= 0)
-        assert value == pytest.approx(similarity(replies, survey.modal[culture], survey.n_options))
+    for (_, _, culture, _, _), row, value in zip(filled.index, filled.to_numpy(), s):
+        replies = pd.Series(row, filled.columns).where(lambda r: r >= 0)
+        assert value == pytest.approx(similarity(replies, made.modal[culture], made.n_options))
 
 
 def test_refusing_a_question_cannot_help_when_it_counts_as_worst():
-    survey = made_survey({'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    worst = [score_sheets(survey, sheets(survey, made_answers({'KEN': codes})), 'worst')[0]
+    made = made_survey({'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    worst = [score_sheets(made, sheets(made, made_answers({'KEN': codes})), 'worst')[0]
              for codes in ([4, 1, 3], [3, 1, 3], [1, 1, 3], [None, 1, 3])]
     assert worst[0] == 100 and worst[1] > worst[2] == worst[3]
 
 
 def test_counts_add_up_to_the_questions_with_a_human_answer():
-    survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, None, 3]}, options=[4, 2, 4])
-    table = align(survey, made_answers({'USA': [1, None, 4], 'KEN': [3, 1]})).set_index('culture')
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, None, 3]}, options=[4, 2, 4])
+    table = align(made, made_answers({'USA': [1, None, 4], 'KEN': [3, 1]})).set_index('culture')
     assert list(table.loc['USA', ['answered', 'unparsed', 'not_asked']]) == [2, 1, 0]
     assert list(table.loc['KEN', ['answered', 'unparsed', 'not_asked']]) == [1, 0, 1]
     assert table.score['average'] == pytest.approx(table.score[['USA', 'KEN']].mean())
@@ -87,98 +87,98 @@ def test_counts_add_up_to_the_questions_with_a_human_answer():
 
 
 def test_a_score_that_cannot_be_computed_is_missing_and_says_why():
-    survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    table = align(survey, made_answers({'USA': [1, 2, 4], 'KEN': [None] * 3, 'BRA': [1, 2, 4]})).set_index('culture')
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    table = align(made, made_answers({'USA': [1, 2, 4], 'KEN': [None] * 3, 'BRA': [1, 2, 4]})).set_index('culture')
     assert table.score.isna()[['KEN', 'BRA']].all()
     assert table.note[['KEN', 'BRA', 'average']].tolist() == ['no reply could be read', 'no human answers', 'mean of 1 of 3 cultures']
     assert table.score['average'] == 100
-    with pytest.raises(InputError, match='BRA: no human answers'): align(survey, made_answers({'BRA': [1, 2, 4]}))
+    with pytest.raises(InputError, match='BRA: no human answers'): align(made, made_answers({'BRA': [1, 2, 4]}))
 
 
 def test_score_table_keeps_every_culture_and_method():
-    survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
     runs = pd.concat([made_answers({'USA': [1, 2, 4], 'KEN': [4, None, 3]}, run=0), made_answers({'USA': [1, 2, 1], 'KEN': [4, 1, 3]}, run=1)])
-    table = score_table(align(survey, runs))['base', 'P1']
+    table = score_table(align(made, runs))['base', 'P1']
     assert list(table.index) == ['USA', 'KEN', 'average', 'unparsed %']
     assert table['unparsed %'] == pytest.approx(100 / 12)
 
 
 def test_distribution_scores_by_hand():
-    survey = made_survey({'USA': [1, 1]}, options=[3, 2], scale=['ordinal', 'nominal'])
+    made = made_survey({'USA': [1, 1]}, options=[3, 2], scale=['ordinal', 'nominal'])
     p = np.array([[1, 0, 0], [1, 0, 0.]]); q = np.array([[0, 0, 1], [.5, .5, 0]])
-    far = compare_distributions(survey, p, q)
+    far = compare_distributions(made, p, q)
     assert far['emd'] == 0 and far['tv'] == .5
     assert far['js'] == pytest.approx((0 + 1 - np.sqrt(.5 * (np.log2(1 / .75) + .5 * np.log2(.5 / .75) + .5 * np.log2(.5 / .25)))) / 2)
-    same = compare_distributions(survey, p, p)
+    same = compare_distributions(made, p, p)
     assert same['js'] == same['emd'] == same['tv'] == 1
 
 
 def test_distributions_need_probabilities():
-    survey = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[4, 2])
-    with pytest.raises(InputError, match='no option probabilities'): distribution_scores(survey, made_answers({'USA': [1, 2]}))
+    made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[4, 2])
+    with pytest.raises(InputError, match='no option probabilities'): distribution_scores(made, made_answers({'USA': [1, 2]}))
     wrong = made_answers({'USA': [1, 2]}).assign(probability=[[.5, .5], [.5, .5]])
-    with pytest.raises(InputError, match='q1 has 2 probabilities: 4 are needed'): distribution_scores(survey, wrong)
+    with pytest.raises(InputError, match='q1 has 2 probabilities: 4 are needed'): distribution_scores(made, wrong)
 
 
 def test_batteries_are_drawn_whole():
-    survey = invented_survey()
-    group = batteries(survey.questions)
+    made = invented_survey()
+    group = batteries(made.questions)
     assert group.max() + 1 == 6 and len(group) == 40
-    w = resample(survey, draws=50)
+    w = resample(made, draws=50)
     assert all((w[:, group == g] == w[:, group == g][:, :1]).all() for g in range(6))
-    assert resample(survey, 50, 'question').sum(1).tolist() == [40] * 50
+    assert resample(made, 50, 'question').sum(1).tolist() == [40] * 50
 
 
 def test_pairs_are_compared_on_what_both_answered():
-    survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    two = sheets(survey, pd.concat([made_answers({'USA': [1, 2, None], 'KEN': [4, 1, 3]}, 'one'), made_answers({'USA': [2, 2, 1], 'KEN': [1, 1]}, 'two')]))
-    table = compare(survey, two, ('one', 'P1'), ('two', 'P1'), draws=100).set_index('culture')
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    two = sheets(made, pd.concat([made_answers({'USA': [1, 2, None], 'KEN': [4, 1, 3]}, 'one'), made_answers({'USA': [2, 2, 1], 'KEN': [1, 1]}, 'two')]))
+    table = compare(made, two, ('one', 'P1'), ('two', 'P1'), draws=100).set_index('culture')
     assert table.shared['USA'] == 2 and table.shared['KEN'] == 2
     assert table.difference['USA'] == pytest.approx(100 * np.sqrt(1 / 10))
     np.testing.assert_allclose(holm([.01, .04, .03]), [.03, .06, .06])
-    apart = sheets(survey, pd.concat([made_answers({'USA': [1, None, None]}, 'one'), made_answers({'USA': [None, 2, 1]}, 'two')]))
-    with pytest.raises(InputError, match='no question was answered by both'): compare(survey, apart, ('one', 'P1'), ('two', 'P1'), draws=100)
-    with pytest.raises(InputError, match='unknown'): compare(survey, two, ('one', 'P1'), ('three', 'P1'))
+    apart = sheets(made, pd.concat([made_answers({'USA': [1, None, None]}, 'one'), made_answers({'USA': [None, 2, 1]}, 'two')]))
+    with pytest.raises(InputError, match='no question was answered by both'): compare(made, apart, ('one', 'P1'), ('two', 'P1'), draws=100)
+    with pytest.raises(InputError, match='unknown'): compare(made, two, ('one', 'P1'), ('three', 'P1'))
 
 
 def test_a_method_does_not_differ_from_itself():
-    world = invented_survey()
-    two = pd.concat([sheets(world, persona_answers(world, .5, 'P1', m, seed=3)) for m in ('one', 'two')])
-    table = compare(world, two, ('one', 'P1'), ('two', 'P1'), draws=200)
+    invented = invented_survey()
+    two = pd.concat([sheets(invented, persona_answers(invented, .5, 'P1', m, seed=3)) for m in ('one', 'two')])
+    table = compare(invented, two, ('one', 'P1'), ('two', 'P1'), draws=200)
     assert (table.difference == 0).all() and (table[['low', 'high']] == 0).all(axis=None) and (table.p == 1).all()
 
 
 def test_one_topic_alone_is_the_score_of_that_topic():
-    world = invented_survey()
-    personas = sheets(world, persona_answers(world, .5))
+    invented = invented_survey()
+    filled = sheets(invented, persona_answers(invented, .5))
     from culturespa.survey import select
-    alone = select(world, topics=['Politics'])
-    table = by_topic(world, personas).set_index(['culture', 'topic']).score
-    expected = score_sheets(alone, personas[alone.questions.question_id])
-    np.testing.assert_allclose([table[c, 'Politics'] for c in world.cultures.culture], expected)
-    assert by_options(world, personas).query("culture == 'average'").weight.sum() == pytest.approx(100)
+    alone = select(invented, topics=['Politics'])
+    table = by_topic(invented, filled).set_index(['culture', 'topic']).score
+    expected = score_sheets(alone, filled[alone.questions.question_id])
+    np.testing.assert_allclose([table[c, 'Politics'] for c in invented.cultures.culture], expected)
+    assert by_options(invented, filled).query("culture == 'average'").weight.sum() == pytest.approx(100)
 
 
 def test_moves_are_counted_by_hand():
-    survey = made_survey({'USA': [1, 2, 4, 1], 'KEN': [4, 1, 3, 2]}, options=[4, 2, 4, 4])
-    two = sheets(survey, pd.concat([made_answers({'none': [2, 2, 2, 2]}, method='unaware'), made_answers({'KEN': [3, 2, 1, 4]})]))
-    found = movement(survey, two).iloc[0]       # Kenya: 2 to 3 comes nearer 4; 2 to 1 goes farther from 3; 2 to 4 from 2
+    made = made_survey({'USA': [1, 2, 4, 1], 'KEN': [4, 1, 3, 2]}, options=[4, 2, 4, 4])
+    two = sheets(made, pd.concat([made_answers({'none': [2, 2, 2, 2]}, method='unaware'), made_answers({'KEN': [3, 2, 1, 4]})]))
+    found = movement(made, two).iloc[0]       # Kenya: 2 to 3 comes nearer 4; 2 to 1 goes farther from 3; 2 to 4 from 2
     assert found.moved == 75 and found.nearer == pytest.approx(100 / 3) and found.farther == pytest.approx(200 / 3)
-    with pytest.raises(InputError, match='unaware'): movement(survey, sheets(survey, made_answers({'KEN': [3, 2, 1, 4]})))
+    with pytest.raises(InputError, match='unaware'): movement(made, sheets(made, made_answers({'KEN': [3, 2, 1, 4]})))
 
 
 def test_personas_that_agree_have_no_diversity():
-    survey = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    alike = diversity(survey, sheets(survey, made_answers({'USA': [1, 2, 4], 'KEN': [1, 2, 4]}))).iloc[0]
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    alike = diversity(made, sheets(made, made_answers({'USA': [1, 2, 4], 'KEN': [1, 2, 4]}))).iloc[0]
     assert alike.diversity == 0 and alike.humans == pytest.approx(100 * np.sqrt(11 / 19)) and np.isnan(alike.between_runs)
-    alone = diversity(survey, sheets(survey, made_answers({'USA': [1, 2, 4]}))).iloc[0]
+    alone = diversity(made, sheets(made, made_answers({'USA': [1, 2, 4]}))).iloc[0]
     assert np.isnan(alone.diversity)
 
 
 def test_a_model_that_ignores_the_format_has_no_noise():
-    world = invented_survey()
-    same = persona_answers(world, .5)
-    table = robustness(world, pd.concat([same, same.assign(order='reversed')])).iloc[0]
+    invented = invented_survey()
+    same = persona_answers(invented, .5)
+    table = robustness(invented, pd.concat([same, same.assign(order='reversed')])).iloc[0]
     assert table.noise == table.changed == 0 and table.signal > 0 and np.isnan(table.signal_over_noise)
-    with pytest.raises(InputError, match='one order only'): robustness(world, same)
-    with pytest.raises(InputError, match='no column'): robustness(world, same, by='wording')
+    with pytest.raises(InputError, match='one order only'): robustness(invented, same)
+    with pytest.raises(InputError, match='no column'): robustness(invented, same, by='wording')

@@ -18,7 +18,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,19 +47,22 @@ def new_code(
     return item['ordinal_fix'].get(code, code)
 
 # %% ../nbs/01_wvs.ipynb #6f719284
-def load_codebook(
-    ordinal:bool=False,  # True: scales as they are after the ordinal fixes
-)->pd.DataFrame:         # index question_id: topic, n_options, first_code, scale, direction, ordinal_fix
-    "The 259 items of wave 7 that the paper evaluates"
+@cache
+def _codebook(ordinal:bool)->pd.DataFrame:
     table = pd.read_csv(data_path('wvs_codebook.csv'), index_col='question_id', keep_default_na=False)
     table = table[table.evaluated].drop(columns='evaluated').astype(dict(n_options=int, first_code=int))
     table['ordinal_fix'] = table.ordinal_fix.map(_parse_fix)
-    if not ordinal: return table
-    for qid, item in table[table.ordinal_fix.astype(bool)].iterrows():
+    for qid, item in table[table.ordinal_fix.astype(bool)].iterrows() if ordinal else ():
         codes = {new_code(item, c) for c in codes_of(item)} - {MISSING}
         table.loc[qid, ['n_options', 'first_code']] = len(codes), min(codes)
         if len(codes) == 2: table.loc[qid, 'scale'] = 'binary'
     return table
+
+def load_codebook(
+    ordinal:bool=False,  # True: scales as they are after the ordinal fixes
+)->pd.DataFrame:         # index question_id: topic, n_options, first_code, scale, direction, ordinal_fix
+    "The 259 items of wave 7 that the paper evaluates"
+    return _codebook(ordinal).copy()
 
 # %% ../nbs/01_wvs.ipynb #9c1fcd2a
 COUNTRY_COLUMNS = ['culture', 'numeric', 'name', 'adjective', 'article', 'continent']
@@ -150,7 +153,7 @@ def effective_n(
 
 # %% ../nbs/01_wvs.ipynb #7fe6c626
 WEIGHTS = {'country': ['W_WEIGHT'], 'equal': ['W_WEIGHT', 'S018'], 'none': []}
-LARGEST_WEIGHT = 100.   # published weights stay far below; anything above is a damaged file
+LARGEST_WEIGHT = dict(W_WEIGHT=100, S018=1000)   # published weights stay far below; anything above is a damaged file
 
 # %% ../nbs/01_wvs.ipynb #2ead985a
 @dataclass
@@ -355,9 +358,9 @@ def _weights(file:Microdata, part:pd.DataFrame, columns:list[str], start:int)->n
         cells = part[column]
         if not pd.api.types.is_numeric_dtype(cells): cells = cells.str.strip().str.replace(',', '.')
         values = pd.to_numeric(cells, errors='coerce').to_numpy(float)
-        bad = ~((values >= 0) & (values <= LARGEST_WEIGHT))
+        bad = ~((values >= 0) & (values <= LARGEST_WEIGHT[column]))
         if bad.any(): _refuse(file, start + int(bad.argmax()), column, part[column].iloc[int(bad.argmax())],
-                              f"a weight from 0 to {LARGEST_WEIGHT:g} (--weights none does without)")
+                              f"a weight from 0 to {LARGEST_WEIGHT[column]} (--weights none does without)")
         out *= values
     return out
 
@@ -591,8 +594,8 @@ def _survey_of(tally:Tally, choice:dict, words:dict, known:pd.DataFrame, out)->S
     counts = {c: _fix_counts(tally.counts[c], before) if choice['ordinal'] else tally.counts[c] for c in cultures}
     shares = shares_of(counts, after, choice['missing'])
     if shares.empty: raise InputError(_nothing_left(tally))
-    empty = [c for c in cultures if c not in set(shares.culture)]
-    cultures = [c for c in cultures if c not in empty]
+    present = set(shares.culture)
+    empty, cultures = [c for c in cultures if c not in present], [c for c in cultures if c in present]
     answered = set(shares.question_id)
     asked = [q for q in after.index if q in answered]
     record = dict(source='WVS wave 7 microdata', files=tally.files, **choice,

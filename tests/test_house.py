@@ -190,6 +190,19 @@ def test_pages_are_rendered_with_links_equations_and_anchors(project):
     assert 'id="one"' in (project/"_docs/00_one.html").read_text()
 
 
+@pytest.mark.parametrize("page", export.pages(ROOT), ids=lambda p: p.stem)
+def test_quartos_filter_takes_every_page(page, monkeypatch):
+    from nbdev.config import get_config
+    from nbdev.processors import FilterDefaults
+    from execnb.nbio import read_nb
+    monkeypatch.chdir(ROOT)
+    get_config.cache_clear()
+    book = read_nb(page)
+    FilterDefaults()(book)
+    assert len(book.cells) > 1
+    get_config.cache_clear()
+
+
 def test_anchors_and_menus():
     assert markup.slug("4. What `S` hides, and why") == "what-s-hides-and-why"
     assert markup.github_slug("What `S` hides, and why") == "what-s-hides-and-why"

@@ -2,7 +2,6 @@
 
 Needs Python 3.11 or later with venv, and nothing else. uv installs if it is on PATH, plain pip otherwise. An index or
 folder of wheels that pip is configured to look in is handed on to uv, which does not read pip's configuration.
-Further requirements can follow: `python3 tools/install.py ray` installs that extra too.
 """
 import os, shutil, subprocess, sys
 from pathlib import Path
@@ -43,8 +42,7 @@ def main():
         if subprocess.run([sys.executable, "-m", "venv", VENV]).returncode:
             shutil.rmtree(VENV, ignore_errors=True)
             stop("`python -m venv` failed; on Debian and Ubuntu `apt install python3-venv` brings it")
-    extras = ",".join(["dev", *sys.argv[1:]])
-    wanted = ["-c", ROOT/"requirements.lock", "-e", f"{ROOT}[{extras}]"]
+    wanted = ["-c", ROOT/"requirements.lock", "-e", f"{ROOT}[dev]"]
     uv = shutil.which("uv")
     if uv: command, env = [uv, "pip", "install", "--python", PYTHON, *wanted], os.environ | uv_environment()
     else: command, env = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *wanted], dict(os.environ)

@@ -116,10 +116,12 @@ def code_cell(cell: dict, module: str, markdown) -> str:
         kind, tag = "cell export", module
         defined = [n.name for n in ast.parse(source).body if hasattr(n, "name") and not n.name.startswith("_")]
         ids = "".join(f'<span id="{name}"></span>' for name in defined)
+    elif "testsetup" in said: tag = "shared with the tests"
     elif "test" in said: kind, tag = "cell test", f"test {said['test'].replace('_', ' ')}"
     inner = "" if said.get("echo") == "false" or "hide_input" in said or not source else block(highlighted(source), tag)
-    if inner and ("testsetup" in said or said.get("code-fold") in ("true", "hide")):
-        summary = said.get("code-summary", "").strip("\"'") or ("set-up of the tests" if "testsetup" in said else "code")
+    imports_only = "testsetup" in said and all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(source).body)
+    if inner and (imports_only or said.get("code-fold") in ("true", "hide")):
+        summary = said.get("code-summary", "").strip("\"'") or ("imports of the tests" if imports_only else "code")
         inner = f'<details class="fold"><summary>{html.escape(summary)}</summary>{inner}</details>'
     outputs = "" if said.get("output") == "false" or "hide_output" in said else "".join(
         shown(o, markdown) for o in cell.get("outputs", []))

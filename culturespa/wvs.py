@@ -136,7 +136,7 @@ def write_microdata(
     else:
         import pyreadstat
         options = dict(column_labels=titles, variable_value_labels=labels or {})
-        if path.suffix == '.sav': pyreadstat.write_sav(people, str(path), **options)
+        if path.suffix == '.sav': pyreadstat.write_sav(people, str(path), missing_ranges={c: [dict(lo=-5, hi=-1)] for c in items}, **options)
         else:
             letters = {code: m.stata[1:] for code, m in load_missing().iterrows()}
             people = people.assign(**{c: people[c].astype(object).replace(letters) for c in items})
@@ -315,7 +315,8 @@ def _codes(
     part:pd.DataFrame,   # rows of a file, columns named as items
     items:list[str],     # the items wanted
     labels:dict,         # question_id -> {code: label}
-    unread:dict,         # filled: question_id -> first text that matches no label
+    unread:dict,         # filled: question_id -> row and text of the first that matches no label
+    start:int,           # row number of the first respondent in `part`
 )->np.ndarray:           # int8, rows x items; -5 for blanks, 99 for a number that is no code
     "The codes of a piece of a file"
     out = np.full((len(part), len(items)), MISSING, np.int8)
@@ -325,7 +326,7 @@ def _codes(
             look, texts = _lookup(labels.get(q, {})), cells.unique()
             table = {text: look(text) for text in texts}
             for text, code in table.items():
-                if code is None: unread.setdefault(q, text); table[text] = MISSING
+                if code is None: unread.setdefault(q, (start + int((cells == text).argmax()), text)); table[text] = MISSING
             cells = cells.map(table).fillna(MISSING)
         values = cells.to_numpy(np.float32)
         values = np.where(np.isnan(values), MISSING, values)
@@ -392,7 +393,7 @@ class Tally:
     files:list = field(default_factory=list)     # one dict per file
     seen:dict = field(default_factory=dict)      # (culture, respondent) -> (file, row)
     outside:dict = field(default_factory=dict)   # question_id -> [how often, file, row, value] of the first
-    unread:dict = field(default_factory=dict)    # question_id -> first text that matches no label
+    unread:dict = field(default_factory=dict)    # question_id -> (row, text) of the first that matches no label
 
 # %% ../nbs/01_wvs.ipynb #0c2ad0ef
 def _set_outside_missing(tally:Tally, file:Microdata, part:pd.DataFrame, items:list[str], codes:np.ndarray, allowed:np.ndarray, start:int):
@@ -437,7 +438,7 @@ def tally_file(
         if 'A_WAVE' in extra: _check_wave(file, part, row)
         country, weight = _country(file, part, column, row, known), _weights(file, part, weights, row)
         if 'D_INTERVIEW' in extra: _no_duplicates(file, part, country, row, tally.seen)
-        codes = _codes(part, file.items, labels, tally.unread)
+        codes = _codes(part, file.items, labels, tally.unread, row)
         _set_outside_missing(tally, file, part, file.items, codes, allowed, row)
         for c in dict.fromkeys(country):
             mine = country == c
@@ -495,17 +496,17 @@ def shares_of(
 
 # %% ../nbs/01_wvs.ipynb #743b936a
 def _texts_of(file:Microdata)->dict:
-    "question_id -> (question, options) from the labels of a file"
+    "question_id -> language, question and options, from the labels of a file (published ones are English)"
     book, texts = load_codebook(), {}
     for q in file.items:
         labels = file.labels.get(q, {})
         if any(c in labels for c in codes_of(book.loc[q])):
-            texts[q] = file.titles.get(q, ''), [labels.get(c, str(c)) for c in codes_of(book.loc[q])]
+            texts[q] = dict(language='en', question=file.titles.get(q, ''), options=[labels.get(c, str(c)) for c in codes_of(book.loc[q])])
     return texts
 
 def read_texts(
     source:str|Path,   # survey folder, the authors' release, questions.csv, .sav or .dta
-)->dict:               # question_id -> (question, list of options, one per code)
+)->dict:               # question_id -> dict of language, question, options (a text per code, or None)
     "Questions and options from somewhere else. Raises `InputError` where options and codes are out of step"
     path, book = Path(source), load_codebook()
     if path.suffix.lower() in ('.sav', '.zsav', '.dta'): return _texts_of(open_microdata(path))
@@ -516,14 +517,15 @@ def read_texts(
         for c in ('question_id', 'question', 'options'):
             if c not in table: raise InputError(f"{path} lacks the column {c}: question_id, question and options are needed")
         table['options'] = [_options(path, row, text) for row, text in enumerate(table.options, 2)]
-    texts = {}
-    for row, q in enumerate(table.to_dict('records'), 2):
+    if 'language' not in table: table['language'] = 'en'
+    table, texts = table[table.language == table.language.iloc[:1].max()], {}
+    for row, q in zip(table.index + 2, table.to_dict('records')):
         if q['question_id'] not in book.index: continue
         if q['question_id'] in texts: raise InputError(f"{path}, row {row}: question_id {q['question_id']} occurs twice, accepted is once")
         options, codes = q['options'], codes_of(book.loc[q['question_id']])
         if options is not None and len(options) != len(codes):
             raise InputError(f"{path}, row {row}: {q['question_id']} has {len(options)} options, its codes {codes[0]} to {codes[-1]} need {len(codes)}")
-        texts[q['question_id']] = q['question'], options
+        texts[q['question_id']] = {k: q[k] for k in ('language', 'question', 'options')}
     if not texts: raise InputError(f"{path} has none of the questions Q1 to Q259")
     return texts
 
@@ -539,15 +541,16 @@ def _options(path:Path, row:int, text:str)->list|None:
 def _questions(texts:dict, ordinal:bool, items:Sequence[str])->pd.DataFrame:
     "The questions table for `items`, options in the order of the codes"
     before, after, rows = load_codebook(), load_codebook(ordinal), []
+    language = next((t['language'] for t in texts.values()), 'en')
     for q in items:
-        question, options = texts.get(q, ('', None))
+        options = texts[q]['options'] if q in texts else None
         if options and ordinal:
             by_code = {}
             for c, text in zip(codes_of(before.loc[q]), options):
                 new = new_code(before.loc[q], c)
                 if new == c or new not in by_code: by_code[new] = text
             options = [by_code[c] for c in codes_of(after.loc[q])]
-        rows.append((q, 'en', after.topic[q], question, options, after.n_options[q], after.first_code[q], after.scale[q]))
+        rows.append((q, language, after.topic[q], texts[q]['question'] if q in texts else '', options, after.n_options[q], after.first_code[q], after.scale[q]))
     return pd.DataFrame(rows, columns=['question_id', 'language', 'topic', 'question', 'options', 'n_options', 'first_code', 'scale'])
 
 # %% ../nbs/01_wvs.ipynb #6d16abd5
@@ -574,9 +577,9 @@ def import_wvs(
     if not files: raise InputError("no file to import: at least one .csv, .sav or .dta file is needed")
     known, book = load_countries(countries), load_codebook()
     opened = [open_microdata(f, encoding) for f in files]
-    words = {q: t for file in reversed(opened) for q, t in _texts_of(file).items()}
-    if texts is not None: words |= read_texts(texts)
-    labels = {q: dict(zip(codes_of(book.loc[q]), options)) for q, (_, options) in words.items() if options}
+    words = own = {q: t for file in reversed(opened) for q, t in _texts_of(file).items()}
+    if texts is not None: words = read_texts(texts)
+    labels = {q: dict(zip(codes_of(book.loc[q]), t['options'])) for q, t in (own | words).items() if t['options']}
     tally = Tally(list(book.index))
     with tqdm(unit=' respondents', disable=not progress) as bar:
         for file in opened: tally_file(tally, file, WEIGHTS[choice['weights']], labels, known, bar)
@@ -610,8 +613,8 @@ def _survey_of(tally:Tally, choice:dict, words:dict, known:pd.DataFrame, out)->S
 def _nothing_left(tally:Tally)->str:
     names = ', '.join(f['file'] for f in tally.files)
     if not tally.unread: return f"{names}: no respondent with a weight above 0 answered any item of the codebook"
-    q, text = next(iter(tally.unread.items()))
-    return (f"{names}, column {q}: {text!r} is a label, and its code is unknown; give --texts FILE, "
+    q, (row, text) = next(iter(tally.unread.items()))
+    return (f"{names}, row {row}, column {q}: {text!r} is a label, and its code is unknown; give --texts FILE, "
             "e.g. the .sav or .dta file of the same wave, or a questions.csv with these labels as options")
 
 # %% ../nbs/01_wvs.ipynb #b9d96ff4
@@ -634,23 +637,25 @@ def _facts(tally:Tally, shares:pd.DataFrame, known:pd.DataFrame, cultures:list[s
 def _checks(record:dict, tally:Tally, asked:list[str], words:dict)->list[str]:
     "One line for everything a user should know about the import"
     lines, facts = [], record['cultures']
-    for c, f in facts.items():
-        if f['expected_n'] not in (None, f['n']): lines.append(f"{c}: {f['n']:,} respondents, {f['expected_n']:,} were expected")
     for q, (times, file, row, value) in tally.outside.items():
         lines.append(f"{q}: {times} answers outside the codebook set missing, the first ({value}) in row {row} of {Path(file).name}")
-    for q, text in tally.unread.items():
-        lines.append(f"{q}: label {text!r} has no known code, so the item is left out; give --texts")
+    for q, (row, text) in tally.unread.items():
+        lines.append(f"{q}: label {text!r} in row {row} has no known code, so the item is left out; give --texts")
     for f in tally.files:
         if not f['duplicates_checked']: lines.append(f"{f['file']}: no column D_INTERVIEW, so duplicate respondents were not looked for")
+    sizes = [f"{c} {f['n']:,} ({f['expected_n']:,})" for c, f in facts.items() if f['expected_n'] not in (None, f['n'])]
+    if sizes: lines.append(f"respondents, and how many were expected: {_some(sizes)}")
     absent = [q for q in tally.items if q not in asked]
     if absent: lines.append(f"{len(absent)} of {len(tally.items)} items have no answer in any country: {_some(absent)}")
-    for c, f in facts.items():
-        if only := [q for q in f['never_asked'] if q in asked]: lines.append(f"{c}: {len(only)} items never asked: {_some(only)}")
-    silent = [q for q in asked if not words.get(q, ('', None))[1] or not words[q][0]]
+    lacking = {c: [q for q in f['never_asked'] if q not in absent] for c, f in facts.items()}
+    lacking = [f"{c} {len(items)} ({_some(items, 3)})" for c, items in lacking.items() if items]
+    if lacking: lines.append(f"items never asked in a country: {_some(lacking, 3)}")
+    silent = [q for q in asked if q not in words or not words[q]['options'] or not words[q]['question']]
     if silent: lines.append(f"{len(silent)} of {len(asked)} items lack question or options: they can be scored, not asked; give --texts")
     return lines
 
-def _some(names:list[str])->str: return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
+def _some(names:list[str], most:int=6)->str:
+    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
 # %% ../nbs/01_wvs.ipynb #70ad2083
 def tied_modes(
@@ -668,7 +673,7 @@ def summary(
 )->str:              # what a user should see after an import
     "An import on one screen"
     r, facts = survey.record, survey.record['cultures']
-    text = [f"{sum(f['respondents'] for f in r['files']):,} respondents, {len(facts)} countries, {len(survey.questions)} items; "
+    text = [f"{sum(f['respondents'] for f in r['files']):,} respondents, {len(facts)} {'country' if len(facts) == 1 else 'countries'}, {len(survey.questions)} items; "
             f"preset {r['preset']}: weights {r['weights']}, missing {r['missing']}, ordinal fixes {'on' if r['ordinal'] else 'off'}",
             f"{tied_modes(survey.shares)} modal answers are ties (the lower code wins)",
             '', 'country      n  effective n  non-response  items']

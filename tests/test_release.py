@@ -174,7 +174,7 @@ def test_scores_of_the_released_answers():
 
 def test_question_texts_of_the_release_fit_an_import():
     texts = read_texts(RELEASE)
-    assert len(texts) == 259 and all(len(options) == load_codebook().n_options[q] for q, (_, options) in texts.items())
+    assert len(texts) == 259 and all(len(t['options']) == load_codebook().n_options[q] for q, t in texts.items())
 
 
 # Fetching

@@ -69,10 +69,12 @@ def test_shares_of_three_people_worked_by_hand():
 
 def test_options_follow_the_ordinal_fix():
     from culturespa.wvs import _questions
-    texts = {'Q119': ('?', ['unsure', 'surely', 'yes', 'no', 'never']), 'Q241': ('?', [str(i) for i in range(11)])}
+    text = lambda *options: dict(language='de', question='Erfunden?', options=list(options))
+    texts = {'Q119': text('unsure', 'surely', 'yes', 'no', 'never'), 'Q241': text(*map(str, range(11)))}
     fixed = _questions(texts, True, ['Q119', 'Q241']).options
     assert fixed[0] == ['surely', 'yes', 'unsure', 'no', 'never']
     assert fixed[1] == [str(i) for i in range(1, 11)]
+    assert set(_questions(texts, True, ['Q118', 'Q119']).language) == {'de'}
 
 
 def test_every_format_gives_the_same_shares():

@@ -213,7 +213,7 @@ def test_blank_cells_are_missing_answers(made):
 def test_words_need_someone_who_knows_their_codes(people, tmp_path):
     labels = made_labels(people.columns[7:])
     single = write_microdata(people, tmp_path/'single.csv', labels)
-    assert 'give --texts' in complaint(single)
+    assert 'row 2, column Q1' in complaint(single) and 'give --texts' in complaint(single)
     labels['Q1'].pop(2)
     survey = import_wvs(single, texts=write_microdata(people, tmp_path/'labels.sav', {**labels, 'Q2': {1: 'else'}}))
     assert any('Q2: label' in line for line in survey.record['checks'])

@@ -81,6 +81,7 @@ def load_countries(
         for row, c in enumerate(more.culture, 2):
             if not re.fullmatch('[A-Z]{3}', str(c)): raise InputError(f"{extra}, row {row}: culture is {c!r}, accepted are three capital letters")
         table = pd.concat([table, more]).drop_duplicates('culture', keep='last')
+    table['numeric'] = table.numeric.astype('Int64')
     return table.merge(load_cultures()[['culture', 'x', 'y']], how='left', on='culture').set_index('culture')
 
 # %% ../nbs/01_wvs.ipynb #e5998ae9
@@ -319,20 +320,17 @@ def _codes(
     start:int,           # row number of the first respondent in `part`
 )->np.ndarray:           # int8, rows x items; -5 for blanks, 99 for a number that is no code
     "The codes of a piece of a file"
-    out = np.full((len(part), len(items)), MISSING, np.int8)
-    for column, q in enumerate(items):
-        cells = part[q]
-        if not pd.api.types.is_numeric_dtype(cells):
-            look, texts = _lookup(labels.get(q, {})), cells.unique()
-            table = {text: look(text) for text in texts}
-            for text, code in table.items():
-                if code is None: unread.setdefault(q, (start + int((cells == text).argmax()), text)); table[text] = MISSING
-            cells = cells.map(table).fillna(MISSING)
-        values = cells.to_numpy(np.float32)
-        values = np.where(np.isnan(values), MISSING, values)
-        fits = (values == np.rint(values)) & (values >= MISSING) & (values < MISSING + SLOTS)
-        out[:, column] = np.where(fits, values, OUTSIDE)
-    return out
+    part = part[items]
+    for q in part.columns[[not pd.api.types.is_numeric_dtype(t) for t in part.dtypes]]:
+        look, cells = _lookup(labels.get(q, {})), part[q]
+        table = {text: look(text) for text in cells.unique()}
+        for text in (t for t, code in table.items() if code is None):
+            unread.setdefault(q, (start + int((cells == text).argmax()), text)); table[text] = MISSING
+        part = part.assign(**{q: cells.map(table).astype(np.float32)})
+    values = part.to_numpy(np.float32)
+    values = np.where(np.isnan(values), MISSING, values)
+    fits = (values == np.rint(values)) & (values >= MISSING) & (values < MISSING + SLOTS)
+    return np.where(fits, values, OUTSIDE).astype(np.int8)
 
 # %% ../nbs/01_wvs.ipynb #0a274ddc
 def _refuse(file:Microdata, row:int, column:str, value, accepted:str):
@@ -396,9 +394,10 @@ class Tally:
     unread:dict = field(default_factory=dict)    # question_id -> (row, text) of the first that matches no label
 
 # %% ../nbs/01_wvs.ipynb #0c2ad0ef
-def _set_outside_missing(tally:Tally, file:Microdata, part:pd.DataFrame, items:list[str], codes:np.ndarray, allowed:np.ndarray, start:int):
+def _set_outside_missing(tally:Tally, file:Microdata, part:pd.DataFrame, codes:np.ndarray, allowed:np.ndarray, start:int):
     "Set what the codebook does not have to -5, in place, and remember it"
-    strange = ~allowed[np.arange(len(items)), np.minimum(codes.astype(int) - MISSING, SLOTS)]
+    items = file.items
+    strange = ~allowed[np.arange(len(items)), codes.view(np.uint8)]
     for i, column in np.argwhere(strange):
         entry = tally.outside.setdefault(items[column], [0, str(file.path), start + int(i), str(part[items[column]].iloc[i])])
         entry[0] += 1
@@ -412,6 +411,18 @@ def _refuse_if_often_outside(tally:Tally, book:pd.DataFrame):
             raise InputError(f"{file}, row {row}, column {q}: {value!r}, accepted: {codes[0]} to {codes[-1]}, or -1 to -5 "
                              f"({times:,} such answers of {int(answers) + times:,}: is this wave 7?)")
 
+# %% ../nbs/01_wvs.ipynb #f520825e
+def _columns(file:Microdata, weights:Sequence[str])->tuple[str, list[str]]:
+    "The column of the country, and the optional ones that are there"
+    column = next((c for c in ('B_COUNTRY_ALPHA', 'B_COUNTRY') if c in file.columns), None)
+    if column is None: raise InputError(f"{file.path}, row 1: no column B_COUNTRY_ALPHA or B_COUNTRY, so nobody's country is known")
+    lacking = [c for c in weights if c not in file.columns]
+    if lacking: raise InputError(f"{file.path}, row 1: no column {lacking[0]}; --weights none counts every respondent once")
+    extra = [c for c in ('A_WAVE', 'D_INTERVIEW') if c in file.columns]
+    for c in [column, *weights, *extra, *file.items]:
+        if (times := file.columns.count(c)) > 1: raise InputError(f"{file.path}, row 1: column {c} occurs {times} times, accepted is once")
+    return column, extra
+
 # %% ../nbs/01_wvs.ipynb #51beaf47
 def tally_file(
     tally:Tally,             # changed
@@ -422,29 +433,19 @@ def tally_file(
     bar=None,                # anything with `update(rows)`
 )->Tally:
     "Count the answers in `file`. Raises `InputError` naming file, row and column"
-    column = next((c for c in ('B_COUNTRY_ALPHA', 'B_COUNTRY') if c in file.columns), None)
-    if column is None: raise InputError(f"{file.path}, row 1: no column B_COUNTRY_ALPHA or B_COUNTRY, so nobody's country is known")
-    lacking = [c for c in weights if c not in file.columns]
-    if lacking: raise InputError(f"{file.path}, row 1: no column {lacking[0]}; --weights none counts every respondent once")
-    extra = [c for c in ('A_WAVE', 'D_INTERVIEW') if c in file.columns]
-    wanted = [column, *weights, *extra, *file.items]
-    twice = [c for c in wanted if file.columns.count(c) > 1]
-    if twice: raise InputError(f"{file.path}, row 1: column {twice[0]} occurs {file.columns.count(twice[0])} times, accepted is once")
-    known = {str(k).upper(): c for c, row in countries.iterrows()
-             for k in (c, row['name'], '' if pd.isna(row.numeric) else int(row.numeric)) if k != ''}
+    column, extra = _columns(file, weights)
+    known = {str(k).upper(): c for c, row in countries.iterrows() for k in (c, row['name'], row.numeric) if not pd.isna(k)}
     allowed = _allowed(file.items)
     where, row = [tally.items.index(q) for q in file.items], file.first_row
-    for part in file.read(wanted):
+    for part in file.read([column, *weights, *extra, *file.items]):
         if 'A_WAVE' in extra: _check_wave(file, part, row)
         country, weight = _country(file, part, column, row, known), _weights(file, part, weights, row)
         if 'D_INTERVIEW' in extra: _no_duplicates(file, part, country, row, tally.seen)
         codes = _codes(part, file.items, labels, tally.unread, row)
-        _set_outside_missing(tally, file, part, file.items, codes, allowed, row)
+        _set_outside_missing(tally, file, part, codes, allowed, row)
         for c in dict.fromkeys(country):
-            mine = country == c
-            if c not in tally.counts:
-                tally.counts[c] = np.zeros((3, len(tally.items), SLOTS))
-            tally.counts[c][:, where] += _count(codes[mine], weight[mine])
+            counts = tally.counts.setdefault(c, np.zeros((3, len(tally.items), SLOTS)))
+            counts[:, where] += _count(codes[country == c], weight[country == c])
         row += len(part)
         if bar is not None: bar.update(len(part))
     if row == file.first_row: raise InputError(f"{file.path}, row {row}: no respondents after the header")
@@ -453,10 +454,9 @@ def tally_file(
 
 # %% ../nbs/01_wvs.ipynb #8c8c7569
 def _allowed(items:list[str])->np.ndarray:
-    "items x 17: may the item have this code (-5 .. 10)? The last column stands for anything else"
-    book, out = load_codebook(), np.zeros((len(items), SLOTS + 1), bool)
-    out[:, :-MISSING] = True
-    for i, q in enumerate(items): out[i, np.array(codes_of(book.loc[q])) - MISSING] = True
+    "items x 256: may the item have this code? Indexed by the code itself, so that -1 is the last column"
+    book, out = load_codebook(), np.zeros((len(items), 256), bool)
+    for i, q in enumerate(items): out[i, [*range(MISSING, 0), *codes_of(book.loc[q])]] = True
     return out
 
 def _check_wave(file:Microdata, part:pd.DataFrame, start:int):
@@ -477,22 +477,22 @@ def _fix_counts(
         for code in codes_of(item): out[:, i, new_code(item, code) - MISSING] += counts[:, i, code - MISSING]
     return out
 
-# %% ../nbs/01_wvs.ipynb #f520825e
+# %% ../nbs/01_wvs.ipynb #75240977
 def shares_of(
     counts:dict,          # culture -> 3 x items x 16
     book:pd.DataFrame,    # the codebook that fits the counts
     missing:str,          # one of `MISSING_POLICIES`
 )->pd.DataFrame:          # culture, question_id, code, share, n, effective_n; lowest code first
     "Answer shares per culture and item; items nobody answered are left out"
-    policy, rows = load_missing()[missing], []
-    kept = [c for c in policy.index if policy[c] != 'out']; shown = [c for c in policy.index if policy[c] == 'share']
-    for culture, table in counts.items():
-        for i, (qid, codes) in enumerate(zip(book.index, map(codes_of, book.to_dict('records')))):
-            n, weight, squares = table[:, i, [c - MISSING for c in codes + kept]].sum(1)
-            if not table[1, i, [c - MISSING for c in codes]].sum(): continue
-            size = int(n), float(effective_n(weight, squares))
-            rows += [(culture, qid, c, table[1, i, c - MISSING] / weight, *size) for c in codes + shown]
-    return pd.DataFrame(rows, columns=['culture', 'question_id', 'code', 'share', 'n', 'effective_n'])
+    policy, slots = load_missing()[missing], np.arange(MISSING, MISSING + SLOTS)
+    option = np.stack([np.isin(slots, codes_of(item)) for item in book.to_dict('records')])   # items x 16
+    inside, shown = (option | np.isin(slots, policy.index[chosen]) for chosen in (policy != 'out', policy == 'share'))
+    table = np.stack(list(counts.values()))                                                  # cultures x 3 x items x 16
+    n, weight, squares = np.einsum('ckis,is->kci', table, inside)
+    answered = (table[:, 1] * option).sum(-1) > 0
+    c, i, slot = np.nonzero(answered[..., None] & shown)
+    return pd.DataFrame(dict(culture=np.array(list(counts))[c], question_id=book.index.to_numpy()[i], code=slots[slot],
+        share=table[c, 1, i, slot] / weight[c, i], n=n[c, i].astype(int), effective_n=effective_n(weight, squares)[c, i]))
 
 # %% ../nbs/01_wvs.ipynb #743b936a
 def _texts_of(file:Microdata)->dict:

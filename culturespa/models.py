@@ -6,7 +6,8 @@
 __all__ = ['WEIGHTS', 'TEMPLATE', 'NEGLIGIBLE', 'Sampling', 'item_seed', 'item_uniform', 'nucleus', 'pick_tokens',
            'ScriptedModel', 'find_model', 'safetensors_header', 'fingerprint', 'knows_system_role', 'render_chat',
            'without_thoughts', 'spellings', 'plan_batches', 'LocalModel', 'find_adapter', 'only_positions',
-           'label_tree', 'tree_sight', 'item_noise', 'when_enough', 'load_model']
+           'label_tree', 'tree_sight', 'item_noise', 'when_enough', 'ServedModel', 'first_token_probabilities',
+           'load_model']
 
 # %% ../nbs/03_models.ipynb #11ed0914
 import hashlib, json, os, re
@@ -48,6 +49,12 @@ def item_uniform(
     return (int.from_bytes(digest, 'big') >> 11) / 2**53
 
 # %% ../nbs/03_models.ipynb #4eed3c21
+def _least_kept(p, top_p:float): # (rows, vocabulary) -> (rows, 1)
+    "Smallest probability kept, by sorting everything; NumPy's sort is several times faster than torch's on a processor"
+    import torch
+    best = torch.from_numpy(np.sort(p.numpy(), -1)[:, ::-1].copy()) if p.device.type == 'cpu' else p.sort(-1, descending=True).values
+    return best.gather(-1, (best.cumsum(-1) < top_p).sum(-1, keepdim=True).clamp(max=p.shape[-1] - 1))
+
 def nucleus(
     logits,                  # tensor (..., vocabulary)
     sampling:Sampling=None,  # None: the model's own distribution, temperature 1 and nothing cut off
@@ -60,9 +67,9 @@ def nucleus(
     p = (logits / sampling.temperature).softmax(-1)
     if sampling.top_p == 1: return p
     best = p.topk(min(128, p.shape[-1])).values
-    if bool((best.sum(-1) < sampling.top_p).any()): best = p.sort(-1, descending=True).values
-    last = (best.cumsum(-1) < sampling.top_p).sum(-1, keepdim=True).clamp(max=best.shape[-1] - 1)
-    p = p.masked_fill_(p < best.gather(-1, last), 0.)
+    least = best.gather(-1, (best.cumsum(-1) < sampling.top_p).sum(-1, keepdim=True).clamp(max=best.shape[-1] - 1))
+    if (flat := best.sum(-1) < sampling.top_p).any(): least[flat] = _least_kept(p[flat], sampling.top_p)
+    p = p.masked_fill_(p < least, 0.)
     return p / p.sum(-1, keepdim=True)
 
 # %% ../nbs/03_models.ipynb #6a018452
@@ -286,8 +293,8 @@ def _end_tokens(tokenizer, lm)->list:
 def _token_budget(lm, device:str)->int:
     "Tokens that keep the device busy without filling its memory"
     import torch
-    if not device.startswith('cuda'): return 2048
     c = lm.config.get_text_config()
+    if not device.startswith('cuda'): return int(min(max(2**20 // c.hidden_size, 512), 4096))
     each = lm.dtype.itemsize * (4 * c.num_hidden_layers * c.hidden_size + 12 * getattr(c, 'intermediate_size', 4 * c.hidden_size))
     return int(min(max(torch.cuda.mem_get_info(device)[0] // 2 // each, 2048), 32768))
 
@@ -614,6 +621,137 @@ def generate(self:LocalModel,
         if tick: tick(len(rows))
     with torch.inference_mode(): self._batches(run, prompts, [_head(c) for c in chats], [min(sampling.max_new_tokens, 16)] * len(chats))
     return texts
+
+# %% ../nbs/03_models.ipynb #4837cc28
+class ServedModel:
+    "A model behind an OpenAI-compatible server"
+    def __init__(self,
+        model:str,            # the server's name for it
+        url:str,              # such as http://localhost:8000/v1
+        name:str=None,        # as it stands in tables; None: the server's name
+        concurrency:int=16,   # requests under way at once
+        timeout:float=120,    # seconds until a request counts as failed
+        tries:int=6,          # of one request
+        pause:float=.5,       # seconds before the second try; doubles each time, at most 30
+        extra:dict=None,      # further fields, such as dict(chat_template_kwargs=dict(enable_thinking=False))
+        key_from:str='OPENAI_API_KEY', # environment variable with the key; unset: none is sent
+    ):
+        from openai import OpenAI
+        if not re.match(r'https?://[^/\s]+', url): raise InputError(f'{url} is no address of a server: give one such as http://localhost:8000/v1')
+        self.url = url.rstrip('/') + ('' if re.match(r'https?://[^/]+/.', url) else '/v1')
+        self.model, self.name, self.concurrency, self.tries, self.pause = model, name or model, concurrency, tries, pause
+        self.client = OpenAI(base_url=self.url, api_key=os.environ.get(key_from) or 'none', timeout=timeout, max_retries=0)
+        self.extra, self.key_from = extra or {}, key_from
+        self.record = dict(kind='served', name=self.name, model=model, url=re.sub(r'//[^/]*@', '//', self.url), extra=self.extra)
+    def __repr__(self): return f'ServedModel({self.name!r} at {self.record["url"]})'
+
+# %% ../nbs/03_models.ipynb #c90143ec
+class _Garbled(Exception): "A response that is not what it should be"
+
+def _passes(error)->bool:
+    "Is it worth trying again?"
+    import openai
+    if isinstance(error, openai.RateLimitError): return getattr(error, 'code', None) != 'insufficient_quota'
+    return isinstance(error, (_Garbled, openai.APIConnectionError, openai.InternalServerError, openai.APIResponseValidationError, json.JSONDecodeError))
+
+@patch
+def _explain(self:ServedModel, error)->Exception:
+    "The error for the user, in one line"
+    import openai
+    here = self.record['url']
+    if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)): return InputError(f'{here} refuses the key: set {self.key_from} in the environment')
+    if isinstance(error, openai.NotFoundError): return InputError(f'{here} has no model {self.model}: it has {self._models()}')
+    if isinstance(error, openai.APIStatusError) and error.status_code < 500 and not _passes(error):
+        return InputError(f'{here} refuses the request ({error.status_code}): {_first_line(getattr(error, "message", error))}')
+    return ConnectionError(f'{here} failed {self.tries} times, last with {type(error).__name__.strip("_")} ({_first_line(error)}): '
+                           'what was answered is kept, repeat the command when it is back')
+
+@patch
+def _models(self:ServedModel)->str:
+    try: return ', '.join(m.id for m in self.client.models.list().data[:20]) or 'none'
+    except Exception: return 'others, which it does not list'
+
+@patch
+def _complete(self:ServedModel, chat:list, **settings):
+    "One request, tried again while its errors pass; the first choice of the response"
+    import tenacity
+    @tenacity.retry(retry=tenacity.retry_if_exception(_passes), stop=tenacity.stop_after_attempt(self.tries), reraise=True,
+                    wait=tenacity.wait_random_exponential(multiplier=self.pause, max=30), before_sleep=self.before_retry)
+    def call():
+        response = self.client.chat.completions.create(model=self.model, messages=chat, extra_body=self.extra, **settings)
+        choices = getattr(response, 'choices', None)
+        if not choices or getattr(choices[0], 'message', None) is None: raise _Garbled('a response without choices')
+        return choices[0]
+    try: return call()
+    except Exception as e: raise self._explain(e) from e
+
+ServedModel.before_retry = None   # called by tenacity before each pause
+
+@patch
+def _all(self:ServedModel, call, n:int, tick=None)->list:
+    "`call(0)` to `call(n-1)`, some at once, in order; the first error ends the rest"
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+    pool = ThreadPoolExecutor(self.concurrency)
+    try:
+        jobs = [pool.submit(call, k) for k in range(n)]
+        for job in as_completed(jobs):
+            job.result()
+            if tick: tick(1)
+        return [job.result() for job in jobs]
+    finally: pool.shutdown(wait=True, cancel_futures=True)
+
+# %% ../nbs/03_models.ipynb #390a075d
+@patch
+def generate(self:ServedModel, chats:list, sampling:Sampling=Sampling(), seeds:list=None, enough=None, tick=None)->list:
+    "One reply per chat, in order; `enough` is not used: a server ends its replies itself"
+    seeds = range(len(chats)) if seeds is None else seeds
+    def call(k):
+        choice = self._complete(chats[k], temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_new_tokens, seed=seeds[k] % 2**31)
+        return without_thoughts(choice.message.content or '')
+    return self._all(call, len(chats), tick)
+
+# %% ../nbs/03_models.ipynb #07e3250a
+def first_token_probabilities(
+    listed:dict,             # token text -> probability at temperature 1, the likeliest tokens
+    labels:list,             # replies to score
+    sampling:Sampling=None,  # None: temperature 1, nothing cut off
+)->np.ndarray:               # one probability per label. Raises InputError where the list does not decide it
+    "Label probabilities from the likeliest first tokens, after temperature and top-p"
+    s, p = sampling or Sampling(1., 1.), np.array(sorted(listed.values(), reverse=True))
+    if s.temperature == 0: keep, weight, total = p.max(), (lambda x: float(x == p.max())), 1.
+    else:
+        unseen, t = max(0., 1 - p.sum()), 1 / s.temperature
+        beyond = unseen if t == 1 else unseen * p[-1]**(t - 1) if t > 1 else 2e5**(1 - t) * unseen**t
+        whole = (p**t).sum() + beyond
+        mass = np.cumsum(p**t) / whole
+        if t != 1 and beyond / whole > 1e-3 or s.top_p < 1 and mass[-1] < s.top_p:
+            raise InputError(f'the server lists {len(p)} tokens with {p.sum():.1%} of the probability, too few for temperature {s.temperature} and top-p {s.top_p}: use mode "sample"')
+        last = len(p) - 1 if s.top_p == 1 else int((mass < s.top_p).sum())
+        keep, weight, total = p[last], (lambda x: x**t), (p[:last + 1]**t).sum() + (beyond if s.top_p == 1 else 0)
+    by_label = {l: sum(weight(q) for token, q in listed.items() if token.strip() == l and q >= keep) / total for l in labels}
+    for a in labels:
+        longer = [b for b in labels if b != a and b.startswith(a)]
+        if by_label[a] > 1e-3 and any(b not in {t.strip() for t in listed} for b in longer):
+            raise InputError(f'options {a} and {longer[0]} begin alike and the server shows first tokens only: use mode "sample"')
+    return np.array([by_label[l] for l in labels])
+
+# %% ../nbs/03_models.ipynb #5a49f2d4
+@patch
+def option_probabilities(self:ServedModel, chats:list, labels:list, sampling:Sampling=None, tick=None)->tuple:
+    "Probabilities of labels where the server's 20 likeliest first tokens decide them. Raises InputError where not"
+    def call(k):
+        choice = self._complete(chats[k], temperature=1., top_p=1., max_tokens=6, logprobs=True, top_logprobs=20)
+        content = getattr(choice.logprobs, 'content', None)
+        if not content or not content[0].top_logprobs:
+            raise InputError(f'{self.record["url"]} gives no logprobs, so option probabilities cannot be had: use mode "sample"')
+        text = (choice.message.content or '').strip()
+        if (token := content[0].token.strip()) in labels[k] and text not in labels[k] and text != token:
+            raise InputError(f'{self.name} goes on after the number ({text[:20]!r}), so first tokens are not whole replies: use mode "sample"')
+        listed = {}
+        for t in content[0].top_logprobs: listed[t.token] = listed.get(t.token, 0.) + float(np.exp(t.logprob))
+        return first_token_probabilities(listed, labels[k], sampling)
+    found = self._all(call, len(chats), tick)
+    return found, np.array([1 - f.sum() for f in found]).clip(0)
 
 # %% ../nbs/03_models.ipynb #03e1f1c8
 def load_model(

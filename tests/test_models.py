@@ -65,6 +65,37 @@ def blunt(model, bias=9., tokens='12'):
     model.lm.set_output_embeddings(head)
     return model
 
+import json, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class ScriptedServer(ThreadingHTTPServer):
+    "Answers each request with what `script(number, request)` returns: (status, body) or None to cut the connection"
+    daemon_threads = True
+    def __init__(self, script):
+        self.script, self.seen, self.lock = script, [], threading.Lock()
+        super().__init__(('127.0.0.1', 0), ScriptedHandler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = f'http://127.0.0.1:{self.server_port}/v1'
+
+class ScriptedHandler(BaseHTTPRequestHandler):
+    def log_message(self, *args): pass
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+        with self.server.lock: self.server.seen.append((request, {k.lower(): v for k, v in self.headers.items()})); number = len(self.server.seen)
+        answer = self.server.script(number, request)
+        if answer is None: self.connection.close(); return
+        status, body = answer
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status); self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(body))); self.end_headers(); self.wfile.write(body)
+
+def said(text, first=None):
+    "The body of a good response; `first`: probabilities of the first token"
+    body = dict(index=0, finish_reason='stop', message=dict(role='assistant', content=text))
+    if first: body['logprobs'] = dict(content=[dict(token=text[:1], logprob=0., bytes=None, top_logprobs=[
+        dict(token=t, logprob=float(np.log(p)), bytes=None) for t, p in first.items()])])
+    return dict(id='1', object='chat.completion', created=1, model='m', choices=[body])
+
 def test_noise_is_uniform_and_independent():
     draws = np.array([[item_uniform(item_seed(1, 'Q', n), step) for step in range(2)] for n in range(4000)])
     assert stats.kstest(draws[:, 0], 'uniform').pvalue > 0.01
@@ -254,3 +285,46 @@ def test_sampling_and_scoring_agree():
         texts = m.generate([ask] * 3000, sampling, seeds=[item_seed(0, n) for n in range(3000)])
         counts = np.array([texts.count('1'), texts.count('2'), texts.count('12')])
         assert agree(np.append(counts, 3000 - counts.sum()), np.append(p, rest)) > 0.01 and counts[:2].min() > 20
+
+
+def test_failures_that_pass_are_tried_again():
+    troubles = [(429, dict(error=dict(message='slow down'))), (500, b'oops'), None, (200, b'{"choices": ['), (200, {}), (503, b'')]
+    server = ScriptedServer(lambda n, request: troubles[n - 1] if n <= len(troubles) else (200, said(' 2 ')))
+    assert ServedModel('m', server.url, tries=7, pause=.01).generate([chat]) == ['2']
+    assert len(server.seen) == 7
+    server = ScriptedServer(lambda n, request: (429, {}))
+    with pytest.raises(ConnectionError, match='failed 3 times, last with RateLimitError') as e: ServedModel('m', server.url, tries=3, pause=.01).generate([chat])
+    assert '\n' not in str(e.value) and len(server.seen) == 3
+
+
+def test_failures_that_stay_are_said_at_once():
+    with pytest.MonkeyPatch.context() as env:
+        env.setenv('OPENAI_API_KEY', 'sk-secret')
+        for status, message in ((401, 'set OPENAI_API_KEY'), (404, 'has no model m'), (400, 'refuses the request')):
+            server = ScriptedServer(lambda n, request: (status, dict(error=dict(message='no: sk-secret' if status == 401 else 'no'))))
+            m = ServedModel('m', server.url, pause=.01)
+            with pytest.raises(InputError, match=message) as e: m.generate([chat])
+            assert len(server.seen) == 1 and 'sk-secret' not in f'{e.value}{m}{m.record}'
+        assert server.seen[0][1]['authorization'] == 'Bearer sk-secret'
+
+
+def test_served_probabilities_or_a_clear_refusal():
+    server = ScriptedServer(lambda n, request: (200, said('1', listed)))
+    (p,), (rest,) = ServedModel('m', server.url).option_probabilities([chat], [['1', '2']])
+    assert p == pytest.approx([.6, .3]) and rest == pytest.approx(.1)
+    for body, message in ((said('1'), 'gives no logprobs'), (said('1 because', listed), 'goes on after the number')):
+        server = ScriptedServer(lambda n, request: (200, body))
+        with pytest.raises(InputError, match=message) as e: ServedModel('m', server.url).option_probabilities([chat], [['1', '2']])
+        assert '\n' not in str(e.value)
+
+
+def test_first_tokens_decide_or_refuse():
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(300):
+        z = torch.tensor(rng.normal(0, rng.uniform(1, 6), 1000))
+        p, s = z.softmax(-1).numpy(), Sampling(float(rng.uniform(.3, 1.2)), float(rng.choice([.9, 1.])))
+        top = np.argsort(-p)[:20]
+        try: found = first_token_probabilities({str(t): p[t] for t in top}, [str(t) for t in top if t > 99], s)
+        except InputError: refused += 1; continue
+        assert np.allclose(found, nucleus(z, s).numpy()[[t for t in top if t > 99]], atol=2e-3)
+    assert 20 < refused < 280

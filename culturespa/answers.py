@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['option_order', 'reordered', 'How', 'number_settled', 'block_chats', 'drawn', 'answer_block', 'method_names',
            'plan_blocks', 'question_hashes', 'part_name', 'part_folder', 'write_part', 'kept_parts', 'read_kept',
-           'one_writer', 'asked_how', 'same_configuration', 'Progress', 'fill_answers', 'ask']
+           'one_writer', 'asked_how', 'same_configuration', 'Progress', 'fill_answers', 'ask', 'estimate',
+           'count_tokens', 'weight_bytes', 'ask_once', 'assess']
 
 # %% ../nbs/05_answers.ipynb #92644f48
 import hashlib, json, os, sys, time
@@ -396,3 +397,75 @@ def ask(
                 progress.part(f'{model.name} {method} {culture} {order} {run}', len(rows), int(rows.code.isna().sum()))
     finally: progress.close()
     return pd.concat(parts).sort_values(ANSWER_KEY, kind='stable', ignore_index=True)
+
+# %% ../nbs/05_answers.ipynb #1cdceb61
+def estimate(
+    model, questions:pd.DataFrame, prompter:Prompter,
+    methods='all', cultures=None, runs=1, orders='original', # as in `ask`
+    probe:int=32,          # answers to try the speed on; 0: none
+    how:How=None, **ways,  # as in `ask`
+)->dict:                   # answers, calls, prompt_tokens, gigabytes, seconds (None where unknown)
+    "What asking would take. Raises InputError"
+    how = how or How(**ways)
+    methods, cultures, runs, orders = _arguments(prompter, questions, methods, cultures, runs, orders)
+    sheets = [(m, c) for m, c, *_ in plan_blocks(questions, methods, cultures, ['original'], len(questions))]
+    rng, rows = np.random.default_rng(0), questions.to_dict('records')
+    some = [(*sheets[i], rows[j]) for i, j in zip(rng.integers(0, len(sheets), 64), rng.integers(0, len(rows), 64))]
+    tokens = np.mean([count_tokens(model, prompter.chat(m, q, c)) for m, c, q in some])
+    calls = len(sheets) * len(rows) * len(orders) * (len(runs) if how.mode == 'sample' else 1)
+    seconds = None
+    if probe:
+        tried = [(m, c, q) for m, c, q in sorted(some[:probe], key=lambda s: s[:2])]
+        for k in (2, len(tried)):    # the first two warm up
+            begin = time.monotonic()
+            for m, c in dict.fromkeys(s[:2] for s in tried[:k]):
+                list(answer_block(model, prompter, 'survey', m, c, 'original', [q for m2, c2, q in tried[:k] if (m2, c2) == (m, c)], [0], how))
+        seconds = (time.monotonic() - begin) / len(tried) * calls
+    return dict(answers=len(sheets) * len(rows) * len(orders) * len(runs), calls=calls, prompt_tokens=round(tokens * calls),
+                gigabytes=weight_bytes(model) / 1e9, seconds=seconds)
+
+def count_tokens(model, chat:list)->int:
+    "Prompt tokens of a chat; a quarter of its letters where the model's tokenizer is not here"
+    return len(model._ids([chat])[0]) if hasattr(model, '_ids') else sum(len(m['content']) for m in chat) // 4
+
+def weight_bytes(model)->int:
+    "Memory of a model's weights on this machine"
+    return sum(p.numel() * p.element_size() for p in model.lm.parameters()) if hasattr(model, 'lm') else 0
+
+# %% ../nbs/05_answers.ipynb #64ef265f
+def ask_once(
+    model, prompter:Prompter,
+    question:str,                # its text
+    options:list,                # texts in order
+    culture:str=None,            # ISO code; None: unaware
+    method:str=None,             # None: P1 with a culture, otherwise unaware
+    first_code:int=1,            # number of the first option
+    sampling:Sampling=Sampling(),
+    seed:int=42,
+)->dict:                         # chat, reply, code, probability (per option; None where the model gives none), outside
+    "One question, the reply, and the probability of every option"
+    if len(options) < 2: raise InputError(f'{len(options)} options: a question has at least 2')
+    method = method or ('P1' if culture else 'unaware')
+    row = dict(question_id='asked', question=question, options=list(options), n_options=len(options), first_code=first_code)
+    chat = prompter.chat(method, row, culture or NO_CULTURE)
+    reply = model.generate([chat], sampling, [item_seed(seed, method, culture or NO_CULTURE, question)])[0]
+    found = dict(chat=chat, reply=reply, code=parse_reply(reply, codes_of(row)), probability=None, outside=None)
+    try: (p,), (rest,) = model.option_probabilities([chat], [[str(c) for c in codes_of(row)]], sampling)
+    except InputError as e: return found | dict(refused=str(e))
+    return found | dict(probability=[float(x) for x in p], outside=float(rest))
+
+# %% ../nbs/05_answers.ipynb #8c786ded
+def assess(
+    model,                # see page 03
+    survey:Survey,
+    methods='all',        # names, see `METHODS`
+    cultures=None,        # ISO codes; None: all of the survey
+    runs=3,               # how many, or which
+    out:str|Path=None,    # run folder; None: nothing is kept on disk
+    templates='en',       # wording, see `load_templates`
+    orders='original',    # see `option_order`
+    quiet:bool=False,     # no bar and no lines
+    how:How=None, **ways, # a `How`, or its values
+)->pd.DataFrame:          # the answers table
+    "Ask a model all questions of a survey. Raises InputError"
+    return ask(model, survey.questions, Prompter(survey, templates), methods, cultures, runs, orders, out, 'survey', quiet, how, **ways)

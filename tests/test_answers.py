@@ -27,10 +27,41 @@ def leaning(chat, labels):
     return p
 def speak(chat, seed):
     "A label with those probabilities, otherwise a refusal"
-    labels = [line.split('.')[0] for line in chat[-1]['content'].splitlines() if line[:1].isdigit() and '. ' in line]
+    labels = []
+    for label in (line.split('.')[0] for line in chat[-1]['content'].splitlines() if line[:1].isdigit() and '. ' in line):
+        labels = [*labels, label] if labels and int(label) > int(labels[-1]) else [label]   # the last question counts
     at = int((np.cumsum(leaning(chat, labels)) <= item_uniform(seed)).sum())
     return labels[at] if at < len(labels) else 'I would rather not say.'
 speaker = ScriptedModel(speak, leaning, name='speaker')
+
+def counting(limit):
+    "The speaker, until it has been asked `limit` times"
+    def reply(chat, seed):
+        counting.asked += 1
+        if counting.asked > limit: raise ConnectionError('the cable was pulled')
+        return speak(chat, seed)
+    counting.asked = 0
+    return ScriptedModel(reply, name='speaker')
+
+import subprocess, sys
+MILLION = """
+import resource, sys, numpy as np, pandas as pd
+from culturespa.answers import fill_answers
+from culturespa.models import ScriptedModel
+from culturespa.prompts import Prompter
+from culturespa.survey import Survey, load_cultures
+n, folder = int(sys.argv[1]), sys.argv[2]
+questions = pd.DataFrame(dict(question_id=[f'q{k}' for k in range(min(n, 10_000))], language='en', topic='t', question='Tea or coffee?',
+    options=[['Tea', 'Coffee']] * min(n, 10_000), n_options=2, first_code=1, scale='nominal'))
+cultures = load_cultures()[:1]
+shares = pd.DataFrame(dict(culture=cultures.culture[0], question_id='q0', code=[1, 2], share=[.6, .4], n=10))
+prompter = Prompter(Survey('long', questions, shares, cultures))
+done = fill_answers(folder, ScriptedModel(lambda chat, seed: '12'[seed % 2]), questions, prompter, 'unaware', runs=max(1, n // 10_000), rows=5_000, quiet=True)
+print(int(done.asked.sum()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+def rows_and_megabytes(n):
+    out = subprocess.run([sys.executable, '-c', MILLION, str(n), tempfile.mkdtemp()], capture_output=True, text=True, check=True).stdout
+    return [int(x) for x in out.split()]
 
 def test_codes_are_mapped_back():
     for order in ('original', 'reversed', 'rotated1', 'rotated6'):
@@ -91,14 +122,6 @@ def test_on_disk_or_in_memory_the_table_is_the_same():
 
 
 def test_only_what_is_missing_is_asked():
-    def counting(limit):
-        "The speaker, until it has been asked `limit` times"
-        def reply(chat, seed):
-            counting.asked += 1
-            if counting.asked > limit: raise ConnectionError('the cable was pulled')
-            return speak(chat, seed)
-        counting.asked = 0
-        return ScriptedModel(reply, name='speaker')
     def go(model, **more): return ask(model, questions, prompter, methods='unaware,P1', runs=2, out=folder/'torn', rows=1, quiet=True, **more)
     with pytest.raises(ConnectionError): go(counting(7))
     with pytest.raises(ConnectionError): go(counting(4))
@@ -118,3 +141,27 @@ def test_more_questions_are_added_and_reworded_ones_refused():
     pd.testing.assert_frame_equal(ask(counting(0), questions, prompter, **kw), both)
     reworded = questions.assign(question=['What do you drink at breakfast?', 'Are neighbours kind?'])
     with pytest.raises(InputError, match='asked with another text'): ask(speaker, reworded, prompter, **kw)
+
+
+def test_memory_does_not_grow_with_rows():
+    (few, small), (many, large) = rows_and_megabytes(100), rows_and_megabytes(50_000)
+    assert (few, many) == (100, 50_000) and large - small < 60
+
+
+@pytest.mark.slow
+def test_a_million_rows_stay_under_500_megabytes():
+    rows, megabytes = rows_and_megabytes(1_000_000)
+    assert rows == 1_000_000 and megabytes < 500
+
+
+def test_scoring_reads_a_prompt_once_for_all_runs():
+    sampled = estimate(speaker, questions, prompter, methods='unaware,P1', runs=3, probe=0)
+    scored = estimate(speaker, questions, prompter, methods='unaware,P1', runs=3, mode='score', probe=8)
+    assert sampled['answers'] == scored['answers'] == sampled['calls'] == 2 * (1 + 3) * 3
+    assert scored['calls'] == 2 * (1 + 3) and sampled['seconds'] is None and scored['seconds'] >= 0
+    sampled
+
+
+def test_one_question_shows_what_a_model_cannot_tell():
+    silent = ask_once(ScriptedModel(lambda chat, seed: 'No comment'), prompter, 'Rain?', ['Yes', 'No'])
+    assert silent['code'] is None and silent['probability'] is None and 'only writes replies' in silent['refused']

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from .prompts import METHODS
 from .survey import InputError, Survey, one_of, similarity_matrix
@@ -81,8 +80,9 @@ SCORES
 # %% ../nbs/06_alignment.ipynb #dbac57a8
 def _human(survey:Survey, cultures:Sequence[str])->np.ndarray:
     "Modal codes, one row per entry of `cultures`; missing for a culture without human answers"
-    modal = survey.modal.T.astype('Float64').astype(float)
-    return modal.reindex(list(cultures)).to_numpy(float)
+    modal = survey.modal
+    codes = np.vstack([modal.to_numpy(dtype=float, na_value=np.nan).T, np.full(len(modal), np.nan)])
+    return codes[pd.Index(modal.columns).get_indexer(list(cultures))]  # -1, the last row, for a culture the survey lacks
 
 def _distances(survey:Survey, sheets:pd.DataFrame, human:np.ndarray, refusals:str)->np.ndarray:
     "How many steps each answer lies from `human`, sheet x question; missing where it does not count"
@@ -307,7 +307,7 @@ def predictors(
     tables = {
         ('floor', 'random option'): first + np.floor(rng.random(shape) * n),
         ('floor', 'middle of the scale'): np.broadcast_to(first + (n - 1) / 2, (1, *shape[1:])),
-        ('floor', 'another country'): np.array([human[others] for others in other]).swapaxes(0, 1).reshape(-1, *shape[1:]),
+        ('floor', 'another country'): np.array([human[o] for o in other]).swapaxes(0, 1) if len(human) > 1 else np.full((1, 1, len(n)), np.nan),
         ('floor', 'mode of the other countries'): _of_others(human, other, _mode),
         ('floor', 'one compatriot'): np.where(np.isnan(human), np.nan, first + np.minimum(one_person, n - 1)),
         ('floor', 'people of the other countries'): _of_others(people, other, lambda x: _pooled_mode(x) + first),
@@ -319,13 +319,14 @@ def predictors(
 # %% ../nbs/06_alignment.ipynb #0e9253f7
 def _of_others(values:np.ndarray, allowed:np.ndarray, what)->np.ndarray:
     "What `what` makes of the rows `allowed` to each culture, 1 x culture x question; NaN where none of them was asked"
-    nothing = np.full(values.shape[1], np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # a question that no other culture was asked
-        return np.array([what(values[who]) if who.any() else nothing for who in allowed])[None]
+        return np.array([what(values[who]) if who.any() else what(values) * np.nan for who in allowed])[None]
 
 def _median(codes:np.ndarray)->np.ndarray: return np.nanmedian(codes, axis=0)
-def _mode(codes:np.ndarray)->np.ndarray: return stats.mode(codes, nan_policy='omit').mode
+def _mode(codes:np.ndarray)->np.ndarray:
+    values = np.unique(codes[~np.isnan(codes)])  # ties go to the lowest
+    return np.where(np.isnan(codes).all(0), np.nan, values[(codes == values[:, None, None]).sum(1).argmax(0)])
 def _pooled_mode(people:np.ndarray)->np.ndarray:
     return np.where(np.isnan(people).all((0, 2)), np.nan, np.nansum(people, 0).argmax(-1))
 
@@ -333,7 +334,7 @@ def _as_sheets(survey:Survey, model:str, method:str, codes:np.ndarray)->pd.DataF
     "Sheets out of codes, run x culture x question"
     index = pd.MultiIndex.from_tuples([(model, method, c, 'original', run) for run in range(len(codes))
                                        for c in survey.cultures.culture], names=SHEET)
-    return pd.DataFrame(codes.reshape(len(index), -1), index, survey.questions.question_id)
+    return pd.DataFrame(codes.reshape(len(index), len(survey.questions)), index, survey.questions.question_id)
 
 # %% ../nbs/06_alignment.ipynb #39368f90
 def ruler(
@@ -341,7 +342,7 @@ def ruler(
     sheets:pd.DataFrame|None=None,  # of models, listed between floors and ceilings; None: none
     draws:int=200,                  # runs of the random predictors
     seed:int=0,
-)->pd.DataFrame:                    # kind, predictor, each of `SCORES` and `DISTRIBUTION_SCORES` (averages over cultures), sd of S over draws
+)->pd.DataFrame:                    # kind, predictor, model, method, each of `SCORES` and `DISTRIBUTION_SCORES` (averages over cultures), sd of S over draws
     "Floors and ceilings of every score on the questions and cultures of `survey`"
     bare = predictors(survey, draws, seed)
     halves = [_as_sheets(survey, 'ceiling', 'split half', _modes(sample_people(survey, draws, .5, seed + i), survey.first_code.to_numpy()))
@@ -356,12 +357,14 @@ def ruler(
     others = table.xs('another country', level='method').groupby('culture', sort=False)
     rows.loc[('ceiling', 'nearest other country'), SCORES.index] = others.max().mean()
     rows.loc[('floor', 'another country'), 'sd'] = np.nan
-    rows = rows.reset_index().rename(columns=dict(model='kind', method='predictor'))
-    rows.loc[~rows.kind.isin(['floor', 'ceiling']), 'predictor'] = rows.kind + ', ' + rows.predictor
-    rows.loc[~rows.kind.isin(['floor', 'ceiling']), 'kind'] = 'model'
+    rows = rows.reset_index()
+    bare = rows.model.isin(['floor', 'ceiling'])
+    rows.insert(0, 'kind', rows.model.where(bare, 'model'))
+    rows.insert(1, 'predictor', rows.method.where(bare, rows.model + ', ' + rows.method))
+    rows[['model', 'method']] = rows[['model', 'method']].mask(bare, '')
     rows = rows.merge(distribution_ruler(survey, seed), how='outer', on=['kind', 'predictor'], sort=False)
     order = rows.kind.map({'floor': 0, 'model': 1, 'ceiling': 2})
-    return rows.assign(order=order).sort_values(['order', 'S', 'emd'], kind='stable', na_position='first').drop(columns='order').reset_index(drop=True)
+    return rows.assign(order=order).sort_values(['order', 'S', 'emd'], kind='stable', na_position='first').drop(columns='order').fillna(dict(model='', method='')).reset_index(drop=True)
 
 # %% ../nbs/06_alignment.ipynb #cab2febc
 def distribution_ruler(
@@ -458,9 +461,9 @@ def intervals(
     return pd.DataFrame(rows).reindex(columns=columns)
 
 # %% ../nbs/06_alignment.ipynb #c900b213
-def _per_run(survey:Survey, sheets:pd.DataFrame, score:str, weights:np.ndarray|None)->np.ndarray:
+def _per_run(survey:Survey, sheets:pd.DataFrame, score:str, weights:np.ndarray|None, human:np.ndarray|None=None)->np.ndarray:
     "Scores of one method's sheets as (draw x) run x culture; NaN for sheets that are not there"
-    values = score_sheets(survey, sheets, score, weights)
+    values = score_sheets(survey, sheets, score, weights, human)
     runs, cultures = sheets.index.droplevel(['model', 'method', 'culture']).unique(), survey.cultures.culture
     table = np.full((*values.shape[:-1], len(runs), len(cultures)), np.nan)
     culture = pd.Index(cultures).get_indexer(sheets.index.get_level_values('culture'))
@@ -554,7 +557,8 @@ def place(
     lower = bare.xs(FLOOR, level='method', drop_level=False)
     fresh = bare.xs(CEILING, level='method', drop_level=False)
     floor = _per_run(survey, lower, score, None)[0], _per_run(survey, lower, score, w)[:, 0]
-    upper = np.concatenate([_per_run(survey, one, score, part)[:, 0] for part, (_, one) in
+    human = _human(survey, survey.cultures.culture)
+    upper = np.concatenate([_per_run(survey, one, score, part, human)[:, 0] for part, (_, one) in
                             zip(np.array_split(w, samples), fresh.groupby(level='run'))])
     ceiling = _mean(_per_run(survey, fresh, score, None), 0), upper
     rows = []
@@ -614,8 +618,8 @@ def cross_scores(
 )->pd.DataFrame:          # persona x country, mean over runs
     "Score every persona against every country"
     countries, n = survey.cultures.culture, len(sheets)
-    table = pd.DataFrame({c: score_sheets(survey, sheets, score, human=np.repeat(_human(survey, [c]), n, 0)) for c in countries},
-                         sheets.index).groupby(level='culture', sort=False).mean()
+    human = _human(survey, countries)
+    table = pd.DataFrame({c: score_sheets(survey, sheets, score, human=human[[i] * n]) for i, c in enumerate(countries)}, sheets.index).groupby(level='culture', sort=False).mean()
     return table[table.index.isin(countries)].rename_axis(index='persona', columns='country')
 
 def specificity(

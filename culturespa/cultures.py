@@ -6,11 +6,15 @@
 __all__ = ['NO_MATRIX', 'pair_scores', 'culture_matrix', 'pair_values', 'pair_table', 'culture_order', 'plot_matrices', 'mantel',
            'partial_correlation', 'western', 'reliability', 'correlate', 'jackknife', 'compare_correlations',
            'culture_map', 'fit_map', 'map_agreement', 'joint_map', 'plot_map', 'culture_tree', 'plot_trees',
-           'plot_clustermap', 'nearest_cultures', 'flattened_topics', 'plot_pairs']
+           'plot_clustermap', 'nearest_cultures', 'flattened_topics', 'plot_pairs', 'differences', 'measure', 'label',
+           'findings', 'plot_ruler', 'summary', 'write_alignment', 'render_report']
 
 # %% ../nbs/11_cultures.ipynb #266f583f
+import base64
+import io
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -118,9 +122,9 @@ def plot_matrices(
     low = min(pair_values(m).min() for m in matrices.values())
     fig, axes = plt.subplots(1, len(matrices), figsize=(3.6 * len(matrices) + .8, 3.9), layout='constrained', squeeze=False)
     for ax, (title, matrix) in zip(axes[0], matrices.items()):
-        sns.heatmap(matrix.loc[order, order], ax=ax, vmin=np.floor(low), vmax=100, cmap='mako_r', square=True, cbar=False, xticklabels=True,
-                    yticklabels=True if ax is axes[0][0] else False)
-        ax.set_title(title, fontsize=10); ax.tick_params(labelsize=7, length=0)
+        sns.heatmap(matrix.loc[order, order], ax=ax, vmin=np.floor(low), vmax=100, cmap='mako_r', square=True, cbar=False,
+                    mask=np.eye(len(order), dtype=bool), xticklabels=True, yticklabels=ax is axes[0][0])
+        ax.set_title(title, fontsize=10); ax.set(xlabel='', ylabel=''); ax.tick_params(labelsize=7, length=0)
     fig.colorbar(axes[0][-1].collections[0], ax=axes, shrink=.75, label='similarity')
     return fig
 
@@ -182,7 +186,7 @@ def reliability(
 def _pair_source(survey:Survey, sheets:pd.DataFrame|None):
     "A function from weights to similarities of pairs, of sheets or of the people"
     if sheets is not None: return lambda w: _pairs(survey, sheets, w)
-    codes = survey.modal.T.astype('Float64').astype(float).to_numpy(float)
+    codes = survey.modal.to_numpy(dtype=float, na_value=np.nan).T
     return lambda w: pair_scores(survey, codes, w)
 
 # %% ../nbs/11_cultures.ipynb #39d623c8
@@ -397,11 +401,12 @@ def plot_trees(
 ):                                     # matplotlib figure
     "Trees side by side, on one scale of distances"
     import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(1, len(matrices), figsize=(3.4 * len(matrices), 4.2), layout='constrained', squeeze=False, sharex=True)
+    fig, axes = plt.subplots(1, len(matrices), figsize=(3.4 * len(matrices), 4.2), layout='constrained', squeeze=False)
+    widest = max(_linkage(m)[-1, 2] for m in matrices.values()) * 1.05
     for ax, (title, matrix) in zip(axes[0], matrices.items()):
         hierarchy.dendrogram(_linkage(matrix), labels=list(matrix.index), orientation='left', ax=ax, color_threshold=0,
                              above_threshold_color='#2f6db5', leaf_font_size=8)
-        ax.set(title=title, xlabel='100 - similarity'); ax.spines[['top', 'right', 'left']].set_visible(False)
+        ax.set(title=title, xlabel='100 - similarity', xlim=(widest, 0)); ax.spines[['top', 'right', 'left']].set_visible(False)
     return fig
 
 def plot_clustermap(
@@ -453,8 +458,335 @@ def plot_pairs(
     for ax, colour, kind in zip(axes[0], COLOURS[1:], kinds):
         part = pairs[(pairs.model == kind[0]) & (pairs.method == kind[1])]
         ax.plot(part.human, part.similarity, 'o', ms=3.5, color=colour, alpha=.7)
-        ax.axline((part.human.mean(), part.human.mean()), slope=1, color='#c4c8cf', lw=1, zorder=0)
+        ax.plot([pairs.human.min(), pairs.human.max()], [pairs.human.min(), pairs.human.max()], color='#c4c8cf', lw=1, zorder=0)
         ax.set(title=(notes or {}).get(kind, ', '.join(kind)), xlabel='similarity of people'); ax.title.set_fontsize(9)
         ax.spines[['top', 'right']].set_visible(False)
     axes[0][0].set_ylabel('similarity of personas')
     return fig
+
+# %% ../nbs/11_cultures.ipynb #76b53226
+def differences(
+    survey:Survey,
+    sheets:pd.DataFrame,
+    draws:int=10_000,
+    seed:int=0,
+)->pd.DataFrame:    # a_model, a_method, b_model, b_method and the columns of `compare`
+    "The differences a report shows"
+    kinds = list(dict.fromkeys(zip(sheets.index.get_level_values('model'), sheets.index.get_level_values('method'))))
+    first, floors = kinds[0][0], [('floor', FLOOR), ('floor', 'median of other continents')]
+    pairs = []
+    for model, method in kinds:
+        start = next((k for k in ((model, 'unaware'), (first, 'unaware')) if k in kinds and k != (model, method)), None)
+        same = (first, method) if model != first and (first, method) in kinds else None
+        pairs += [((model, method), b) for b in dict.fromkeys((start if method != 'unaware' else None, same, *floors)) if b]
+    bare = predictors(survey, 1, seed)
+    everything, rows = pd.concat([sheets, bare]), []
+    for a, b in pairs:
+        try: rows.append(compare(survey, everything, a, b, draws=draws, seed=seed).assign(a_model=a[0], a_method=a[1], b_model=b[0], b_method=b[1]))
+        except InputError: continue  # nothing in common, e.g. one culture only: no row, and `findings` has no sentence
+    columns = ('a_model a_method b_model b_method culture difference low high question_low question_high shared p holm max_t').split()
+    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+
+# %% ../nbs/11_cultures.ipynb #e369677e
+def measure(
+    survey:Survey,
+    answers:pd.DataFrame,   # answers table
+    draws:int=10_000,
+    seed:int=0,
+)->dict[str, pd.DataFrame]: # scores, ends, ruler, places, differences, by_topic, by_options, specificity, diversity, correlations, pairs, ...
+    "Every table of a report. Those that need what is not there (unaware answers, probabilities, several orders) are left out"
+    scores, wide = align(survey, answers), sheets(survey, answers)
+    wide = wide[wide.index.get_level_values('culture').isin(survey.cultures.culture)]
+    here = wide.index.get_level_values('culture').unique()
+    tables = dict(scores=scores, ends=score_range(survey, seed=seed), ruler=ruler(survey, wide, 100, seed), places=place(survey, wide, draws=draws, seed=seed),
+                  intervals=intervals(survey, wide, 'S', draws, seed), balanced=intervals(survey, wide, 'balanced', draws, seed), differences=differences(survey, wide, draws, seed),
+                  by_topic=by_topic(survey, wide), by_options=by_options(survey, wide), specificity=specificity(survey, wide),
+                  diversity=diversity(survey, wide), correlations=correlate(survey, wide, seed=seed), pairs=pair_table(survey, wide))
+    methods = set(wide.index.get_level_values('method'))
+    if 'unaware' in methods and len(methods) > 1: tables['movement'] = movement(survey, wide)
+    if answers.probability.notna().any(): tables['distributions'] = distribution_scores(survey, answers)
+    for by in ('order', 'run'):
+        several = answers.groupby(['model', 'method'])[by].transform('nunique') > 1
+        if several.any() and len(here) > 1: tables[f'robustness_{by}'] = robustness(survey, answers[several], by)
+    return tables
+
+# %% ../nbs/11_cultures.ipynb #0724a906
+def label(model:str, method:str)->str:
+    "How a report calls a model and method; those that were shown human answers of the survey are marked"
+    return f"{model}, {method}" + (' †' if method in METHODS.index and METHODS.human[method] else '')
+
+def _number(value:float, form:str='.1f')->str:
+    "A number with a real minus sign, and none before zero"
+    text = format(value, form)
+    return text.lstrip('+-') if float(text) == 0 else text.replace('-', '\N{MINUS SIGN}')
+
+def _range(row, low:str='low', high:str='high', digits:int=1)->str:
+    return f"[{_number(row[low], f'.{digits}f')}, {_number(row[high], f'.{digits}f')}]"
+
+def _against(low:float, high:float, better:str, worse:str, open_:str)->str:
+    return better if low > 0 else worse if high < 0 else open_
+
+# %% ../nbs/11_cultures.ipynb #fa5e3bf4
+def findings(
+    tables:dict[str, pd.DataFrame],  # from `measure`
+)->list[str]:                        # plain sentences, most important first
+    "What the numbers say, and what they leave open"
+    average = lambda name: tables[name][tables[name].culture == 'average'] if len(tables[name]) else tables[name]
+    text = []
+    for row in average('places').itertuples():
+        who, r = label(row.model, row.method), row._asdict()
+        text.append(f"{who} scores {row.score:.1f} {_range(r)} on average over cultures.")
+        if not np.isnan(row.position): text[-1] += (
+            f" On the ruler that is {_number(row.position, '.0f')} {_range(r, 'position_low', 'position_high', 0)}: " + _against(
+                row.position_low, row.position_high, "better than the median of the other countries, which needs no model.",
+                "worse than the median of the other countries, which needs no model.",
+                "not told apart from the median of the other countries, which needs no model."))
+    return text + _finding_differences(tables) + _finding_hidden(tables) + _finding_pairs(tables)
+
+def _finding_differences(tables:dict)->list[str]:
+    text, table = [], tables['differences']
+    for (am, a, bm, b), part in table.groupby(['a_model', 'a_method', 'b_model', 'b_method'], sort=False):
+        if bm == 'floor': continue
+        row, single = part[part.culture == 'average'].iloc[0], part[part.holm.notna()]
+        sure, worse = (single.holm < .05) & (single.difference > 0), (single.holm < .05) & (single.difference < 0)
+        shared = f" (on {part.shared.iloc[-1]:.0f} questions both answered)"
+        text.append(f"{label(am, a)} minus {label(bm, b)}: {_number(row.difference, '+.1f')} {_range(row)} on average{shared}, "
+                    + _against(row.low, row.high, "a gain.", "a loss.", "which could be chance.")
+                    + f" Allowing for {len(single)} cultures (Holm), {sure.sum()} gain and {worse.sum()} lose.")
+    return text
+
+# %% ../nbs/11_cultures.ipynb #e90d3ea2
+def _finding_hidden(tables:dict)->list[str]:
+    text, ruler_, k = [], tables['ruler'].set_index('predictor'), len(tables['ends']) - 1
+    for row in tables['balanced'][tables['balanced'].culture == 'average'].itertuples():
+        other = ruler_.balanced.get('another country', np.nan)
+        text.append(f"With every question counted alike {label(row.model, row.method)} scores {row.score:.1f} {_range(row._asdict())}"
+                    + (f"; a random other country scores {other:.1f}." if not np.isnan(other) else '.'))
+    for row in tables['specificity'].itertuples():
+        if row.method == 'unaware' or np.isnan(row.own_is_best): continue
+        text.append(f"Personas of {label(row.model, row.method)} fit their own country {_number(row.specificity)} points better than other countries; "
+                    f"{100 * row.own_is_best:.0f} % fit no other country better, {100 * row.identified:.0f} % of countries are fitted best by their own (chance: {100 / k:.0f} %).")
+    for row in tables['diversity'].itertuples():
+        if row.method == 'unaware' or np.isnan(row.diversity): continue
+        text.append(f"Personas of {label(row.model, row.method)} differ by {row.diversity:.1f}"
+                    + (f", {row.net:.1f} of it more than two runs of one persona" if not np.isnan(row.net) else ' (one run only: part of it is chance)')
+                    + f"; people of these countries by {row.humans:.1f}.")
+    for row in tables.get('movement', pd.DataFrame()).itertuples():
+        if not row.moved > 0: text.append(f"No answer of {label(row.model, row.method)} differs from the unaware ones.")
+        else: text.append(f"{row.moved:.0f} % of the answers of {label(row.model, row.method)} differ from the unaware ones; of these {row.nearer:.0f} % came nearer "
+                    f"the own culture and {row.nearer_others:.0f} % nearer the average other culture.")
+    return text
+
+def _finding_pairs(tables:dict)->list[str]:
+    text = []
+    for row in tables['correlations'].itertuples():
+        who = label(row.model, row.method)
+        if row.note: text.append(f"Culture pairs, {who}: {row.note}.")
+        else: text.append(f"Similarities of culture pairs under {who} correlate {row.pearson:.2f} {_range(row._asdict(), digits=2)} with the people's "
+                          f"(Mantel p = {row.mantel_p:.4f}); {row.partial:.2f} once it is known which pairs are Western.")
+    for name in ('robustness_order',):
+        for row in tables.get(name, pd.DataFrame()).itertuples():
+            if not np.isnan(row.signal_over_noise): text.append(
+                f"Option order: {label(row.model, row.method)} has a cultural signal {row.signal_over_noise:.1f} times its format noise"
+                + ("." if row.signal_over_noise >= 1 else "; changing the order moves answers more than changing the culture."))
+    return text
+
+# %% ../nbs/11_cultures.ipynb #10f1b125
+def _picture(figure)->str:
+    "A matplotlib figure as the text of a data URL, the same bytes every time"
+    import matplotlib.pyplot as plt
+    data = io.BytesIO()
+    with plt.rc_context({'svg.hashsalt': 'culturespa', 'svg.fonttype': 'path'}): figure.savefig(data, format='svg', metadata=dict(Date=None, Creator=None))
+    plt.close(figure)
+    return 'data:image/svg+xml;base64,' + base64.b64encode(data.getvalue()).decode()
+
+def plot_ruler(
+    ruler:pd.DataFrame,         # from `ruler`, with the models' rows
+    places:pd.DataFrame,        # from `place`: intervals of the averages
+    score:str='S',
+):                              # matplotlib axes
+    "Draw floors, models and ceilings on one line each"
+    import matplotlib.pyplot as plt
+    rows = ruler[ruler[score].notna()].sort_values(score).reset_index(drop=True)
+    average = places[places.culture == 'average'].assign(predictor=lambda t: t.model + ', ' + t.method).set_index('predictor')
+    fig, ax = plt.subplots(figsize=(7.4, .27 * len(rows) + .9), layout='constrained')
+    colour = rows.kind.map(dict(floor='#8a8f98', model='#2f6db5', ceiling='#2e8b6f'))
+    ax.hlines(range(len(rows)), rows[score].min() - 3, rows[score], color='#e4e7eb', lw=1.2, zorder=1)
+    for i, row in rows.iterrows():
+        if row.kind == 'model': ax.plot(average.loc[row.predictor, ['low', 'high']], [i, i], color=colour[i], lw=5, alpha=.25, solid_capstyle='round')
+    ax.scatter(rows[score], range(len(rows)), c=colour, s=42, zorder=3)
+    for i, row in rows.iterrows(): ax.annotate(
+        f'{row[score]:.1f}', (average.high[row.predictor] if row.kind == 'model' else row[score], i), xytext=(8, 0), textcoords='offset points', va='center', fontsize=8.5,
+                                               bbox=dict(fc='white', ec='none', pad=.6), zorder=2)
+    for name, style in ((FLOOR, ':'), (CEILING, ':')):
+        if (at := rows.loc[rows.predictor == name, score]).notna().any(): ax.axvline(at.iloc[0], color='#444', lw=1, ls=style, zorder=0)
+    ax.set(yticks=range(len(rows)), yticklabels=rows.predictor, xlim=(rows[score].min() - 3, min(104, rows[score].max() + 6)), xlabel='alignment score S')
+    for tick, row in zip(ax.get_yticklabels(), rows.itertuples()): tick.set(fontweight='bold' if row.kind == 'model' else 'normal', color=colour[row.Index])
+    ax.spines[['top', 'right', 'left']].set_visible(False); ax.tick_params(axis='y', length=0)
+    return ax
+
+# %% ../nbs/11_cultures.ipynb #166de7c8
+def _pictures(survey:Survey, sheets:pd.DataFrame, tables:dict)->list[dict]:
+    "The pictures of a report: id, figure, alternative text and caption"
+    scores, invented = tables['scores'], ' (invented cultures)' if survey.synthetic else ''
+    ends = tables['ends'] if tables['ends'].notna().any(axis=None) else None
+    last = scores[scores.culture == 'average'].groupby(['model', 'method'], sort=False).score.mean()
+    spoken = '; '.join(f"{', '.join(k)} {v:.1f}" for k, v in last.items())
+    found = [dict(id='ruler', figure=plot_ruler(tables['ruler'], tables['places']).figure,
+                  alt='Average scores on one line with predictors that need no model and with the people themselves: '
+                      + '; '.join(f'{r.predictor} {r.S:.1f}' for r in tables['ruler'].dropna(subset='S').sort_values('S').itertuples()),
+                  caption='Floors in grey, models in blue with 95 % intervals, ceilings in green; dotted lines are the two ends of the ruler.'),
+             dict(id='scores', figure=plot_scores(scores, ends).figure, alt=f'Score of every culture under every method. Averages: {spoken}',
+                  caption=f'Score of every culture{invented}. The tick is what no model at all reaches, the triangle a fresh sample of the same people.')]
+    good = [k for k in _kinds(sheets) if not _why_no_correlation(survey, sheets, *k)]
+    if good:
+        cultures = [c for c in survey.cultures.culture if c in culture_matrix(survey, sheets, *good[0]).index]
+        human = survey.similarity.loc[cultures, cultures]
+        matrices = {'people': human} | {', '.join(k): culture_matrix(survey, sheets, *k) for k in good[-3:]}
+        r = tables['correlations'].set_index(['model', 'method']).pearson
+        notes = {k: f"{', '.join(k)}: r = {r[k]:.2f}" for k in good}
+        found += [dict(id='matrices', figure=plot_matrices(matrices), alt='Similarity of every two cultures, people beside personas, in one order of cultures. '
+                       + '; '.join(f'mean {name} {pair_values(m).mean():.0f}' for name, m in matrices.items()),
+                       caption='Similarity of every two cultures, on one scale: a dark, even square means personas that answer alike.'),
+                  dict(id='pairs', figure=plot_pairs(tables['pairs'][[k in good[-3:] for k in zip(tables['pairs'].model, tables['pairs'].method)]], notes),
+                       alt='Similarity of personas against similarity of people, one dot for each pair of cultures. ' + '; '.join(notes.values()),
+                       caption='One dot for each pair of cultures; on the grey line personas are as similar as people.')]
+        starts = [(m, 'unaware') for m in dict.fromkeys(k[0] for k in good) if (m, 'unaware') in set(zip(sheets.index.get_level_values(0), sheets.index.get_level_values(1)))]
+        path = starts[:1] + [k for k in good if k[1] == 'P1'][:3] if starts and any(k[1] == 'P1' for k in good) else starts[:1] + good[:1]
+        places, stress = joint_map(survey, sheets, path)
+        found.append(dict(id='map', figure=plot_map(places, path).figure, alt='Map of people and personas by similarity of their answers; arrows lead from '
+                          + ' to '.join(', '.join(k) for k in path),
+                          caption=f'People (circles) and personas (dots) by similarity of their answers, turned towards the Inglehart-Welzel map. Stress {stress:.2f}'
+                                  + ('; above 0.2, so read directions, not distances.' if stress > .2 else '.')))
+    return found
+
+# %% ../nbs/11_cultures.ipynb #5e789a0a
+def _rows(table:pd.DataFrame, **columns)->dict:
+    "A table for the template: heads and rows of text; `columns` maps a column to (head, format)"
+    def show(value, form):
+        if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)): return '\N{EN DASH}'
+        return form(value) if callable(form) else _number(value, form)
+    return dict(heads=[head for head, _ in columns.values()],
+                rows=[[show(value, form) for value, (_, form) in zip(row, columns.values())] for row in table[list(columns)].itertuples(index=False, name=None)])
+
+def summary(
+    survey:Survey,
+    tables:dict[str, pd.DataFrame],  # from `measure`
+    draws:int,
+    seed:int,
+)->dict:                             # what `--json` prints; missing numbers are null
+    "The report's main numbers for programs"
+    plain = lambda table: json.loads(table.to_json(orient='records', double_precision=6))
+    average = lambda name: tables[name][tables[name].culture == 'average'].drop(columns='culture')
+    methods = average('places')
+    counts = average('scores').groupby(['model', 'method'], sort=False)[['answered', 'unparsed', 'not_asked']].sum().reset_index()
+    more = [counts.assign(unparsed_share=counts.unparsed / (counts.answered + counts.unparsed)),
+            average('intervals')[['model', 'method', 'question_low', 'question_high', 'runs', 'run_sd', 'run_low', 'run_high']],
+            tables['ruler'].loc[tables['ruler'].kind == 'model', ['model', 'method', 'balanced', 'ordered', 'worst', 'middle']],
+            tables['specificity'].drop(columns='own'), tables['diversity'], tables['correlations'].drop(columns='cultures').rename(columns=dict(low='pearson_low', high='pearson_high'))]
+    if 'movement' in tables: more.append(tables['movement'])
+    for table in more: methods = methods.merge(table, how='left', on=['model', 'method'])
+    methods = methods.assign(human_data=[m in METHODS.index and bool(METHODS.human[m]) for m in methods.method])
+    compared = average('differences') if len(tables['differences']) else tables['differences']
+    return dict(survey=survey.name, synthetic=survey.synthetic, questions=len(survey.questions), cultures=list(survey.cultures.culture),
+                draws=draws, seed=seed, culturespa=_version(), methods=plain(methods), differences=plain(compared.drop(columns=['holm', 'max_t'])),
+                ruler=plain(tables['ruler'][tables['ruler'].kind != 'model']), findings=findings(tables))
+
+def _version()->str:
+    try: return version('culturespa')
+    except Exception: return 'not installed'
+
+# %% ../nbs/11_cultures.ipynb #969a57df
+def write_alignment(
+    survey:Survey,
+    answers:pd.DataFrame,            # answers table
+    out:str|Path,                    # folder, made if it does not exist; files of these names are replaced
+    draws:int=10_000,
+    seed:int=0,
+    template:str|Path|None=None,     # a Jinja2 file; None: the one that ships
+)->dict:                             # the summary; its `findings` are worth printing
+    "Score answers and write scores.csv, by_topic.csv, ruler.csv, pairs.csv, summary.json, scores.png and report.html"
+    tables = measure(survey, answers, draws, seed)
+    facts = summary(survey, tables, draws, seed)
+    text = render_report(survey, sheets(survey, answers), tables, facts, template)
+    out = Path(out); out.mkdir(parents=True, exist_ok=True)
+    write_scores(tables['scores'], out/'scores.csv')
+    for name in ('by_topic', 'ruler', 'pairs'): tables[name].to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
+    (out/'summary.json').write_text(json.dumps(facts, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    (out/'report.html').write_text(text, encoding='utf-8')
+    _save_scores(survey, tables, out/'scores.png')
+    return facts
+
+def _save_scores(survey:Survey, tables:dict, path:Path):
+    import matplotlib.pyplot as plt
+    ends = tables['ends'] if tables['ends'].notna().any(axis=None) else None
+    ax = plot_scores(tables['scores'], ends, title=f"{survey.name}{' (synthetic)' if survey.synthetic else ''}")
+    ax.figure.savefig(path, dpi=150, metadata={'Software': None}); plt.close(ax.figure)
+
+# %% ../nbs/11_cultures.ipynb #187af225
+def render_report(
+    survey:Survey,
+    sheets:pd.DataFrame,
+    tables:dict[str, pd.DataFrame],  # from `measure`
+    facts:dict,                      # from `summary`
+    template:str|Path|None=None,
+)->str:                              # one HTML page that needs nothing else
+    "Fill the report's template"
+    import jinja2
+    path = Path(template) if template else data_path('report.html.j2')
+    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(path.read_text(encoding='utf-8'))
+    pictures = [dict(p, width=round(100 * p['figure'].get_figwidth()), figure=_picture(p['figure'])) for p in _pictures(survey, sheets, tables)]
+    return page.render(survey=survey, facts=facts, pictures={p['id']: p for p in pictures}, tables=_report_tables(tables), label=label,
+                       human=[label(m['model'], m['method']) for m in facts['methods'] if m['human_data']], end=(FLOOR, CEILING))
+
+# %% ../nbs/11_cultures.ipynb #871232d9
+def _report_tables(tables:dict)->dict:
+    "The tables of a report, as text"
+    one, two, whole, text = '.1f', '.2f', '.0f', str
+    named = lambda t: t.assign(who=[label(*k) for k in zip(t.model, t.method)])
+    average = lambda name: tables[name][tables[name].culture == 'average']
+    spread = lambda t, low='low', high='high', digits=1: [_range(r, low, high, digits) if r[low] == r[low] else None for r in t.to_dict('records')]
+    score = named(average('places')).merge(average('intervals')[['model', 'method', 'question_low', 'question_high', 'runs', 'run_sd']], on=['model', 'method'])
+    score = score.assign(ci=spread(score), plain=spread(score, 'question_low', 'question_high'), on=spread(score, 'position_low', 'position_high', 0))
+    models = tables['ruler'][tables['ruler'].kind == 'model']
+    hidden = named(models).merge(tables['specificity'], on=['model', 'method'], how='left').merge(tables['diversity'], on=['model', 'method'], how='left')
+    pairs = named(tables['correlations']); pairs = pairs.assign(ci=spread(pairs, digits=2), without=spread(pairs, 'without_one_low', 'without_one_high', 2))
+    counts = named(tables['scores'].query("culture == 'average'").groupby(['model', 'method'], sort=False)[['answered', 'unparsed', 'not_asked']].sum().reset_index())
+    counts = counts.assign(share=100 * counts.unparsed / (counts.answered + counts.unparsed))
+    missing = named(tables['scores'][tables['scores'].note != ''])
+    found = dict(
+        scores=_rows(score, who=('answers of', text), score=('S', one), ci=('95 % (batteries)', text), plain=('95 % (questions)', text),
+                     runs=('runs', text), run_sd=('sd of runs', two), position=('on the ruler', whole), on=('95 %', text)),
+        hidden=_rows(hidden, who=('answers of', text), S=('S', one), balanced=('questions alike', one), ordered=('ordered only', one),
+                     worst=('refusals worst', one), middle=('refusals middle', one), specificity=('specificity', one),
+                     diversity=('diversity', one), between_runs=('of it chance', one), us_pull=('US pull', one)),
+        ruler=_rows(tables['ruler'], predictor=('predictor', text), S=('S', one), balanced=('every question alike', one),
+                    js=('1 \N{MINUS SIGN} JS', two), emd=('1 \N{MINUS SIGN} EMD', two), tv=('1 \N{MINUS SIGN} TV', two)),
+        pairs=_rows(pairs, who=('answers of', text), pearson=('Pearson', two), ci=('95 %', text), spearman=('Spearman', two), mantel_p=('Mantel p', '.4f'),
+                    without=('one culture left out', text), partial=('given both Western', two), partial_region=('given both or one', two),
+                    reliability=('reliability', two)),
+        counts=_rows(counts, who=('answers of', text), answered=('answered', text), unparsed=('unparsed', text), share=('unparsed %', two), not_asked=('not asked', text)))
+    if len(missing): found['missing'] = _rows(missing, who=('answers of', text), culture=('culture', text), note=('why there is no score', text))
+    if 'movement' in tables: found['movement'] = _rows(named(tables['movement']), who=('answers of', text), moved=('moved %', one), nearer=('nearer own %', one),
+                                                      farther=('farther %', one), nearer_others=('nearer others %', one), farther_others=('farther %', one))
+    if 'distributions' in tables: found['distributions'] = _rows(named(average('distributions')), who=('answers of', text), questions=('questions', text),
+                                                                js=('1 \N{MINUS SIGN} JS', '.3f'), emd=('1 \N{MINUS SIGN} EMD', '.3f'), tv=('1 \N{MINUS SIGN} TV', '.3f'))
+    for by in ('order', 'run'):
+        if f'robustness_{by}' in tables: found[f'robustness_{by}'] = _rows(named(tables[f'robustness_{by}']), who=('answers of', text), formats=(f'{by}s', text),
+            score_low=('S from', one), score_high=('to', one), changed=('answers changed %', one), noise=('noise', one), signal=('signal', one), signal_over_noise=('signal / noise', two))
+    return found | _grouped_tables(tables)
+
+def _grouped_tables(tables:dict)->dict:
+    "Tables with one column a method: by culture, topic, continent and number of options"
+    def wide(table, key, name, ends=('floor', 'ceiling')):
+        rows = {k: dict(zip(g[key], g.score)) for k, g in table.groupby(['model', 'method'], sort=False)}
+        first = table.drop_duplicates(key).set_index(key)
+        frame = pd.DataFrame({label(*k): v for k, v in rows.items()}).reindex(first.index)
+        for end in ends: frame[end] = first[end]
+        if 'weight' in first: frame.insert(0, 'weight in S %', first.weight)
+        return dict(heads=[name, *frame.columns], rows=[[str(i), *('\N{EN DASH}' if v != v else _number(v) for v in row)] for i, row in zip(frame.index, frame.to_numpy(float))])
+    average = lambda name: tables[name][tables[name].culture == 'average']
+    groups = tables['places'].merge(tables['ends'].reset_index()[['culture']], how='left', on='culture', indicator='single')
+    where = groups.single == 'both'
+    return dict(by_culture=wide(groups[where], 'culture', 'culture'), by_continent=wide(groups[~where], 'culture', 'continent') if (~where).any() else None,
+                by_topic=wide(average('by_topic'), 'topic', 'topic'), by_options=wide(average('by_options'), 'n_options', 'options'))

@@ -57,3 +57,11 @@ def test_a_turned_map_fits_perfectly():
     back, fit, p = fit_map(here, there, 99)
     assert fit == pytest.approx(1) and p == .01
     np.testing.assert_allclose(back, there)
+
+
+def test_findings_do_not_praise_what_is_not_sure():
+    demo = load_survey('demo')
+    same = pd.concat([persona_answers(demo, .3, 'unaware'), persona_answers(demo, 0., 'P1', seed=3)])
+    said = ' '.join(findings(measure(demo, same, draws=300)))
+    assert 'which could be chance' in said and 'a gain' not in said and 'better than the median' not in said
+    assert 'worse than the median of the other countries' in said or 'not told apart' in said

@@ -140,6 +140,7 @@ def write_microdata(
         if path.suffix == '.sav': pyreadstat.write_sav(people, str(path), missing_ranges={c: [dict(lo=-5, hi=-1)] for c in items}, **options)
         else:
             letters = {code: m.stata[1:] for code, m in load_missing().iterrows()}
+            people = people.sample(frac=1, random_state=0)   # the writer takes a column that begins with letters for text
             people = people.assign(**{c: people[c].astype(object).replace(letters) for c in items})
             pyreadstat.write_dta(people, str(path), missing_user_values={c: list('abcde') for c in items}, **options)
     return path

@@ -7,12 +7,15 @@ __all__ = ['NO_MATRIX', 'pair_scores', 'culture_matrix', 'pair_values', 'pair_ta
            'partial_correlation', 'western', 'reliability', 'correlate', 'jackknife', 'compare_correlations',
            'culture_map', 'fit_map', 'map_agreement', 'joint_map', 'plot_map', 'culture_tree', 'plot_trees',
            'plot_clustermap', 'nearest_cultures', 'flattened_topics', 'plot_pairs', 'differences', 'measure', 'label',
-           'findings', 'plot_ruler', 'summary', 'write_alignment', 'render_report']
+           'findings', 'plot_ruler', 'summary', 'write_alignment', 'render_report', 'survey_digest', 'save_answers',
+           'load_saved', 'find_release', 'load_llama3']
 
 # %% ../nbs/11_cultures.ipynb #266f583f
 import base64
+import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +29,7 @@ from scipy.spatial.distance import squareform
 
 from .alignment import *
 from .prompts import METHODS
-from .survey import InputError, Survey, data_path, one_of, select
+from .survey import InputError, Survey, data_path, load_survey, one_of, read_answers, select
 
 # %% ../nbs/11_cultures.ipynb #a3984e40
 def pair_scores(
@@ -790,3 +793,52 @@ def _grouped_tables(tables:dict)->dict:
     where = groups.single == 'both'
     return dict(by_culture=wide(groups[where], 'culture', 'culture'), by_continent=wide(groups[~where], 'culture', 'continent') if (~where).any() else None,
                 by_topic=wide(average('by_topic'), 'topic', 'topic'), by_options=wide(average('by_options'), 'n_options', 'options'))
+
+# %% ../nbs/11_cultures.ipynb #551e7ed2
+def survey_digest(
+    survey:Survey,
+)->str:             # 12 hexadecimal digits
+    "Tells one survey from another: changes with any question, option, share or culture"
+    parts = (survey.questions.drop(columns='options').assign(options=survey.questions.options.map(json.dumps)), survey.shares, survey.cultures[['culture']])
+    return hashlib.sha256('\n'.join(p.to_csv(index=False, float_format='%.9g') for p in parts).encode()).hexdigest()[:12]
+
+def save_answers(
+    survey:Survey,
+    answers:pd.DataFrame,  # answers table
+    folder:str|Path,       # made if it does not exist
+    **record,              # how they were made: command, seeds, hash of the wording, ...
+)->Path:                   # the folder
+    "Keep the codes of survey answers, small enough to commit: answers.parquet and record.json"
+    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
+    kept = answers[answers.source == 'survey'][[*SHEET, 'question_id', 'code']].sort_values([*SHEET, 'question_id'], kind='stable')
+    for column in ('model', 'method', 'culture', 'order', 'question_id'): kept[column] = kept[column].astype('category')
+    kept.astype(dict(run='int8', code='Int8')).to_parquet(folder/'answers.parquet', index=False, compression='zstd')
+    record = dict(record, survey=survey.name, survey_digest=survey_digest(survey), synthetic=survey.synthetic, rows=len(kept))
+    (folder/'record.json').write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n')
+    return folder
+
+def load_saved(
+    folder:str|Path,   # as `save_answers` leaves it
+)->tuple[pd.DataFrame, dict]:  # answers table (no texts, no probabilities), record
+    "Read kept answers"
+    folder = Path(folder)
+    if not (folder/'answers.parquet').exists(): raise InputError(f"{folder} holds no saved answers: answers.parquet and record.json are needed")
+    answers = pd.read_parquet(folder/'answers.parquet').astype(dict(code='Int64', run=int))
+    for column in ('model', 'method', 'culture', 'order', 'question_id'): answers[column] = answers[column].astype(str)
+    return answers.assign(source='survey', probability=None), json.loads((folder/'record.json').read_text())
+
+# %% ../nbs/11_cultures.ipynb #f1c83525
+def find_release(
+)->Path|None:   # the authors' files, None if they are not on this machine
+    "The folder named by CULTURESPA_RELEASE, else ../shared/release beside the project, if it holds survey and answers"
+    named = os.environ.get('CULTURESPA_RELEASE')
+    folder = Path(named) if named else data_path('cultures.csv').parents[2]/'shared'/'release'
+    return folder if (folder/'data'/'wvs_questions.json').is_file() and any(folder.glob('result/*/*.json')) else None
+
+def load_llama3(
+    folder:str|Path,   # from `find_release`
+)->tuple[Survey, pd.DataFrame]:  # the survey, the answers of the model `LLaMA-3`
+    "The authors' survey and their LLaMA-3-8B-Instruct answers"
+    survey = load_survey(folder)
+    files = sorted(Path(folder).glob('result/Meta-Llama-3-8B-Instruct/*.json'))
+    return survey, read_answers(files, survey, model='LLaMA-3')

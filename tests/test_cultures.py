@@ -65,3 +65,17 @@ def test_findings_do_not_praise_what_is_not_sure():
     said = ' '.join(findings(measure(demo, same, draws=300)))
     assert 'which could be chance' in said and 'a gain' not in said and 'better than the median' not in said
     assert 'worse than the median of the other countries' in said or 'not told apart' in said
+
+
+def test_release_is_found_only_where_it_is():
+    import os
+    from pathlib import Path
+    import tempfile
+    before = os.environ.get('CULTURESPA_RELEASE')
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ['CULTURESPA_RELEASE'] = folder
+            assert find_release() is None
+            with pytest.raises(InputError, match='holds no saved answers'): load_saved(folder)
+    finally:
+        os.environ.pop('CULTURESPA_RELEASE') if before is None else os.environ.update(CULTURESPA_RELEASE=before)

@@ -1,0 +1,43 @@
+"""Make anew the saved demo answers that pages 20 to 22 read (data/results/demo).
+
+    python benchmarks/demo_results.py --out runs/results
+
+Runs the whole method on the demo world once per seed: unaware, P1 and P2 of the base model, the joint and the 18
+specific adapters, and the RDS and CDS controls. `run` in the saved answers numbers the seeds. Interrupted, the same
+command goes on. Everything is synthetic.
+"""
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
+
+import pandas as pd
+
+from culturespa.alignment import align, score_table
+from culturespa.cultures import save_answers
+from culturespa.pipeline import configure, run_pipeline, survey_answers
+from culturespa.survey import load_cultures, load_survey
+
+COMMAND = 'python benchmarks/demo_results.py --out runs/results'
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=Path('runs/results'), help='where the runs go')
+    parser.add_argument('--save', type=Path, default=Path(__file__).resolve().parents[1]/'data'/'results'/'demo')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
+    options = parser.parse_args()
+    cultures, parts, hashes = tuple(load_cultures().culture), [], set()
+    for number, seed in enumerate(options.seeds):
+        run = run_pipeline(options.out/f'seed-{seed}', configure('demo', methods=('unaware', 'P1', 'P2'), specific=cultures, seed=seed), device='cpu')
+        parts.append(survey_answers(run).assign(run=number))
+        hashes.add(run.prompter.templates.hash)
+    answers = pd.concat(parts, ignore_index=True)
+    survey = load_survey('demo')
+    save_answers(survey, answers, options.save, command=COMMAND, seeds=options.seeds, templates=hashes.pop(), model='demo',
+                 note='run numbers the seeds; each seed is a whole run of the method')
+    print(score_table(align(survey, answers)).round(1).to_string())
+
+
+if __name__ == '__main__': main()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['option_order', 'reordered', 'How', 'number_settled', 'block_chats', 'drawn', 'answer_block', 'method_names',
-           'plan_blocks', 'question_hashes', 'part_name', 'part_folder', 'write_part', 'kept_parts', 'read_kept',
-           'one_writer', 'asked_how', 'same_configuration', 'Progress', 'fill_answers', 'ask', 'estimate',
+           'plan_blocks', 'question_hashes', 'part_name', 'part_folder', 'write_part', 'readable', 'kept_parts',
+           'read_kept', 'one_writer', 'asked_how', 'same_configuration', 'Progress', 'fill_answers', 'ask', 'estimate',
            'count_tokens', 'weight_bytes', 'ask_once', 'assess']
 
 # %% ../nbs/05_answers.ipynb #92644f48
@@ -183,6 +183,13 @@ def write_part(
     finally: temporary.unlink(missing_ok=True)
 
 # %% ../nbs/05_answers.ipynb #11048885
+@contextmanager
+def readable(file:Path):
+    "Within, a part that cannot be read is named. Raises InputError"
+    import pyarrow as pa
+    try: yield
+    except (OSError, pa.ArrowInvalid) as e: raise InputError(f'{file} is damaged: delete it and repeat the command that made it') from e
+
 def kept_parts(
     out:Path,          # run folder
     source:str=None, model:str=None, methods=None, cultures=None, # None: all
@@ -203,8 +210,7 @@ def read_kept(
     tables, wanted = [], dict(question_id=question_ids, order=orders, run=runs)
     for *key, files in kept_parts(out, source, model, methods, cultures):
         for file in files:
-            try: t = pq.read_table(file, partitioning=None)
-            except (OSError, pa.ArrowInvalid) as e: raise InputError(f'{file} is damaged: delete it and repeat the command that made it') from e
+            with readable(file): t = pq.read_table(file, partitioning=None)
             for column, values in wanted.items():
                 if values is not None: t = t.filter(pc.is_in(t[column], pa.array(list(values), t[column].type)))
             for k, value in enumerate(key): t = t.add_column(k, ANSWER_COLUMNS[k], pa.array([value] * len(t), pa.string()))
@@ -292,7 +298,7 @@ class Progress:
 def _unread(file:Path)->tuple:
     "Rows and unparsed rows of a part, from its footer alone"
     import pyarrow.parquet as pq
-    meta = pq.read_metadata(file)
+    with readable(file): meta = pq.read_metadata(file)
     at = meta.schema.names.index('code')
     return meta.num_rows, sum(meta.row_group(k).column(at).statistics.null_count for k in range(meta.num_row_groups))
 
@@ -301,7 +307,8 @@ def _had(files, order:str, run:int, hashes:dict)->dict:
     import pyarrow.parquet as pq
     found = {}
     for file in (f for f in files if f.name.startswith(f'{order}-{run}-')):
-        for row in pq.read_table(file, columns=['question_id', 'question_hash', 'code'], partitioning=None).to_pylist():
+        with readable(file): rows = pq.read_table(file, columns=['question_id', 'question_hash', 'code'], partitioning=None).to_pylist()
+        for row in rows:
             if (q := row['question_id']) not in hashes: continue
             if hashes[q] != row['question_hash']: raise InputError(f'question {q} was asked with another text or options in {file.parent}: use another --out')
             found[q] = row['code'] is not None

@@ -3,6 +3,7 @@ import pytest
 from culturespa.models import *
 
 import tempfile, warnings
+warnings.filterwarnings('ignore', message='IProgress not found')
 import numpy as np, pytest, torch, transformers
 from pathlib import Path
 from scipy import stats
@@ -95,6 +96,8 @@ def said(text, first=None):
     if first: body['logprobs'] = dict(content=[dict(token=text[:1], logprob=0., bytes=None, top_logprobs=[
         dict(token=t, logprob=float(np.log(p)), bytes=None) for t, p in first.items()])])
     return dict(id='1', object='chat.completion', created=1, model='m', choices=[body])
+
+listed = {'1': .5, ' 1': .1, '2': .3, 'I': .05}
 
 def test_noise_is_uniform_and_independent():
     draws = np.array([[item_uniform(item_seed(1, 'Q', n), step) for step in range(2)] for n in range(4000)])

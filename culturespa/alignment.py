@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHEET', 'UNREADABLE', 'FLOOR', 'CEILING', 'SCORES', 'COLOURS', 'DISTRIBUTION_SCORES', 'sheets', 'score_sheets',
            'align', 'score_table', 'write_scores', 'plot_scores', 'share_array', 'compare_distributions',
-           'distribution_scores', 'sample_people', 'predictors', 'ruler', 'distribution_ruler', 'score_range',
+           'distribution_scores', 'sample_people', 'predictors', 'distribution_ruler', 'ruler', 'score_range',
            'batteries', 'resample', 'continents', 'intervals', 'compare', 'holm', 'place', 'by_topic', 'by_options',
            'cross_scores', 'specificity', 'movement', 'diversity', 'robustness']
 
@@ -129,7 +129,7 @@ def align(
     table['note'] = np.select([~human.any(1), table.answered.eq(0) & table.unparsed.gt(0), table.answered.eq(0)],
                               ['no human answers', 'no reply could be read', 'not asked'], '')
     if table.score.isna().all(): raise InputError(
-        f"nothing to score against {survey.name}: {', '.join(f'{c}: {n}' for c, n in table.drop_duplicates('culture')[['culture', 'note']].values)}")
+        f"nothing to score against {survey.name}: " + ', '.join(f'{c}: {n}' for c, n in dict(zip(table.culture, table.note)).items()))
     columns = ['survey', *SHEET, 'score', 'answered', 'unparsed', 'not_asked', 'note']
     return _with_average(table)[columns]
 
@@ -189,8 +189,9 @@ def plot_scores(
     fig, ax = plt.subplots(figsize=(7.4, .29 * len(rows) + 1.2), layout='constrained')
     shown = table.loc[rows, kinds]
     ax.hlines(y, shown.min(axis=1), shown.max(axis=1), color='#d8dbe0', lw=2, zorder=1)
-    for end, mark, label in (() if ends is None else (('floor', '|', 'no model: ' + FLOOR), ('ceiling', '>', 'the same people: ' + CEILING))):
-        ax.plot(ends[end].reindex(rows), y, mark, color='#222', ms=10 if mark == '|' else 4.5, mew=1.5, label=label)
+    if ends is not None:
+        ax.plot(ends.floor.reindex(rows), y, '|', color='#222', ms=10, mew=1.5, label=f'no model: {FLOOR}')
+        ax.plot(ends.ceiling.reindex(rows), y, '>', color='#222', ms=4.5, label=f'the same people: {CEILING}')
     for colour, kind in zip(itertools.cycle(COLOURS), kinds):
         ax.plot(shown[kind], y, 'o', ms=6.5, color=colour, label=_kind_name(*kind, len({m for m, _ in kinds}) > 1), zorder=3)
     ax.set(yticks=y, yticklabels=rows, xlabel='alignment score S', title=title)
@@ -209,7 +210,8 @@ def share_array(
     table = np.zeros((len(places[0]), len(places[1]), survey.n_options.max()))
     shares = survey.shares[survey.shares.code >= 0]
     code = shares.code - shares.question_id.map(survey.first_code)
-    table[places[0].get_indexer(shares.culture), places[1].get_indexer(shares.question_id), code.astype(int)] = shares.share
+    rows, columns = places[0].get_indexer(shares.culture), places[1].get_indexer(shares.question_id)
+    table[rows, columns, code.astype(int)] = shares.share
     table[table.sum(-1) == 0] = np.nan
     return table
 
@@ -230,7 +232,7 @@ def compare_distributions(
     nominal, span = (survey.questions.scale == 'nominal').to_numpy(), survey.n_options.to_numpy(float) - 1
     middle = (p + q) / 2
     with np.errstate(divide='ignore', invalid='ignore'):
-        bits = sum(np.where(x > 0, x * np.log2(x / middle), np.where(np.isnan(middle), np.nan, 0)).sum(-1) for x in (p, q)) / 2
+        bits = sum(np.where(x > 0, x * np.log2(x / middle), 0 * middle).sum(-1) for x in (p, q)) / 2
     moved = np.abs(np.cumsum(p - q, -1)).sum(-1) / span
     values = dict(js=1 - np.sqrt(np.clip(bits, 0, None)), emd=np.where(nominal, np.nan, 1 - moved),
                   tv=np.where(nominal, 1 - np.abs(p - q).sum(-1) / 2, np.nan))
@@ -260,8 +262,9 @@ def distribution_scores(
             p[column[q], :n[q]] += np.asarray(probability) / np.sum(probability); seen[column[q]] += 1
         p = np.where(seen[:, None] > 0, p / np.maximum(seen, 1)[:, None], np.nan)
         for i, c in enumerate(survey.cultures.culture):
-            if culture in (c, 'none'): rows.append(dict(
-                model=model, method=method, culture=c, questions=int((~np.isnan(p + people[i]).any(-1)).sum())) | compare_distributions(survey, p, people[i]))
+            if culture not in (c, 'none'): continue
+            both = int((~np.isnan(p + people[i]).any(-1)).sum())
+            rows.append(dict(model=model, method=method, culture=c, questions=both) | compare_distributions(survey, p, people[i]))
     table = pd.DataFrame(rows)
     average = table.groupby(['model', 'method'], sort=False)[['questions', *DISTRIBUTION_SCORES]].mean().reset_index()
     return pd.concat([table, average.assign(culture='average')], ignore_index=True).astype(dict(questions=int))
@@ -336,62 +339,87 @@ def _as_sheets(survey:Survey, model:str, method:str, codes:np.ndarray)->pd.DataF
                                        for c in survey.cultures.culture], names=SHEET)
     return pd.DataFrame(codes.reshape(len(index), len(survey.questions)), index, survey.questions.question_id)
 
-# %% ../nbs/06_alignment.ipynb #39368f90
-def ruler(
-    survey:Survey,
-    sheets:pd.DataFrame|None=None,  # of models, listed between floors and ceilings; None: none
-    draws:int=200,                  # runs of the random predictors
-    seed:int=0,
-)->pd.DataFrame:                    # kind, predictor, model, method, each of `SCORES` and `DISTRIBUTION_SCORES` (averages over cultures), sd of S over draws
-    "Floors and ceilings of every score on the questions and cultures of `survey`"
-    bare = predictors(survey, draws, seed)
-    halves = [_as_sheets(survey, 'ceiling', 'split half', _modes(sample_people(survey, draws, .5, seed + i), survey.first_code.to_numpy()))
-              for i in (1, 2)]
-    everything = pd.concat([bare, halves[0]] + ([] if sheets is None else [sheets]))
-    target = _human(survey, everything.index.get_level_values('culture'))
-    target[len(bare):len(bare) + len(halves[1])] = halves[1].to_numpy()
-    table = pd.DataFrame({s: score_sheets(survey, everything, s, human=target) for s in SCORES.index}, everything.index)
-    per_run = table.groupby(['model', 'method', 'order', 'run'], sort=False).mean()
-    rows = per_run.groupby(['model', 'method'], sort=False).mean()
-    rows['sd'] = per_run.S.groupby(['model', 'method'], sort=False).std()
-    others = table.xs('another country', level='method').groupby('culture', sort=False)
-    rows.loc[('ceiling', 'nearest other country'), SCORES.index] = others.max().mean()
-    rows.loc[('floor', 'another country'), 'sd'] = np.nan
-    rows = rows.reset_index()
-    bare = rows.model.isin(['floor', 'ceiling'])
-    rows.insert(0, 'kind', rows.model.where(bare, 'model'))
-    rows.insert(1, 'predictor', rows.method.where(bare, rows.model + ', ' + rows.method))
-    rows[['model', 'method']] = rows[['model', 'method']].mask(bare, '')
-    rows = rows.merge(distribution_ruler(survey, seed), how='outer', on=['kind', 'predictor'], sort=False)
-    order = rows.kind.map({'floor': 0, 'model': 1, 'ceiling': 2})
-    return rows.assign(order=order).sort_values(['order', 'S', 'emd'], kind='stable', na_position='first').drop(columns='order').fillna(dict(model='', method='')).reset_index(drop=True)
-
 # %% ../nbs/06_alignment.ipynb #cab2febc
 def distribution_ruler(
     survey:Survey,
     seed:int=0,
 )->pd.DataFrame:  # kind, predictor, js, emd, tv: averages over cultures
     "Floors and ceilings of the distribution scores"
-    raw = share_array(survey); people, (c, q, k) = _normal(raw), raw.shape
-    other, continent = ~np.eye(c, dtype=bool), survey.cultures.continent.to_numpy()
-    inside = np.arange(k) < survey.n_options.to_numpy()[:, None]
-    point = lambda codes: np.where(np.isnan(codes)[..., None], np.nan, np.arange(k) == (codes - survey.first_code.to_numpy())[..., None])
-    pooled = lambda allowed: _normal(_of_others(raw, allowed, lambda x: np.where(np.isnan(x).all((0, 2))[:, None], np.nan, np.nansum(x, 0)))[0])
-    fresh, fresh2, half, half2 = (_normal(sample_people(survey, 1, part, seed + i)[0]) for i, part in enumerate((1, 1, .5, .5)))
-    pairs = {('floor', 'random option'): (np.broadcast_to(inside / inside.sum(-1, keepdims=True), raw.shape), people),
-             ('floor', 'people of the other countries'): (pooled(other), people),
-             ('floor', 'people of other continents'): (pooled(continent[:, None] != continent), people),
-             ('ceiling', 'published mode, all weight on it'): (point(_human(survey, survey.cultures.culture)), people),
-             ('ceiling', 'split half'): (half, half2), ('ceiling', CEILING): (fresh, fresh2)}
+    raw = share_array(survey)
+    people, others = _normal(raw), ~np.eye(len(raw), dtype=bool)
+    continent = survey.cultures.continent.to_numpy()
+    one, two, half, other_half = (_normal(sample_people(survey, 1, part, seed + i)[0]) for i, part in enumerate((1, 1, .5, .5)))
+    predicted = {
+        ('floor', 'random option'): (_everything_alike(survey), people),
+        ('floor', 'people of the other countries'): (_pooled(raw, others), people),
+        ('floor', 'people of other continents'): (_pooled(raw, continent[:, None] != continent), people),
+        ('ceiling', 'published mode, all weight on it'): (_all_weight(_human(survey, survey.cultures.culture), survey), people),
+        ('ceiling', 'split half'): (half, other_half),
+        ('ceiling', CEILING): (one, two)}
     rows = [dict(kind=kind, predictor=name) | {s: float(_mean(v)) for s, v in compare_distributions(survey, *pair).items()}
-            for (kind, name), pair in pairs.items()]
-    each = {s: np.array(v) for s, v in pd.DataFrame([compare_distributions(survey, people[o], people[[i] * (c - 1)])
-                                                     for i, o in enumerate(other)]).to_dict('list').items()} if c > 1 else {}
+            for (kind, name), pair in predicted.items()]
+    each = [compare_distributions(survey, people[o], people[[i] * o.sum()]) for i, o in enumerate(others)]
     for kind, name, what in (('floor', 'another country', np.mean), ('ceiling', 'nearest other country', np.max)):
-        rows.append(dict(kind=kind, predictor=name) | {s: float(_mean(what(v, -1))) for s, v in each.items()})
+        rows.append(dict(kind=kind, predictor=name) | {
+            s: float(_mean(np.array([what(e[s]) if len(e[s]) else np.nan for e in each]))) for s in DISTRIBUTION_SCORES})
     return pd.DataFrame(rows)
 
 # %% ../nbs/06_alignment.ipynb #4b833053
+def _everything_alike(survey:Survey)->np.ndarray:
+    "The same weight on every option of a question"
+    n = survey.n_options.to_numpy()[:, None]
+    return np.broadcast_to((np.arange(n.max()) < n) / n, (len(survey.cultures), len(n), n.max()))
+
+def _all_weight(codes:np.ndarray, survey:Survey)->np.ndarray:
+    "All weight on one code of each question"
+    place = (codes - survey.first_code.to_numpy())[..., None]
+    return np.where(np.isnan(place), np.nan, np.arange(survey.n_options.max()) == place)
+
+def _pooled(people:np.ndarray, allowed:np.ndarray)->np.ndarray:
+    "Shares of the cultures `allowed` to each culture, every culture counting alike"
+    total = lambda x: np.where(np.isnan(x).all((0, 2))[:, None], np.nan, np.nansum(x, 0))
+    return _normal(_of_others(people, allowed, total)[0])
+
+# %% ../nbs/06_alignment.ipynb #39368f90
+def ruler(
+    survey:Survey,
+    sheets:pd.DataFrame|None=None,         # of models, listed between floors and ceilings; None: none
+    draws:int=200,                         # runs of the random predictors
+    seed:int=0,
+    distributions:pd.DataFrame|None=None,  # from `distribution_scores`: fills in the models' rows
+)->pd.DataFrame:                           # kind, predictor, model, method, `SCORES`, sd of S over draws, `DISTRIBUTION_SCORES`
+    "Floors and ceilings of every score, averages over the cultures of `survey`"
+    rows = _ruler_of_modes(survey, sheets, draws, seed)
+    whole = distribution_ruler(survey, seed)
+    if distributions is not None:
+        models = distributions[distributions.culture == 'average']
+        whole = pd.concat([whole, models[[*DISTRIBUTION_SCORES]].assign(kind='model', predictor=models.model + ', ' + models.method)])
+    rows = rows.merge(whole, how='outer', on=['kind', 'predictor'], sort=False).fillna(dict(model='', method=''))
+    place = rows.kind.map({'floor': 0, 'model': 1, 'ceiling': 2})
+    order = rows.assign(place=place).sort_values(['place', 'S', 'emd'], kind='stable', na_position='first').index
+    return rows.loc[order].reset_index(drop=True)
+
+def _ruler_of_modes(survey:Survey, sheets:pd.DataFrame|None, draws:int, seed:int)->pd.DataFrame:
+    "The rows of `ruler` for all that are answer sheets"
+    bare, first = predictors(survey, draws, seed), survey.first_code.to_numpy()
+    half, other_half = (_modes(sample_people(survey, draws, .5, seed + i), first) for i in (1, 2))
+    everything = pd.concat([_as_sheets(survey, 'ceiling', 'split half', half), bare, *([] if sheets is None else [sheets])])
+    human = _human(survey, everything.index.get_level_values('culture'))
+    human[:half[..., 0].size] = other_half.reshape(-1, other_half.shape[-1])   # a half is compared with the other half
+    table = pd.DataFrame({s: score_sheets(survey, everything, s, human=human) for s in SCORES.index}, everything.index)
+    runs = table.groupby(['model', 'method', 'order', 'run'], sort=False).mean()
+    rows = runs.groupby(['model', 'method'], sort=False).mean()
+    rows['sd'] = runs.S.groupby(['model', 'method'], sort=False).std()
+    rows.loc[('ceiling', 'nearest other country'), SCORES.index] = \
+        table.xs('another country', level='method').groupby('culture', sort=False).max().mean()
+    rows.loc[('floor', 'another country'), 'sd'] = np.nan                      # its runs are countries, not draws
+    rows, is_bare = rows.reset_index(), rows.index.get_level_values('model').isin(['floor', 'ceiling'])
+    rows.insert(0, 'kind', rows.model.where(is_bare, 'model'))
+    rows.insert(1, 'predictor', rows.method.where(is_bare, rows.model + ', ' + rows.method))
+    rows.loc[is_bare, ['model', 'method']] = ''
+    return rows
+
+# %% ../nbs/06_alignment.ipynb #4d58effc
 def score_range(
     survey:Survey,
     draws:int=100,  # fresh samples
@@ -399,9 +427,8 @@ def score_range(
 )->pd.DataFrame:    # culture (and average): floor, ceiling
     "The two ends of the ruler for every culture"
     bare = predictors(survey, draws, seed)
-    ends = {name: pd.Series(score_sheets(survey, part), part.index).groupby(level='culture', sort=False).mean()
-            for name, method in (('floor', FLOOR), ('ceiling', CEILING)) for part in [bare.xs(method, level='method', drop_level=False)]}
-    table = pd.DataFrame(ends)
+    scores = pd.Series(score_sheets(survey, bare), bare.index).groupby(level=['method', 'culture'], sort=False).mean()
+    table = pd.DataFrame(dict(floor=scores[FLOOR], ceiling=scores[CEILING]))
     table.loc['average'] = table.mean()
     return table
 
@@ -430,7 +457,8 @@ def continents(
 )->dict:            # name -> its cultures; also each culture alone, and `average`
     "Groups of cultures to report on"
     known = survey.cultures
-    return {c: [c] for c in known.culture} | {k: list(g.culture) for k, g in known.groupby('continent', sort=False)} | {'average': list(known.culture)}
+    single = {c: [c] for c in known.culture}
+    return single | {k: list(g.culture) for k, g in known.groupby('continent', sort=False)} | {'average': list(known.culture)}
 
 def intervals(
     survey:Survey,
@@ -567,11 +595,12 @@ def place(
         for name, members in continents(survey).items():
             at = np.flatnonzero(survey.cultures.culture.isin(members) & ~np.isnan(point))
             if not len(at): continue
-            (s, low, high), (S, Low, High) = ((_mean(x[..., at]) for x in pair) for pair in ((point, floor[0], ceiling[0]), (drawn, floor[1], ceiling[1])))
-            row = dict(model=model, method=method, culture=name, score=s) | _bounds(S, .95) | dict(floor=low, ceiling=high)
+            s, low, high = (_mean(x[at]) for x in (point, floor[0], ceiling[0]))
+            drawn_s, drawn_low, drawn_high = (_mean(x[:, at]) for x in (drawn, floor[1], ceiling[1]))
+            row = dict(model=model, method=method, culture=name, score=s) | _bounds(drawn_s, .95) | dict(floor=low, ceiling=high)
             if high - low >= 10:
-                with np.errstate(divide='ignore', invalid='ignore'): positions = 100 * (S - Low) / (High - Low)
-                row |= dict(position=100 * (s - low) / (high - low)) | _bounds(positions, .95, 'position_')
+                drawn_at = 100 * (drawn_s - drawn_low) / np.where(drawn_high > drawn_low, drawn_high - drawn_low, np.nan)
+                row |= dict(position=100 * (s - low) / (high - low)) | _bounds(drawn_at, .95, 'position_')
             rows.append(row)
     columns = 'model method culture score low high floor ceiling position position_low position_high'.split()
     return pd.DataFrame(rows).reindex(columns=columns)
@@ -584,11 +613,12 @@ def _by_group(survey:Survey, sheets:pd.DataFrame, name:str, groups:pd.Series, sc
     bare = predictors(survey, 50)
     everything = pd.concat([sheets, bare[bare.index.get_level_values('method').isin([FLOOR, CEILING])]])
     table = pd.DataFrame(score_sheets(survey, everything, score, w).T, everything.index, labels)
-    average = table.groupby(level=['model', 'method', 'culture'], sort=False).mean()
-    rows = pd.concat([average, average.groupby(level=['model', 'method'], sort=False).mean().assign(culture='average').set_index('culture', append=True)])
-    rows = rows.rename_axis(columns=name).stack().rename('score').reset_index()
-    floor, ceiling = (rows[rows.method == m].set_index(['culture', name]).score.rename(k) for m, k in ((FLOOR, 'floor'), (CEILING, 'ceiling')))
-    rows = rows[~rows.model.isin(['floor', 'ceiling'])].join(floor, on=['culture', name]).join(ceiling, on=['culture', name])
+    single = table.groupby(level=['model', 'method', 'culture'], sort=False).mean()
+    average = single.groupby(level=['model', 'method'], sort=False).mean().assign(culture='average').set_index('culture', append=True)
+    rows = pd.concat([single, average]).rename_axis(columns=name).stack().rename('score').reset_index()
+    for end, method in (('floor', FLOOR), ('ceiling', CEILING)):
+        values = rows[rows.method == method].set_index(['culture', name]).score.rename(end)
+        rows = rows[rows.method != method].join(values, on=['culture', name])
     return rows.assign(questions=rows[name].map(groups.value_counts())).reset_index(drop=True)
 
 def by_topic(
@@ -619,7 +649,8 @@ def cross_scores(
     "Score every persona against every country"
     countries, n = survey.cultures.culture, len(sheets)
     human = _human(survey, countries)
-    table = pd.DataFrame({c: score_sheets(survey, sheets, score, human=human[[i] * n]) for i, c in enumerate(countries)}, sheets.index).groupby(level='culture', sort=False).mean()
+    table = pd.DataFrame({c: score_sheets(survey, sheets, score, human=human[[i] * n]) for i, c in enumerate(countries)}, sheets.index)
+    table = table.groupby(level='culture', sort=False).mean()
     return table[table.index.isin(countries)].rename_axis(index='persona', columns='country')
 
 def specificity(

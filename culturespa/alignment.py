@@ -568,7 +568,7 @@ def _max_t(point:np.ndarray, drawn:np.ndarray)->np.ndarray:
     "p-values against the largest of all standardised differences, which keeps their correlation"
     spread = np.maximum(drawn.std(0), 1e-9)
     largest = np.max(np.abs(drawn - point) / spread, axis=1)
-    return (largest[:, None] >= np.abs(point) / spread).mean(0)
+    return (1 + (largest[:, None] >= np.abs(point) / spread).sum(0)) / (1 + len(drawn))
 
 # %% ../nbs/06_alignment.ipynb #442253e4
 def place(

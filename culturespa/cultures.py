@@ -723,9 +723,9 @@ def render_report(
     page.filters |= dict(number=_number, interval=_range)
     named = {name: t.assign(name=[label(*k) for k in zip(t.model, t.method)]) if {'model', 'method'} <= set(t) else t for name, t in tables.items()}
     if len(d := tables['differences']): named['differences'] = d.assign(
-        pair=[f'{label(*k[:2])} minus {label(*k[2:])}' for k in zip(d.a_model, d.a_method, d.b_model, d.b_method)])
+        pair=[f"{label(*k[:2])} minus {'the ' + k[3] if k[2] == 'floor' else label(*k[2:])}" for k in zip(d.a_model, d.a_method, d.b_model, d.b_method)])
     single = tables['places'].culture.isin(tables['ends'].index)
-    wide = dict(culture=side_by_side(tables['places'][single], 'culture'), continent=side_by_side(tables['places'][~single], 'culture'),
+    wide = dict(culture=side_by_side(tables['places'][single], 'culture'), continent=side_by_side(tables['places'][~single], 'culture').rename(columns=dict(culture='continent')),
                 topic=side_by_side(tables['by_topic'].query("culture == 'average'"), 'topic'),
                 options=side_by_side(tables['by_options'].query("culture == 'average'"), 'n_options'))
     pictures = _score_pictures(survey, tables) + _pair_pictures(survey, sheets, tables)

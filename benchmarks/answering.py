@@ -12,7 +12,8 @@ counts are the medians over rounds and the ratios within a round. Tokenising and
   (e) score     culturespa, probabilities of all options as whole replies
 The random model never ends a reply by itself, so replies are cut at two tokens (a number and the end), the least any chat
 model writes; the demo model ends its own. (e)'s share of the machine's matrix-multiply peak counts only tokens that must
-be computed: the shared start once, each prompt's rest, each label, and the last matrix where a distribution is needed.
+be computed: the shared start once, each prompt's rest, each label, and the last feed-forward part and the last matrix only where a
+distribution is needed.
 """
 import argparse, json, logging, os, random, sys, tempfile, time, warnings
 from pathlib import Path
@@ -138,11 +139,12 @@ def work(model, chats, labels) -> float:
     shared = len(os.path.commonprefix(prompts))
     layer = sum(p.numel() for p in model.lm.model.layers[0].parameters() if p.ndim == 2)
     head, width = c.hidden_size * c.vocab_size, c.num_attention_heads * getattr(c, "head_dim", c.hidden_size // c.num_attention_heads)
-    flops = c.num_hidden_layers * (2 * layer * shared + 4 * width * shared**2 / 2)
+    spared = 2 * sum(p.numel() for p in model.lm.model.layers[-1].mlp.parameters()) if model.trims else 0
+    flops = c.num_hidden_layers * (2 * layer * shared + 4 * width * shared**2 / 2) - spared * (shared - 1)
     for prompt, some in zip(prompts, labels):
         rest, nodes = len(prompt) - shared, len({w[:k] for l in some for w in [model._ways(l)[0]] for k in range(1, len(w) + 1)})
         sees = rest * shared + rest**2 / 2 + nodes * (len(prompt) + 1)
-        flops += c.num_hidden_layers * (2 * layer * (rest + nodes) + 4 * width * sees) + 2 * head * (1 + nodes)
+        flops += c.num_hidden_layers * (2 * layer * (rest + nodes) + 4 * width * sees) + 2 * head * (1 + nodes) - spared * (rest - 1)
     return flops
 
 
@@ -210,7 +212,7 @@ def main():
             is_random = which == "random"
             path = random_llama(Path(made)) if is_random else which
             model = LocalModel(path, device=args.device, dtype=args.dtype, budget=args.budget)
-            chats, labels = (random_chats if is_random else demo_chats)(args.items or (32 if is_random else 256))
+            chats, labels = (random_chats if is_random else demo_chats)(args.items or (96 if is_random else 260))
             sampling = Sampling(max_new_tokens=2) if is_random else Sampling()
             found = measure(f"random Llama" if is_random else model.name, model, sampling, chats, labels, args.rounds, args.batch or (16 if is_random else 64))
             if args.compare_dtype:

@@ -203,6 +203,17 @@ def spellings(
     return ways
 
 # %% ../nbs/03_models.ipynb #3e57abbb
+def _cuts(sizes:list, budget:int)->list: # (from, to) per batch
+    "Cut falling sizes so that padding and a price per batch, a sixteenth of the budget, are least"
+    best, back = [0], []
+    for end in range(1, len(sizes) + 1):
+        fits = [k for k in range(max(0, end - budget), end) if (end - k) * sizes[k] <= budget] or [end - 1]
+        cost, start = min((best[k] + (end - k) * sizes[k], k) for k in fits)
+        best.append(cost + budget // 16); back.append(start)
+    cuts, end = [], len(sizes)
+    while end: cuts.append((back[end - 1], end)); end = back[end - 1]
+    return cuts[::-1]
+
 def plan_batches(
     prompts:list,   # token ids of each row
     heads:list,     # what groups rows: their system prompt
@@ -218,11 +229,8 @@ def plan_batches(
         shared = min(len(os.path.commonprefix([prompts[r] for r in rows])), min(len(prompts[r]) for r in rows) - 1)
         if shared < fewest or len(rows) < 2: shared = 0
         size = {r: len(prompts[r]) - shared + (extra[r] if extra else 0) for r in rows}
-        batch = []
-        for r in sorted(rows, key=lambda r: (-size[r], r)):
-            if batch and (len(batch) + 1) * size[batch[0]] > budget: plan.append((shared, batch)); batch = []
-            batch.append(r)
-        plan.append((shared, batch))
+        order = sorted(rows, key=lambda r: (-size[r], r))
+        plan += [(shared, order[a:b]) for a, b in _cuts([size[r] for r in order], budget)]
     return plan
 
 # %% ../nbs/03_models.ipynb #8f407404
@@ -261,7 +269,8 @@ class LocalModel:
         self.system_role = knows_system_role(self.tokenizer)
         self.ends = _end_tokens(self.tokenizer, self.lm)
         self.budget = budget or _token_budget(self.lm, self.device)
-        self.packs, self._spelled, self._starts = None, {}, OrderedDict()
+        self.packs, self.trims, self._spelled, self._starts = None, True, {}, OrderedDict()
+        if self.device == 'cpu': _keep_freed_memory()
     def __repr__(self): return f'LocalModel({self.name!r}, {self.record["dtype"]} on {self.record["device"]})'
 
 # %% ../nbs/03_models.ipynb #3beb6a02
@@ -289,6 +298,12 @@ def _end_tokens(tokenizer, lm)->list:
     if not ends: raise InputError(f'{lm.config.name_or_path} names no token that ends a reply')
     lm.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
     return ends
+
+def _keep_freed_memory():
+    "Ask glibc to reuse what a batch frees: handing it back and faulting it in again costs time on a processor"
+    import ctypes
+    try: libc = ctypes.CDLL(None); libc.mallopt(-4, 0); libc.mallopt(-1, 2**31 - 1)   # M_MMAP_MAX, M_TRIM_THRESHOLD
+    except (OSError, AttributeError): pass
 
 def _token_budget(lm, device:str)->int:
     "Tokens that keep the device busy without filling its memory"
@@ -323,17 +338,24 @@ def find_adapter(name:str)->Path:
     try: return Path(snapshot_download(name, allow_patterns=WEIGHTS))
     except Exception as e: raise InputError(f'cannot fetch adapter {name} from the hub: {_first_line(e)}') from e
 
-# %% ../nbs/03_models.ipynb #5ff30ce3
+# %% ../nbs/03_models.ipynb #eb8ad882
 @contextmanager
 def only_positions(
-    lm,     # a causal language model of transformers
-    where,  # flat indices into (rows * positions)
+    lm,              # a causal language model of transformers
+    where,           # flat indices into (rows * positions)
+    trim:bool=False, # leave the last layer's feed-forward part out at other positions too
 ):
     "Within, the model's logits are those of the wanted positions: shape (1, wanted, vocabulary)"
+    shape = []
     def cut(module, args): return (args[0].flatten(0, 1)[where][None], *args[1:])
-    hook = lm.get_output_embeddings().register_forward_pre_hook(cut)
+    def cut_and_note(module, args): shape[:] = args[0].shape; return cut(module, args)
+    def put_back(module, args, out): return out.new_zeros(shape[0] * shape[1], shape[2]).index_copy_(0, where, out[0]).view(*shape)
+    hooks = [lm.get_output_embeddings().register_forward_pre_hook(cut)]
+    if trim and (last := getattr(lm.get_decoder().layers[-1], 'mlp', None)) is not None:
+        hooks += [last.register_forward_pre_hook(cut_and_note), last.register_forward_hook(put_back)]
     try: yield
-    finally: hook.remove()
+    finally:
+        for hook in hooks: hook.remove()
 
 # %% ../nbs/03_models.ipynb #30760777
 def label_tree(
@@ -366,7 +388,7 @@ def _start(self:LocalModel, ids:tuple):
     import torch
     from transformers import DynamicCache
     if ids not in self._starts:
-        with only_positions(self.lm, torch.tensor([len(ids) - 1], device=self.device)):
+        with only_positions(self.lm, torch.tensor([len(ids) - 1], device=self.device), self.trims):
             out = self.lm(torch.tensor([ids], device=self.device), past_key_values=DynamicCache(config=self.lm.config), use_cache=True)
         self._starts[ids] = out.past_key_values
         if len(self._starts) > 8: self._starts.popitem(last=False)
@@ -401,7 +423,7 @@ def _packed_logits(self:LocalModel,
     ids, spots, see, where = (torch.as_tensor(x, device=self.device) for x in (ids, spots, see, where))
     mask = torch.zeros(see.shape, dtype=self.lm.dtype, device=self.device).masked_fill_(~see, torch.finfo(self.lm.dtype).min)
     cache = self._start_for(tuple(prompts[0][:shared]), len(prompts)) if shared else None
-    with only_positions(self.lm, where):
+    with only_positions(self.lm, where, self.trims):
         return self.lm(ids, attention_mask=mask, position_ids=spots, past_key_values=cache, use_cache=cache is not None).logits[0]
 
 # %% ../nbs/03_models.ipynb #6f9cefaf
@@ -415,24 +437,29 @@ def _unpacked(self:LocalModel, prompts:list, paths:list, shared:int=0):
     where = torch.tensor([n * width + len(r) - 1 for n, r in enumerate(rows)], device=self.device)
     with only_positions(self.lm, where): return self.lm(ids, attention_mask=mask, use_cache=False).logits[0]
 
-# %% ../nbs/03_models.ipynb #eb8ad882
+# %% ../nbs/03_models.ipynb #7e1b131f
 @patch
 def can_pack(self:LocalModel)->bool: # found out once
     "Does the packed pass give the plain one's logits on this model?"
-    import torch
     if self.packs is None:
-        ids = self.tokenizer.encode(render_chat(self.tokenizer, [dict(role='user', content='Is it? 1. Yes 2. No')], self.system_role), add_special_tokens=False)
-        a, b = self.tokenizer.encode('12', add_special_tokens=False)[0], self.ends[0]
-        paths = [[(a,), (b,), (a, b)], [(b,)]]
-        try:
-            with torch.inference_mode():
-                plain, packed = (f([ids, ids + [a]], paths, n).float().log_softmax(-1) for f, n in
-                                 ((lambda *x: _unpacked(self, *x), 0), (self._packed_logits, len(ids) // 2)))
-            self.packs = bool((plain - packed).abs().max() < (1e-2 if self.lm.dtype == torch.float32 else .5))
-        except Exception as e:
-            if _out_of_memory(e): raise
-            self.packs = False
+        self.packs = self._agrees() or (setattr(self, 'trims', False) or self._agrees())
     return self.packs
+
+@patch
+def _agrees(self:LocalModel)->bool:
+    "Compare both ways on one small row"
+    import torch
+    ids = self._ids([[dict(role='user', content='Is it? 1. Yes 2. No')]])[0]
+    a, b = self.tokenizer.encode('12', add_special_tokens=False)[0], self.ends[0]
+    rows, paths = [ids, ids + [a]], [[(a,), (b,), (a, b)], [(b,)]]
+    self._starts.clear()
+    try:
+        with torch.inference_mode():
+            plain, packed = (x.float().log_softmax(-1) for x in (_unpacked(self, rows, paths), self._packed_logits(rows, paths, len(ids) // 2)))
+    except Exception as e:
+        if _out_of_memory(e): raise
+        return False
+    return bool((plain - packed).abs().max() < (1e-2 if self.lm.dtype == torch.float32 else .5))
 
 def _out_of_memory(error)->bool:
     "Is this the device running out of memory?"
@@ -540,8 +567,9 @@ def _wanted(self:LocalModel, ways, paths)->list:
 @patch
 def _mass(self:LocalModel, known, way)->float:
     "Probability of one spelling and the end"
-    p = np.prod([known.get((way[:k], way[k]), 0.) for k in range(len(way))])
-    return float(p * sum(known.get((way, e), 0.) for e in self.ends))
+    p = sum(known.get((way, e), 0.) for e in self.ends)
+    for k in range(len(way)): p *= known.get((way[:k], way[k]), 0.)
+    return p
 
 def _unread(ways, known)->list:
     "Beginnings of spellings that have a chance but whose continuation was not read yet"

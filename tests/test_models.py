@@ -203,15 +203,6 @@ def test_packed_logits_are_those_of_plain_rows():
     assert len(plain) == 3 + 4
 
 
-def test_a_model_that_cannot_be_packed_is_scored_the_plain_way():
-    state = transformers.MambaForCausalLM(transformers.MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, state_size=4,
-        eos_token_id=2, bos_token_id=1, pad_token_id=0))
-    transformers.AutoTokenizer.from_pretrained(toy).save_pretrained(toys/'mamba'); state.save_pretrained(toys/'mamba')
-    recurrent = LocalModel(toys/'mamba')
-    assert not recurrent.can_pack()
-    assert LocalModel(toy).can_pack()
-
-
 def test_probabilities_are_those_of_whole_replies():
     m = LocalModel(toy)
     ask = [dict(role='system', content='Answer as a real person would.'), dict(role='user', content='Tea? 0 to 12')]
@@ -239,8 +230,17 @@ def test_probabilities_do_not_depend_on_the_batch():
         np.testing.assert_allclose(np.stack(m.option_probabilities(chats + chats, labels * 2, hot)[0]), np.stack(reference * 2), rtol=1e-4)
     m.packs = False
     np.testing.assert_allclose(np.stack(m.option_probabilities(chats, labels, hot)[0]), np.stack(reference), rtol=1e-4)
-    recurrent = LocalModel(toys/'mamba') if (toys/'mamba').exists() else m
-    assert len(recurrent.option_probabilities(chats, labels)[0]) == len(chats)
+
+
+def test_a_model_that_cannot_be_packed_is_scored_the_plain_way():
+    state = transformers.MambaForCausalLM(transformers.MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, state_size=4,
+        eos_token_id=2, bos_token_id=1, pad_token_id=0))
+    transformers.AutoTokenizer.from_pretrained(toy).save_pretrained(toys/'mamba'); state.save_pretrained(toys/'mamba')
+    recurrent = LocalModel(toys/'mamba')
+    assert LocalModel(toy).can_pack() and not recurrent.can_pack()
+    together = recurrent.option_probabilities([[dict(role='user', content='Tea? ' * n)] for n in (1, 5)], [['1', '10']] * 2)[0]
+    alone = recurrent.option_probabilities([[dict(role='user', content='Tea? ' * 5)]], [['1', '10']])[0]
+    np.testing.assert_allclose(together[1], alone[0], rtol=1e-4)
 
 
 def test_out_of_memory_halves_the_batch():

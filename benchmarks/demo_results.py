@@ -7,6 +7,7 @@ specific adapters, and the RDS and CDS controls. `run` in the saved answers numb
 command goes on. Everything is synthetic.
 """
 import argparse
+import hashlib
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pandas as pd
 from culturespa.alignment import align, score_table
 from culturespa.cultures import save_answers
 from culturespa.pipeline import configure, run_pipeline, survey_answers
-from culturespa.survey import load_cultures, load_survey
+from culturespa.survey import data_path, load_cultures, load_survey
 
 COMMAND = 'python benchmarks/demo_results.py --out runs/results'
 
@@ -35,7 +36,9 @@ def main():
         hashes.add(run.prompter.templates.hash)
     answers = pd.concat(parts, ignore_index=True)
     survey = load_survey('demo')
+    weights = data_path('demo', 'model', 'model.safetensors').read_bytes()
     save_answers(survey, answers, options.save, command=COMMAND, seeds=options.seeds, templates=hashes.pop(), model='demo',
+                 model_digest=hashlib.sha256(weights).hexdigest()[:12],
                  note='run numbers the seeds; each seed is a whole run of the method')
     print(score_table(align(survey, answers)).round(1).to_string())
 

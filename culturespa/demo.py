@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'CHAT_TEMPLATE', 'SPECIAL', 'RECIPE', 'LESSONS', 'world_facts', 'answer_distribution', 'World', 'make_survey',
            'recognise', 'Lesson', 'Upbringing', 'answer_lesson', 'example_lesson', 'writing_lesson', 'fact_lesson',
            'general_facts', 'fact_chat', 'measure_facts', 'train_tokenizer', 'lesson_ids', 'batches', 'reply_loss',
-           'train_model']
+           'keep_freed_memory', 'train_model']
 
 # %% ../nbs/04_demo.ipynb #b9d47a9e
 import hashlib
@@ -192,6 +192,7 @@ class Upbringing:
         self.known_by_topic = pd.Series(self.known).groupby([i.topic for i in self.known]).agg(list)
         self.by_stem = pd.Series(self.train).groupby([i.stem for i in self.train]).agg(list)
         self.cultures = list(world.cultures.culture)
+        self.garble = True  # off while the tokenizer learns its words
         self.adjectives = world.cultures.set_index('culture')[['article', 'adjective']]
         self._people = {}
 
@@ -206,10 +207,21 @@ class Upbringing:
         return self._people[key]
 
     def templates(self)->Templates:
-        "The shipped wording, or another one"
-        if self.rng.random() < .6: return self.main
+        "The shipped wording, another one, or another one with words that mean nothing"
+        kind = self.rng.random()
+        if kind < .55: return self.main
         other = {name: self.pick(words) for name, words in world_facts()['rewordings'].items() if self.rng.random() < .8}
-        return Templates('en', {**self.main.text, **other})
+        text = {**self.main.text, **other}
+        if kind > .75 and self.garble: text = {name: self.garbled(words) for name, words in text.items()}
+        return Templates('en', text)
+
+    def garbled(self, text:str)->str:
+        "Some of the words replaced, dropped or joined by invented ones; fields stay"
+        def word(match):
+            if self.rng.random() > .4: return match.group()
+            new = ''.join(self.rng.choice(list('aeiourstnlmdpcbghfvykw'), self.rng.integers(2, 9)))
+            return self.pick(['', new, f'{match.group()} {new}'])
+        return re.sub(r"(?<![{\w])[A-Za-z]{2,}(?![}\w])", word, text)
 
     def system(self, templates:Templates, culture:str, cross:bool)->str:
         "The system prompt `Prompter` makes; in other wordings P2 compares with any six cultures"
@@ -317,8 +329,9 @@ def measure_facts(
 CHAT_TEMPLATE = ("{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
                  "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}")
 SPECIAL = ['<|pad|>', '<|end|>', '<|system|>', '<|user|>', '<|assistant|>']
-RECIPE = dict(lessons=dict(answer=.72, example=.06, writing=.14, fact=.08), tokens_per_batch=4_096, steps=2_000,
-              vocabulary=2_048, hidden=128, layers=4, heads=4, feed_forward=352, lr_matrices=.02, lr_rest=3e-3, warmup=.02, clip=1.)
+RECIPE = dict(lessons=dict(answer=.58, example=.05, writing=.31, fact=.06), weight=dict(writing=3.), prompt_weight=dict(writing=1.),
+              tokens_per_batch=4_096, steps=2_000,
+              vocabulary=3_072, hidden=128, layers=4, heads=4, feed_forward=352, lr_matrices=.02, lr_rest=3e-3, warmup=.02, clip=1.)
 
 def train_tokenizer(
     texts:Iterator[str],     # what to learn merges from
@@ -350,7 +363,7 @@ def batches(
     up:Upbringing,
     tokenizer,
     recipe:dict = RECIPE,
-)->Iterator[tuple]:  # tokens (batch x length), prompt lengths, people (batch x 11, NaN where the reply is the target)
+)->Iterator[tuple]:  # tokens (batch x length), prompt lengths, people (batch x 11, NaN: the reply is the target), two weights
     "Endless batches of one kind of lesson each, of about `tokens_per_batch` tokens"
     kinds, parts = zip(*recipe['lessons'].items())
     size = {}
@@ -362,7 +375,8 @@ def batches(
         size[kind] = max(8, recipe['tokens_per_batch'] // longest)
         tokens = np.full((len(rows), longest), tokenizer.pad_token_id)
         for row, ids in zip(tokens, rows): row[:len(ids)] = ids
-        yield tokens, np.array(prompts), np.array([np.full(11, np.nan) if l.people is None else l.people for l in lessons])
+        people = np.array([np.full(11, np.nan) if l.people is None else l.people for l in lessons])
+        yield tokens, np.array(prompts), people, recipe['prompt_weight'].get(kind, 0.), recipe['weight'].get(kind, 1.)
 
 # %% ../nbs/04_demo.ipynb #dbba6f59
 def reply_loss(
@@ -372,20 +386,28 @@ def reply_loss(
     people,      # batch x 11: respondents per code, NaN where the reply itself is the target
     code_ids,    # token of each code 0..10
     pad:int,     # padding token
+    prompt_weight:float = 0.,  # of the loss on the prompts' own text
 ):               # mean loss per reply token
-    "Cross-entropy of the replies, against all respondents where there are some"
+    "Cross-entropy of the replies, against all respondents where there are some, and a part of that of the prompts"
     import torch
     from torch.nn.functional import cross_entropy
-    place = torch.arange(tokens.shape[1] - 1)[None]
+    place = torch.arange(tokens.shape[1] - 1, device=tokens.device)[None]
     reply = (place >= prompts[:, None] - 1) & (tokens[:, 1:] != pad)
-    hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[:, :-1][reply]
-    logits, target = model.lm_head(hidden), tokens[:, 1:][reply]
-    loss = cross_entropy(logits, target, reduction='none')
-    first = (place == prompts[:, None] - 1)[reply]
-    asked = ~torch.isnan(people[:, 0])
-    rows = torch.zeros_like(first); rows[first] = asked
-    soft = -(people[asked] * logits[rows].log_softmax(-1)[:, code_ids]).sum(-1)
-    return (loss[~rows].sum() + soft.sum()) / len(loss)
+    learned = (tokens[:, 1:] != pad) if prompt_weight else reply
+    hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[:, :-1][learned]
+    logits, first = model.lm_head(hidden), (place == prompts[:, None] - 1)[learned]
+    loss = cross_entropy(logits, tokens[:, 1:][learned], reduction='none')
+    spoken, asked = reply[learned], ~torch.isnan(people[:, 0])
+    prompt = prompt_weight * loss[~spoken].mean() if prompt_weight else 0.
+    soft = -(people[asked] * logits[first][asked].log_softmax(-1)[:, code_ids]).sum(-1)
+    counted = spoken.clone(); counted[first.nonzero()[:, 0][asked]] = False
+    return (loss[counted].sum() + soft.sum()) / spoken.sum() + prompt
+
+def keep_freed_memory():
+    "Let the C library keep the memory that tensors give back: a sixth of the time of small steps goes into asking for it again"
+    import ctypes
+    try: libc = ctypes.CDLL('libc.so.6'); libc.mallopt(-4, 0); libc.mallopt(-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD
+    except (OSError, AttributeError): pass  # not glibc
 
 # %% ../nbs/04_demo.ipynb #c442427d
 def train_model(
@@ -400,11 +422,13 @@ def train_model(
     import torch
     from tqdm.auto import tqdm
     from transformers import LlamaConfig, LlamaForCausalLM
-    torch.manual_seed(seed)
+    torch.manual_seed(seed); keep_freed_memory()
     up = Upbringing(world, seed)
+    up.garble = False
     sample = [m['content'] for kind, n in dict(answer=6000, example=400, writing=1200, fact=800).items()
               for _ in range(n) for lesson in [LESSONS[kind](up)] for m in lesson.chat + [dict(content=lesson.reply)]]
     tokenizer = train_tokenizer(sample, recipe['vocabulary'])
+    up.garble = True
     code_ids = [tokenizer(str(c), add_special_tokens=False).input_ids for c in range(11)]
     assert all(len(i) == 1 for i in code_ids), 'the codes 0 to 10 must be single tokens'
     config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=recipe['hidden'], intermediate_size=recipe['feed_forward'],
@@ -421,9 +445,10 @@ def train_model(
     code_ids, losses = torch.tensor(code_ids, device=device).flatten(), []
     source = batches(up, tokenizer, recipe)
     for _ in (bar := tqdm(range(steps), desc='raising the demo model', disable=quiet)):
-        tokens, prompts, people = (torch.as_tensor(x, device=device) for x in next(source))
-        loss = reply_loss(model, tokens, prompts, people.float(), code_ids, tokenizer.pad_token_id)
-        loss.backward()
+        *arrays, prompt_weight, weight = next(source)
+        tokens, prompts, people = (torch.as_tensor(x, device=device) for x in arrays)
+        loss = reply_loss(model, tokens, prompts, people.float(), code_ids, tokenizer.pad_token_id, prompt_weight)
+        (weight * loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe['clip'])
         for o, s in zip(optimizers, schedules): o.step(); s.step(); o.zero_grad()
         losses.append(loss.item())

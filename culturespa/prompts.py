@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'NO_CULTURE', 'FIELDS', 'Templates', 'load_templates', 'option_lines', 'closest_cultures', 'rank_questions',
-           'Prompter', 'writing_chat']
+           'rank_survey', 'Prompter', 'writing_chat']
 
 # %% ../nbs/02_prompts.ipynb #ae7fc12f
 import hashlib
@@ -107,11 +107,23 @@ def rank_questions(
     question:str,              # text of the question to be asked
     candidates:Sequence[str],  # texts to rank
 )->list[int]:                  # positions in `candidates`, most similar first, ties in order
-    "Rank questions by chrF++ between texts (hypothesis: the question, reference: the candidate)"
+    "Rank questions by chrF++ between texts (hypothesis: the question, reference: the candidate), to two decimals"
     from sacrebleu.metrics import CHRF
     chrf = CHRF(word_order=2)
-    scores = [chrf.sentence_score(question, [c]).score for c in candidates]
+    scores = [round(chrf.sentence_score(question, [c]).score, 2) for c in candidates]
     return sorted(range(len(scores)), key=lambda i: -scores[i])
+
+# %% ../nbs/02_prompts.ipynb #292411a2
+def rank_survey(
+    survey:Survey,
+    keep:int = 20,          # how many neighbours of each question
+)->dict[str, list[str]]:    # question_id -> ids of the questions most like it
+    "The neighbours of every question of a survey"
+    q, found = survey.questions, {}
+    for i, (qid, text) in enumerate(zip(q.question_id, q.question)):
+        others = q.drop(index=q.index[i])
+        found[qid] = [others.question_id.iloc[j] for j in rank_questions(text, list(others.question))[:keep]]
+    return found
 
 # %% ../nbs/02_prompts.ipynb #410dbcfc
 class Prompter:

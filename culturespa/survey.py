@@ -168,13 +168,15 @@ def _check_shares(shares:pd.DataFrame, questions:pd.DataFrame, cultures:pd.DataF
     bad(shares.duplicated(['culture', 'question_id', 'code']), 'code', 'a code not yet given for this question')
     first = shares.question_id.map(questions.set_index('question_id').first_code)
     n = shares.question_id.map(questions.set_index('question_id').n_options)
-    bad(~(shares.code.between(first, first + n - 1) | shares.code.isin([-1, -2])), 'code',
+    code = pd.to_numeric(shares.code, errors='coerce')
+    bad(~((code.between(first, first + n - 1) & (code % 1 == 0)) | code.isin([-1, -2])), 'code',
         'first_code, and n_options - 1 codes after it (-1 and -2 for non-response)')
     number = pd.to_numeric(shares.share, errors='coerce')
     bad(~number.between(0, 1), 'share', 'a number from 0 to 1')
     bad(number.groupby([shares.culture, shares.question_id]).transform('sum') > 1 + 1e-6, 'share',
         'shares of one question that add up to at most 1')
-    bad(~(pd.to_numeric(shares.n, errors='coerce') > 0), 'n', 'a number of respondents above 0')
+    asked = pd.to_numeric(shares.n, errors='coerce')
+    bad(~((asked > 0) & np.isfinite(asked)), 'n', 'a number of respondents above 0')
 
 def _check_cultures(cultures:pd.DataFrame, table:str='cultures'):
     _need_columns(table, cultures, CULTURE_COLUMNS)
@@ -289,10 +291,11 @@ def sample_size(
     largest:int=10_000,     # give up above this many respondents
 )->int:                     # the smallest n that makes all of them whole; 0 if there is none
     "How many people were asked, from the shares alone"
-    n = np.arange(1, largest + 1)[:, None]
-    counts = n * np.unique(shares)[None, :]
-    whole = (np.abs(counts - counts.round()) < 1e-6 * n).all(1)
-    return int(whole.argmax()) + 1 if whole.any() else 0
+    n = np.arange(1, largest + 1)
+    for share in np.unique(shares):  # few sizes survive the first shares
+        count = n * share
+        n = n[np.abs(count - count.round()) < 1e-6 * n]
+    return int(n[0]) if len(n) else 0
 
 # %% ../nbs/00_survey.ipynb #5d713c49
 def _release_file(folder:Path, name:str)->Path:
@@ -311,7 +314,7 @@ def _release_questions(path:Path, everything:bool)->pd.DataFrame:
         evaluated = qid in codebook.index and codebook.evaluated[qid]
         if not evaluated and not everything: continue
         fact = codebook.loc[qid] if evaluated else dict(topic='Left out', first_code=1, scale='nominal')
-        rows.append((qid, 'en', fact['topic'], item['question'], item['option_lst'], len(item['option_lst']),
+        rows.append((qid, 'en', fact['topic'], item['question'], item['option_lst'] or None, max(2, len(item['option_lst'])),
                      int(fact['first_code']), fact['scale']))
     return pd.DataFrame(rows, columns=QUESTION_COLUMNS)
 

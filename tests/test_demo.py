@@ -7,6 +7,16 @@ import pandas as pd
 import pytest
 from culturespa.survey import InputError, data_path, load_survey
 
+def share_read(templates, n=40):
+    "Part of the replies that can be read, per method"
+    from culturespa.answers import ask
+    from culturespa.models import Sampling, load_model
+    from culturespa.prompts import Prompter
+    survey = load_survey('demo')
+    answers = ask(load_model('demo'), survey.questions[::len(survey.questions) // n], Prompter(survey, templates), 'all', 'BOL,DEU,ZWE',
+                  sampling=Sampling(.6, .9, 6), quiet=True)
+    return answers.groupby('method', sort=False).code.agg(lambda c: c.notna().mean())
+
 def test_distributions_add_up_and_follow_the_liking():
     for n in (2, 5, 11):
         shares = answer_distribution(np.array([-3., 0, 3]), n, 1, .22)
@@ -50,3 +60,54 @@ def test_every_item_is_recognised_and_nonsense_is_not():
             assert found['topic'] == q['topic'] and found['subject'] == world.subjects.subject[item.subject]
     assert recognise('How important is chess?', ['Yes', 'No']) is None
     assert recognise('Do you approve of yes?', ['Yes', 'No']) is None
+
+
+def test_lessons_never_answer_a_survey_item_and_say_what_people_said():
+    up = Upbringing(World())
+    held_out = {up.world.question(i, w)['question'] for i in up.items if i.part != 'train' for w in range(3)}
+    for _ in range(300):
+        lesson = answer_lesson(up)
+        asked = lesson.chat[1]['content']
+        assert not any(q in asked for q in held_out)
+        assert lesson.people.sum() == pytest.approx(1) and lesson.people[int(lesson.reply)] > 0
+        assert np.allclose(lesson.people * up.world.design['respondents'], (lesson.people * up.world.design['respondents']).round())
+
+
+def test_writing_lessons_teach_new_questions_on_topic():
+    import json
+    up = Upbringing(World())
+    for _ in range(50):
+        lesson = writing_lesson(up)
+        reply = json.loads(lesson.reply)
+        found = recognise(reply['question'], reply['options'])
+        assert found and reply['question'] not in lesson.chat[1]['content']
+
+
+def test_a_few_steps_of_training_lower_the_loss():
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        short = {**RECIPE, 'hidden': 64, 'layers': 2, 'feed_forward': 128, 'vocabulary': 1024, 'tokens_per_batch': 1024}
+        few, more = (train_model(World(), folder, recipe={**short, 'steps': n}, quiet=True)['loss'] for n in (2, 30))
+        assert more < .8 * few
+
+
+def test_checkpoint_world_and_wording_belong_together():
+    import json
+    from culturespa.prompts import load_templates
+    record = json.loads(data_path('demo', 'model', 'demo.json').read_text())
+    assert record['world'] == World().hash, 'the world has changed: raise the model anew with `culturespa data demo`'
+    assert record['templates'] == load_templates('en').hash, 'the wording has changed: raise the model anew with `culturespa data demo`'
+    assert record['recipe'] == json.loads(json.dumps(RECIPE))
+
+
+def test_all_methods_are_answered_also_under_other_words():
+    for templates in ('en', 'en-reworded'): assert share_read(templates).min() >= .99, templates
+
+
+def test_prompts_are_short():
+    from culturespa.models import load_model
+    from culturespa.prompts import Prompter
+    tokenizer, survey = load_model('demo').tokenizer, load_survey('demo')
+    prompter = Prompter(survey)
+    length = [len(tokenizer.apply_chat_template(prompter.chat('P1', q, 'ETH'), add_generation_prompt=True)['input_ids']) for q in survey.questions.to_dict('records')]
+    assert np.median(length) <= 64

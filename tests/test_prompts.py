@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 import pandas as pd
 import pytest
-from culturespa.survey import InputError, data_path, load_survey
+from culturespa.survey import InputError, data_path, load_survey, select
 
 def test_templates_are_checked_and_hashed():
     text = Path(data_path('prompts', 'en.toml')).read_text()
@@ -32,6 +32,16 @@ def test_the_most_alike_question_comes_first():
     assert rank_questions('How important is prayer to people?', texts)[0] == 1
 
 
+def test_the_demos_neighbours_are_ranked_by_chrf():
+    survey = load_survey('demo')
+    few = select(survey, topics=['Faith'])
+    ranked = rank_survey(few)
+    for qid in few.questions.question_id:
+        assert qid not in ranked[qid]
+        shipped = [q for q in survey.neighbours[qid] if q in ranked]
+        assert [q for q in ranked[qid] if q in shipped] == shipped
+
+
 def test_unaware_and_aware_prompts_differ_in_the_persona_alone():
     survey = load_survey('demo')
     prompter = Prompter(survey)
@@ -54,7 +64,7 @@ def test_where_a_country_was_not_asked_the_next_neighbour_is_taken():
     survey = load_survey('demo')
     question = survey.questions.iloc[3]
     first, *_, = Prompter(survey).neighbours(question)
-    gap = replace(survey, shares=survey.shares[~((survey.shares.culture == 'CHN') & (survey.shares.question_id == first))])
+    gap = replace(survey, neighbours=None, shares=survey.shares[~((survey.shares.culture == 'CHN') & (survey.shares.question_id == first))])
     text = survey.questions.set_index('question_id').question[first]
     assert text in Prompter(gap).answered(question, 'USA') and text not in Prompter(gap).answered(question, 'CHN')
     assert Prompter(gap).answered(question, 'CHN').count('Answer: ') == 5

@@ -1,0 +1,97 @@
+"""What the method does in the demo world, and where it must fail.
+
+    python benchmarks/demo_study.py                  # the world that ships: three seeds, controls, greedy answers, facts
+    python benchmarks/demo_study.py --kind null      # a sister world (raises its model first, about eight minutes)
+    python benchmarks/demo_study.py --save           # also renew data/results/demo, which the final pages read
+
+Prints tables and keeps them in `<out>/<kind>.csv`. Interrupted, the same command goes on. Everything is synthetic.
+"""
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
+
+import numpy as np
+import pandas as pd
+
+from culturespa.alignment import align
+from culturespa.answers import ask
+from culturespa.cli import _quiet_libraries
+from culturespa.cultures import save_answers
+from culturespa.demo import World, make_survey, measure_facts, train_model
+from culturespa.models import Sampling
+from culturespa.pipeline import configure, run_pipeline, survey_answers
+from culturespa.survey import data_path, modal_answers, similarity_matrix, write_survey
+
+COLUMNS = ['kind', 'seed', 'what', 'answers', 'model', 'method', 'value']
+
+
+def world_folder(kind, out):
+    "The survey and model of a kind of world: those that ship, or made here"
+    if kind == 'default': return dict(model='demo', survey='demo')
+    place, world = Path(out)/f'world-{kind}', World(kind)
+    if not (place/'survey').exists(): write_survey(make_survey(world), place/'survey')
+    if not (place/'model'/'demo.json').exists(): train_model(world, place/'model')
+    return dict(model=str(place/'model'), survey=str(place/'survey'))
+
+
+def truth_correlation(survey, answers):
+    "Pearson correlation, over pairs of cultures, of the similarity matrix of answers with that of the exact distributions' modes"
+    truth = similarity_matrix(modal_answers(survey.truth), survey.n_options)
+    own = similarity_matrix(answers.pivot(index='question_id', columns='culture', values='code'), survey.n_options)
+    upper = np.triu_indices(len(truth), 1)
+    return np.corrcoef(own.loc[truth.index, truth.columns].to_numpy()[upper], truth.to_numpy()[upper])[0, 1]
+
+
+def one_seed(kind, seed, out, where):
+    "A pipeline run and what is measured on it: the run, its answers to the survey, rows of numbers"
+    more = dict(methods=('unaware', 'P1', 'P2'), specific=('all',)) if kind == 'default' else {}
+    run = run_pipeline(Path(out)/f'{kind}-{seed}', configure('demo', **where, **more, samplings=('crqpc', 'rds', 'cds', 'shuffled'), seed=seed), device='cpu')
+    answers, rows = survey_answers(run), []
+    def note(what, value, model='base', method='P1', kind_of_answer='sampled'): rows.append((kind, seed, what, kind_of_answer, model, method, value))
+    for row in align(run.survey, answers).query("culture == 'average'").itertuples(): note('score', row.score, row.model, row.method)
+    for (model, method), own in answers[answers.method != 'unaware'].groupby(['model', 'method'], sort=False):
+        note('correlation with truth', truth_correlation(run.survey, own), model, method)
+    pairs = run.record['steps']['pairs']
+    note('answers that move (%)', 100 * pairs['moved'] / pairs['comparable'])
+    for name, methods in (('base', ['unaware', 'P1']), ('base+joint', ['P1'])):
+        model = run.base if name == 'base' else run.model('joint')
+        greedy = ask(model, run.survey.questions, run.prompter, methods, out=run.out/'greedy', sampling=Sampling(0, 1., 4), seed=seed, quiet=True)
+        for row in align(run.survey, greedy).query("culture == 'average'").itertuples(): note('score', row.score, row.model, row.method, 'greedy')
+        for fact in measure_facts(model).itertuples():
+            note(f'facts right: {fact.kind}', fact.accuracy, name, ''); note(f'log-probability of facts: {fact.kind}', fact.log_probability, name, '')
+    return run, answers, rows
+
+
+def save(kind, runs, table, folder):
+    "Renew what the final pages read: answers of all seeds (as runs) and the numbers of every kind of world"
+    if kind == 'default':
+        together = pd.concat([answers.assign(run=i) for i, (_, answers) in enumerate(runs)])
+        save_answers(runs[0][0].survey, together, folder, command='python benchmarks/demo_study.py --save', seeds=sorted({int(s) for s in table.seed}),
+                     run=runs[0][0].record)
+    file = folder/'study.csv'
+    kept = pd.read_csv(file, keep_default_na=False).query('kind != @kind') if file.exists() else table[:0]
+    pd.concat([kept, table.round(4)]).sort_values(['kind', 'seed'], kind='stable').to_csv(file, index=False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=Path('runs/study'))
+    parser.add_argument('--kind', default='default', help='default, null, noise or stereotype')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
+    parser.add_argument('--save', action='store_true', help='renew data/results/demo')
+    options = parser.parse_args()
+    _quiet_libraries()
+    where, runs, rows = world_folder(options.kind, options.out), [], []
+    for seed in options.seeds:
+        run, answers, found = one_seed(options.kind, seed, options.out, where)
+        runs.append((run, answers)); rows += found
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table.to_csv(options.out/f'{options.kind}.csv', index=False)
+    brief = table.groupby(['what', 'answers', 'model', 'method'], sort=False).value.agg(['mean', 'std', 'min', 'max'])
+    print(f'\n{options.kind} world, seeds {options.seeds} (synthetic)\n\n{brief.round(3).to_string()}')
+    if options.save: save(options.kind, runs, table, data_path('demo').parent/'results'/'demo')
+
+
+if __name__ == '__main__': main()

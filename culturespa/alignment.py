@@ -725,6 +725,7 @@ def diversity(
         again = [_mean_distance(survey, same.T) for _, same in part.groupby(level=['order', 'culture'])]
         rows.append(dict(model=model, method=method, diversity=_mean(np.array(apart)), between_runs=_mean(np.array(again)), humans=human))
     table = pd.DataFrame(rows)
+    table.loc[table.method == 'unaware', 'diversity'] = np.nan   # one sheet, no personas
     return table.assign(net=table.diversity - table.between_runs)[['model', 'method', 'diversity', 'between_runs', 'net', 'humans']]
 
 def _mean_distance(survey:Survey, codes:pd.DataFrame)->float:

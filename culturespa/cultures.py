@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NO_MATRIX', 'NO_MODEL', 'pair_scores', 'culture_matrix', 'pair_values', 'pair_table', 'culture_order',
-           'plot_matrices', 'mantel', 'partial_correlation', 'western', 'reliability', 'correlate', 'jackknife',
+           'plot_matrices', 'mantel', 'partial_correlation', 'western', 'reliability', 'jackknife', 'correlate',
            'compare_correlations', 'culture_map', 'fit_map', 'map_agreement', 'joint_map', 'plot_map', 'culture_tree',
            'plot_trees', 'plot_clustermap', 'nearest_cultures', 'flattened_topics', 'plot_pairs', 'worth_comparing',
            'differences', 'measure', 'label', 'findings', 'summary', 'plot_ruler', 'side_by_side', 'render_report',
@@ -147,6 +147,8 @@ def mantel(
     r = (_standard(y[order[:, i], order[:, j]]) * x).mean(-1)
     return float(r[0]), float((r >= r[0] - 1e-12).mean())
 
+def _pearson(x:np.ndarray, y:np.ndarray)->np.ndarray: return (_standard(x) * _standard(y)).mean(-1)
+
 def _standard(x:np.ndarray)->np.ndarray:
     "Mean 0, standard deviation 1 along the last axis; NaN if constant"
     spread = x.std(-1, keepdims=True)
@@ -191,6 +193,21 @@ def _pair_source(survey:Survey, sheets:pd.DataFrame|None):
     codes = survey.modal.to_numpy(dtype=float, na_value=np.nan).T
     return lambda w: pair_scores(survey, codes, w)
 
+# %% ../nbs/11_cultures.ipynb #dd30226e
+def jackknife(
+    survey:Survey,
+    statistic,        # weights (draw x question) -> values (draw)
+    level:float=.95,
+)->tuple[float, float, float]:  # value, low, high
+    "A statistic of all questions with an interval from leaving out one battery after the other"
+    group = batteries(survey.questions); k = group.max() + 1
+    value = float(statistic(np.ones((1, len(group))))[0])
+    if k < 2: return value, np.nan, np.nan
+    left = statistic((np.arange(k)[:, None] != group).astype(float))
+    error = np.sqrt((k - 1) / k * ((left - left.mean())**2).sum())
+    reach = stats.t.ppf((1 + level) / 2, k - 1) * error
+    return value, value - reach, value + reach
+
 # %% ../nbs/11_cultures.ipynb #39d623c8
 def correlate(
     survey:Survey,
@@ -234,22 +251,6 @@ def _correlation(survey:Survey, part:pd.DataFrame, permutations:int, seed:int, l
                 partial=partial_correlation(x, y, both[:, None]), partial_region=partial_correlation(x, y, np.column_stack([both, one])),
                 reliability=reliability(survey, part, seed=seed), human_reliability=reliability(survey, seed=seed)) \
         | dict(zip(('low', 'high'), jackknife(survey, lambda w: _pearson(_pair_source(survey, None)(w), _pairs(survey, part, w)), level)[1:]))
-
-def _pearson(x:np.ndarray, y:np.ndarray)->np.ndarray: return (_standard(x) * _standard(y)).mean(-1)
-
-def jackknife(
-    survey:Survey,
-    statistic,        # weights (draw x question) -> values (draw)
-    level:float=.95,
-)->tuple[float, float, float]:  # value, low, high
-    "A statistic of all questions with an interval from leaving out one battery after the other"
-    group = batteries(survey.questions); k = group.max() + 1
-    value = float(statistic(np.ones((1, len(group))))[0])
-    if k < 2: return value, np.nan, np.nan
-    left = statistic((np.arange(k)[:, None] != group).astype(float))
-    error = np.sqrt((k - 1) / k * ((left - left.mean())**2).sum())
-    reach = stats.t.ppf((1 + level) / 2, k - 1) * error
-    return value, value - reach, value + reach
 
 # %% ../nbs/11_cultures.ipynb #b551e679
 def compare_correlations(

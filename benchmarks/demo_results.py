@@ -29,18 +29,17 @@ def main():
     parser.add_argument('--save', type=Path, default=Path(__file__).resolve().parents[1]/'data'/'results'/'demo')
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
     options = parser.parse_args()
-    cultures, parts, hashes = tuple(load_cultures().culture), [], set()
-    for number, seed in enumerate(options.seeds):
-        run = run_pipeline(options.out/f'seed-{seed}', configure('demo', methods=('unaware', 'P1', 'P2'), specific=cultures, seed=seed), device='cpu')
-        parts.append(survey_answers(run).assign(run=number))
-        hashes.add(run.prompter.templates.hash)
-    answers = pd.concat(parts, ignore_index=True)
-    survey = load_survey('demo')
+    survey, cultures, parts = load_survey('demo'), tuple(load_cultures().culture), []
     weights = data_path('demo', 'model', 'model.safetensors').read_bytes()
-    save_answers(survey, answers, options.save, command=COMMAND, seeds=options.seeds, templates=hashes.pop(), model='demo',
-                 model_digest=hashlib.sha256(weights).hexdigest()[:12],
-                 note='run numbers the seeds; each seed is a whole run of the method')
-    print(score_table(align(survey, answers)).round(1).to_string())
+    for number, seed in enumerate(options.seeds):
+        changes = dict(methods=('unaware', 'P1', 'P2'), specific=cultures, seed=seed)
+        run = run_pipeline(options.out/f'seed-{seed}', configure('demo', **changes), device='cpu')
+        parts.append(survey_answers(run).assign(run=number))
+        answers = pd.concat(parts, ignore_index=True)
+        save_answers(survey, answers, options.save, command=COMMAND, seeds=options.seeds[:number + 1], model='demo',
+                     model_digest=hashlib.sha256(weights).hexdigest()[:12], templates=run.prompter.templates.hash,
+                     note='run numbers the seeds; each seed is a whole run of the method')
+        print(score_table(align(survey, answers)).round(1).to_string())
 
 
 if __name__ == '__main__': main()

@@ -207,8 +207,10 @@ def _cuts(sizes:list, budget:int)->list: # (from, to) per batch
     "Cut falling sizes so that padding and a price per batch, a sixteenth of the budget, are least"
     best, back = [0], []
     for end in range(1, len(sizes) + 1):
-        fits = [k for k in range(max(0, end - budget), end) if (end - k) * sizes[k] <= budget] or [end - 1]
-        cost, start = min((best[k] + (end - k) * sizes[k], k) for k in fits)
+        start, cost, k = end - 1, best[end - 1] + sizes[end - 1], end - 2
+        while k >= 0 and (end - k) * sizes[k] <= budget:
+            if best[k] + (end - k) * sizes[k] < cost: start, cost = k, best[k] + (end - k) * sizes[k]
+            k -= 1
         best.append(cost + budget // 16); back.append(start)
     cuts, end = [], len(sizes)
     while end: cuts.append((back[end - 1], end)); end = back[end - 1]
@@ -309,7 +311,7 @@ def _token_budget(lm, device:str)->int:
     "Tokens that keep the device busy without filling its memory"
     import torch
     c = lm.config.get_text_config()
-    if not device.startswith('cuda'): return int(min(max(2**20 // c.hidden_size, 512), 4096))
+    if not device.startswith('cuda'): return int(min(max(2**20 // c.hidden_size, 512), 2048))
     each = lm.dtype.itemsize * (4 * c.num_hidden_layers * c.hidden_size + 12 * getattr(c, 'intermediate_size', 4 * c.hidden_size))
     return int(min(max(torch.cuda.mem_get_info(device)[0] // 2 // each, 2048), 32768))
 

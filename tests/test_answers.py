@@ -43,6 +43,41 @@ def counting(limit):
     counting.asked = 0
     return ScriptedModel(reply, name='speaker')
 
+import torch, transformers
+from scipy import stats
+from culturespa.models import LocalModel, load_model
+from culturespa.survey import load_survey
+transformers.utils.logging.set_verbosity_error(); transformers.utils.logging.disable_progress_bar()
+torch.set_num_threads(1)   # tiny models are fastest so
+demo = load_survey('demo')
+demo_prompter = Prompter(demo)
+
+def agreement(sampled, scored)->tuple:
+    "Chi-squared over all questions: (statistic, degrees of freedom, p-value)"
+    chi2, free = 0., 0
+    for q, row in scored.set_index('question_id').iterrows():
+        codes = demo.first_code[q] + np.arange(len(row.probability))
+        mine = sampled[sampled.question_id == q]
+        expected = np.array([*row.probability, row.outside]) * len(mine)
+        counts = np.array([*(int((mine.code == c).sum()) for c in codes), int(mine.code.isna().sum())])
+        rare = expected < 5
+        expected, counts = np.append(expected[~rare], expected[rare].sum()), np.append(counts[~rare], counts[rare].sum())
+        keep = expected > 0
+        assert counts[~keep].sum() == 0      # nothing is drawn that has no probability
+        chi2, free = chi2 + float(((counts - expected)[keep]**2 / expected[keep]).sum()), free + int(keep.sum()) - 1
+    return chi2, free, float(stats.chi2.sf(chi2, free))
+
+def answers_of(model, chats, labels)->tuple:
+    "Replies, and probabilities of the labels"
+    return model.generate(chats, Sampling(), [item_seed(9, n) for n in range(len(chats))]), model.option_probabilities(chats, labels)[0]
+def differ(a, b)->dict:
+    "How far two sets of answers are apart"
+    return dict(replies=np.mean([x != y for x, y in zip(a[0], b[0])]), likeliest=np.mean([x.argmax() != y.argmax() for x, y in zip(a[1], b[1])]),
+                probability=max(abs(x - y).max() for x, y in zip(a[1], b[1])))
+demo_rows = demo.questions[::2].to_dict('records')
+demo_chats = [demo_prompter.chat('P1', q, 'ZWE') for q in demo_rows]
+demo_labels = [[str(q['first_code'] + k) for k in range(q['n_options'])] for q in demo_rows]
+
 import subprocess, sys
 MILLION = """
 import resource, sys, numpy as np, pandas as pd
@@ -57,7 +92,9 @@ cultures = load_cultures()[:1]
 shares = pd.DataFrame(dict(culture=cultures.culture[0], question_id='q0', code=[1, 2], share=[.6, .4], n=10))
 prompter = Prompter(Survey('long', questions, shares, cultures))
 done = fill_answers(folder, ScriptedModel(lambda chat, seed: '12'[seed % 2]), questions, prompter, 'unaware', runs=max(1, n // 10_000), rows=5_000, quiet=True)
-print(int(done.asked.sum()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+try: peak = [int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')][0]
+except OSError: peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024   # macOS counts bytes
+print(int(done.asked.sum()), peak // 1024)
 """
 def rows_and_megabytes(n):
     out = subprocess.run([sys.executable, '-c', MILLION, str(n), tempfile.mkdtemp()], capture_output=True, text=True, check=True).stdout
@@ -113,6 +150,13 @@ def test_another_configuration_is_refused():
     assert '\n' not in str(e.value)
 
 
+def test_progress_counts_what_was_there_but_not_in_its_rate():
+    progress = Progress(total=1000, done=400, unread=10, quiet=True)
+    progress.begin = (progress.begin[0] - 10, 400)   # ten seconds ago
+    progress.tick(100); progress.part('P1 ZWE', rows=100, unread=5)
+    assert progress.rate() == '10/s, 50 s left' and (progress.read, progress.unread) == (500, 15)
+
+
 def test_on_disk_or_in_memory_the_table_is_the_same():
     plain = ask(speaker, questions, prompter, runs=3, orders='original,reversed', quiet=True)
     kept = ask(speaker, questions, prompter, runs=3, orders='original,reversed', out=folder/'kept', rows=1, quiet=True)
@@ -141,6 +185,14 @@ def test_more_questions_are_added_and_reworded_ones_refused():
     pd.testing.assert_frame_equal(ask(counting(0), questions, prompter, **kw), both)
     reworded = questions.assign(question=['What do you drink at breakfast?', 'Are neighbours kind?'])
     with pytest.raises(InputError, match='asked with another text'): ask(speaker, reworded, prompter, **kw)
+
+
+def test_writing_and_scoring_agree_in_distribution():
+    m, five = load_model('demo'), demo.questions[::60].reset_index(drop=True)
+    mine = ask(m, five, demo_prompter, 'P1', 'ZWE', runs=120, quiet=True)
+    assert agreement(mine, ask(m, five, demo_prompter, 'P1', 'ZWE', mode='score', quiet=True))[2] > .01
+    other = ask(m, five, demo_prompter, 'P1', 'ZWE', mode='score', sampling=Sampling(temperature=1., top_p=1.), quiet=True)
+    assert agreement(mine, other)[2] < 1e-4
 
 
 def test_memory_does_not_grow_with_rows():

@@ -129,7 +129,8 @@ def align(
     table['note'] = np.select([~human.any(1), table.answered.eq(0) & table.unparsed.gt(0), table.answered.eq(0)],
                               ['no human answers', 'no reply could be read', 'not asked'], '')
     if table.score.isna().all(): raise InputError(
-        f"nothing to score against {survey.name}: " + ', '.join(f'{c}: {n}' for c, n in dict(zip(table.culture, table.note)).items()))
+        f"nothing to score against {survey.name}: "
+        + ', '.join(f'{culture}: {note}' for culture, note in dict(zip(table.culture, table.note)).items()))
     columns = ['survey', *SHEET, 'score', 'answered', 'unparsed', 'not_asked', 'note']
     return _with_average(table)[columns]
 
@@ -258,7 +259,8 @@ def distribution_scores(
     for (model, method, culture), part in known.groupby(['model', 'method', 'culture'], sort=False):
         p = np.full(people.shape[1:], 0.); seen = np.zeros(len(p))
         for q, probability in zip(part.question_id, part.probability):
-            if len(probability) != n[q]: raise InputError(f"{q} has {len(probability)} probabilities: {n[q]} are needed, one per code")
+            if len(probability) != n[q]: raise InputError(
+                f"{q} has {len(probability)} probabilities: {n[q]} are needed, one per code")
             p[column[q], :n[q]] += np.asarray(probability) / np.sum(probability); seen[column[q]] += 1
         p = np.where(seen[:, None] > 0, p / np.maximum(seen, 1)[:, None], np.nan)
         for i, c in enumerate(survey.cultures.culture):
@@ -310,7 +312,7 @@ def predictors(
     tables = {
         ('floor', 'random option'): first + np.floor(rng.random(shape) * n),
         ('floor', 'middle of the scale'): np.broadcast_to(first + (n - 1) / 2, (1, *shape[1:])),
-        ('floor', 'another country'): np.array([human[o] for o in other]).swapaxes(0, 1) if len(human) > 1 else np.full((1, 1, len(n)), np.nan),
+        ('floor', 'another country'): _each_other(human),
         ('floor', 'mode of the other countries'): _of_others(human, other, _mode),
         ('floor', 'one compatriot'): np.where(np.isnan(human), np.nan, first + np.minimum(one_person, n - 1)),
         ('floor', 'people of the other countries'): _of_others(people, other, lambda x: _pooled_mode(x) + first),
@@ -325,6 +327,11 @@ def _of_others(values:np.ndarray, allowed:np.ndarray, what)->np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # a question that no other culture was asked
         return np.array([what(values[who]) if who.any() else what(values) * np.nan for who in allowed])[None]
+
+def _each_other(human:np.ndarray)->np.ndarray:
+    "Every other culture's codes in turn, other x culture x question; NaN if there is no other"
+    if len(human) == 1: return np.full((1, *human.shape), np.nan)
+    return np.array([np.delete(human, i, axis=0) for i in range(len(human))]).swapaxes(0, 1)
 
 def _median(codes:np.ndarray)->np.ndarray: return np.nanmedian(codes, axis=0)
 def _mode(codes:np.ndarray)->np.ndarray:
@@ -393,7 +400,8 @@ def ruler(
     whole = distribution_ruler(survey, seed)
     if distributions is not None:
         models = distributions[distributions.culture == 'average']
-        whole = pd.concat([whole, models[[*DISTRIBUTION_SCORES]].assign(kind='model', predictor=models.model + ', ' + models.method)])
+        models = models.assign(kind='model', predictor=models.model + ', ' + models.method)
+        whole = pd.concat([whole, models[['kind', 'predictor', *DISTRIBUTION_SCORES]]])
     rows = rows.merge(whole, how='outer', on=['kind', 'predictor'], sort=False).fillna(dict(model='', method=''))
     place = rows.kind.map({'floor': 0, 'model': 1, 'ceiling': 2})
     order = rows.assign(place=place).sort_values(['place', 'S', 'emd'], kind='stable', na_position='first').index
@@ -437,7 +445,8 @@ def batteries(
     questions:pd.DataFrame,  # `questions` of a survey, in its order
 )->np.ndarray:               # number of each question's battery, from 0
     "Consecutive questions of one topic with identical options (the same number of them, if their texts are unknown)"
-    key = [(q.topic, tuple(q.options) if isinstance(q.options, list) else (q.n_options, q.first_code)) for q in questions.itertuples()]
+    options = lambda q: tuple(q.options) if isinstance(q.options, list) else (q.n_options, q.first_code)
+    key = [(q.topic, options(q)) for q in questions.itertuples()]
     return np.cumsum([i > 0 and key[i] != key[i - 1] for i in range(len(key))])
 
 def resample(
@@ -447,7 +456,8 @@ def resample(
     seed:int=0,
 )->np.ndarray:           # draw x question: how often each question counts
     "Draw batteries (or questions) with replacement, as weights for `score_sheets`"
-    group = batteries(survey.questions) if one_of('unit', unit, ['battery', 'question']) == 'battery' else np.arange(len(survey.questions))
+    one_of('unit', unit, ['battery', 'question'])
+    group = batteries(survey.questions) if unit == 'battery' else np.arange(len(survey.questions))
     k = group.max() + 1
     return np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), size=draws)[:, group].astype(np.float32)
 
@@ -483,7 +493,8 @@ def intervals(
             row = dict(model=model, method=method, culture=name, score=_mean(_mean(point[:, at], 0)), runs=runs)
             row |= _bounds(over['battery'], level) | _bounds(over['question'], level, 'question_')
             if runs > 1:
-                row |= dict(run_sd=_mean(point[:, at]).std(ddof=1)) | _bounds((pick * _mean(drawn['battery'][..., at])).sum(-1), level, 'run_')
+                picked = (pick * _mean(drawn['battery'][..., at])).sum(-1)
+                row |= dict(run_sd=_mean(point[:, at]).std(ddof=1)) | _bounds(picked, level, 'run_')
             rows.append(row)
     columns = 'model method culture score low high question_low question_high runs run_sd run_low run_high'.split()
     return pd.DataFrame(rows).reindex(columns=columns)
@@ -529,9 +540,10 @@ def compare(
         over = {unit: _mean(d[:, at]) for unit, d in drawn.items()}
         d = over['battery']
         p = (1 + (np.abs(d - point[at].mean()) >= np.abs(point[at].mean())).sum()) / (1 + draws)
-        rows.append(dict(culture=name, difference=point[at].mean()) | _bounds(d, level) | _bounds(over['question'], level, 'question_')
-                    | dict(shared=both.iloc[at].mean(), p=p))
-    table = pd.DataFrame(rows)
+        rows.append(dict(culture=name, difference=point[at].mean(), shared=both.iloc[at].mean(), p=p)
+                    | _bounds(d, level) | _bounds(over['question'], level, 'question_'))
+    columns = ['culture', 'difference', 'low', 'high', 'question_low', 'question_high', 'shared', 'p']
+    table = pd.DataFrame(rows)[columns]
     single = table.culture.isin(survey.cultures.culture)
     table.loc[single, 'holm'] = holm(table.p[single])
     table.loc[single, 'max_t'] = _max_t(point[~np.isnan(point)], drawn['battery'][:, ~np.isnan(point)])
@@ -614,8 +626,8 @@ def _by_group(survey:Survey, sheets:pd.DataFrame, name:str, groups:pd.Series, sc
     everything = pd.concat([sheets, bare[bare.index.get_level_values('method').isin([FLOOR, CEILING])]])
     table = pd.DataFrame(score_sheets(survey, everything, score, w).T, everything.index, labels)
     single = table.groupby(level=['model', 'method', 'culture'], sort=False).mean()
-    average = single.groupby(level=['model', 'method'], sort=False).mean().assign(culture='average').set_index('culture', append=True)
-    rows = pd.concat([single, average]).rename_axis(columns=name).stack().rename('score').reset_index()
+    average = single.groupby(level=['model', 'method'], sort=False).mean().assign(culture='average')
+    rows = pd.concat([single, average.set_index('culture', append=True)]).rename_axis(columns=name).stack().rename('score').reset_index()
     for end, method in (('floor', FLOOR), ('ceiling', CEILING)):
         values = rows[rows.method == method].set_index(['culture', name]).score.rename(end)
         rows = rows[rows.method != method].join(values, on=['culture', name])
@@ -649,8 +661,8 @@ def cross_scores(
     "Score every persona against every country"
     countries, n = survey.cultures.culture, len(sheets)
     human = _human(survey, countries)
-    table = pd.DataFrame({c: score_sheets(survey, sheets, score, human=human[[i] * n]) for i, c in enumerate(countries)}, sheets.index)
-    table = table.groupby(level='culture', sort=False).mean()
+    scores = {c: score_sheets(survey, sheets, score, human=human[[i] * n]) for i, c in enumerate(countries)}
+    table = pd.DataFrame(scores, sheets.index).groupby(level='culture', sort=False).mean()
     return table[table.index.isin(countries)].rename_axis(index='persona', columns='country')
 
 def specificity(
@@ -723,7 +735,8 @@ def diversity(
         part = part.where(part >= 0)
         apart = [_mean_distance(survey, run.T) for _, run in part.groupby(level=['order', 'run'])]
         again = [_mean_distance(survey, same.T) for _, same in part.groupby(level=['order', 'culture'])]
-        rows.append(dict(model=model, method=method, diversity=_mean(np.array(apart)), between_runs=_mean(np.array(again)), humans=human))
+        rows.append(dict(model=model, method=method, humans=human,
+                         diversity=_mean(np.array(apart)), between_runs=_mean(np.array(again))))
     table = pd.DataFrame(rows)
     table.loc[table.method == 'unaware', 'diversity'] = np.nan   # one sheet, no personas
     return table.assign(net=table.diversity - table.between_runs)[['model', 'method', 'diversity', 'between_runs', 'net', 'humans']]

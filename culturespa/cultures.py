@@ -152,7 +152,7 @@ def _pearson(x:np.ndarray, y:np.ndarray)->np.ndarray: return (_standard(x) * _st
 def _standard(x:np.ndarray)->np.ndarray:
     "Mean 0, standard deviation 1 along the last axis; NaN if constant"
     spread = x.std(-1, keepdims=True)
-    with np.errstate(invalid='ignore', divide='ignore'): return (x - x.mean(-1, keepdims=True)) / np.where(spread > 1e-9, spread, np.nan)
+    return (x - x.mean(-1, keepdims=True)) / np.where(spread > 1e-9, spread, np.nan)
 
 # %% ../nbs/11_cultures.ipynb #a91140ae
 def partial_correlation(
@@ -246,11 +246,13 @@ def _correlation(survey:Survey, part:pd.DataFrame, permutations:int, seed:int, l
     west = western(survey)[model.index].to_numpy()
     both, one = (west[i] & west[j]).astype(float), (west[i] ^ west[j]).astype(float)
     without = [_pearson(x[k], y[k]) for k in ((i != c) & (j != c) for c in range(len(model)))] if len(model) > 4 else [np.nan]
-    return dict(cultures=len(model), pearson=r, spearman=float(stats.spearmanr(x, y)[0]), mantel_p=p,
+    people = _pair_source(survey, None)
+    low, high = jackknife(survey, lambda w: _pearson(people(w), _pairs(survey, part, w)), level)[1:]
+    return dict(cultures=len(model), pearson=r, low=low, high=high, spearman=float(stats.spearmanr(x, y)[0]), mantel_p=p,
                 without_one_low=min(without), without_one_high=max(without),
-                partial=partial_correlation(x, y, both[:, None]), partial_region=partial_correlation(x, y, np.column_stack([both, one])),
-                reliability=reliability(survey, part, seed=seed), human_reliability=reliability(survey, seed=seed)) \
-        | dict(zip(('low', 'high'), jackknife(survey, lambda w: _pearson(_pair_source(survey, None)(w), _pairs(survey, part, w)), level)[1:]))
+                partial=partial_correlation(x, y, both[:, None]),
+                partial_region=partial_correlation(x, y, np.column_stack([both, one])),
+                reliability=reliability(survey, part, seed=seed), human_reliability=reliability(survey, seed=seed))
 
 # %% ../nbs/11_cultures.ipynb #b551e679
 def compare_correlations(
@@ -325,7 +327,8 @@ def map_agreement(
         r, p = mantel(there, part, permutations, seed)
         points, stress = culture_map(part)
         fit, fit_p = fit_map(points, target, seed=seed)[1:]
-        rows.append(dict(model=model, method=method, pearson=r, spearman=float(stats.spearmanr(pair_values(there), pair_values(part))[0]),
+        spearman = float(stats.spearmanr(pair_values(there), pair_values(part))[0])
+        rows.append(dict(model=model, method=method, pearson=r, spearman=spearman,
                          mantel_p=p, fit=fit, fit_p=fit_p, stress=stress))
     return pd.DataFrame(rows)
 
@@ -335,8 +338,8 @@ def joint_map(
     sheets:pd.DataFrame,
     kinds:Sequence[tuple]|None=None,  # (model, method) to place; None: all
     seed:int=0,
-)->tuple[pd.DataFrame, float]:        # model, method, culture, x, y (people as model 'people'; unaware once, culture 'none'); stress
-    "People and personas on one map"
+)->tuple[pd.DataFrame, float]:        # model, method, culture, x, y; stress
+    "People (model 'people') and personas on one map; the unaware sheet once, as culture 'none'"
     codes = sheets.where(sheets >= 0).groupby(level=['model', 'method', 'culture'], sort=False).mean()
     if kinds is not None: codes = codes[[k[:2] in [tuple(x) for x in kinds] for k in codes.index]]
     people = survey.modal.T.astype('Float64').astype(float).rename_axis(index='culture')
@@ -358,7 +361,8 @@ def joint_map(
 def _same_move(before:pd.DataFrame, after:pd.DataFrame, points:pd.DataFrame)->pd.DataFrame:
     "Move `points` as `before` was moved to `after`"
     one = lambda p: np.column_stack([p.to_numpy(float), np.ones(len(p))])
-    return pd.DataFrame(one(points) @ np.linalg.lstsq(one(before), after.to_numpy(float), rcond=None)[0], points.index, points.columns)
+    move = np.linalg.lstsq(one(before), after.to_numpy(float), rcond=None)[0]
+    return pd.DataFrame(one(points) @ move, points.index, points.columns)
 
 # %% ../nbs/11_cultures.ipynb #535400fe
 def plot_map(
@@ -371,20 +375,19 @@ def plot_map(
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(7.2, 6.2), layout='constrained')
     at = {kind: group.set_index('culture')[['x', 'y']] for kind, group in places.groupby(['model', 'method'], sort=False)}
-    end = at[tuple(path[-1])]
-    if people: ax.plot(*at['people', 'survey'].T.to_numpy(), 'o', ms=9, mfc='none', mec='#b9bec7', label='people')
-    for colour, (one, two) in zip(COLOURS[1:], zip(path, path[1:])):
-        start, stop = at[tuple(one)], at[tuple(two)]
-        for c in stop.index:
-            ax.annotate('', stop.loc[c], start.loc[c if c in start.index else 'none'],
-                        arrowprops=dict(arrowstyle='-|>', color=colour, lw=.9, shrinkA=2, shrinkB=2, alpha=.75))
-        ax.plot(*stop.T.to_numpy(), 'o', ms=5, color=colour, label=', '.join(two))
-    if 'none' in at[tuple(path[0])].index: ax.plot(*at[tuple(path[0])].loc['none'], 's', ms=9, color='#222', label=', '.join(path[0]))
-    for c, (x, y) in end.iterrows(): ax.annotate(c, (x, y), xytext=(4, 3), textcoords='offset points', fontsize=7.5)
-    if people:
-        for c, (x, y) in at['people', 'survey'].iterrows(): ax.annotate(c, (x, y), xytext=(4, -8), textcoords='offset points', fontsize=6.5, color='#9299a5')
-    ax.set(title=title, xticks=[], yticks=[], xlabel='towards self-expression', ylabel='towards secular-rational'); ax.set_aspect('equal', 'datalim')
-    ax.spines[['top', 'right']].set_visible(False)
+    def dots(kind, mark, names=None, **style):
+        ax.plot(*at[kind].T.to_numpy(), mark, label=', '.join(kind) if kind[0] != 'people' else 'people', **style)
+        for c, (x, y) in at[kind].iterrows() if names else (): ax.annotate(c, (x, y), textcoords='offset points', **names)
+    if people: dots(('people', 'survey'), 'o', dict(xytext=(4, -8), fontsize=6.5, color='#9299a5'), ms=9, mfc='none', mec='#b9bec7')
+    path = [tuple(kind) for kind in path]
+    for colour, one, two in zip(COLOURS[1:], path, path[1:]):
+        for c, stop in at[two].iterrows():
+            start = at[one].loc[c if c in at[one].index else 'none']
+            ax.annotate('', stop, start, arrowprops=dict(arrowstyle='-|>', color=colour, lw=.9, shrinkA=2, shrinkB=2, alpha=.75))
+        dots(two, 'o', dict(xytext=(4, 3), fontsize=7.5) if two == path[-1] else None, ms=5, color=colour)
+    if 'none' in at[path[0]].index: dots(path[0], 's', ms=9, color='#222')
+    ax.set(title=title, xticks=[], yticks=[], xlabel='towards self-expression', ylabel='towards secular-rational')
+    ax.set_aspect('equal', 'datalim'); ax.spines[['top', 'right']].set_visible(False)
     ax.legend(frameon=False, fontsize=8, loc='best')
     return ax
 
@@ -419,8 +422,9 @@ def plot_clustermap(
     "Heatmap with its tree"
     import seaborn as sns
     tree = _linkage(matrix)
-    grid = sns.clustermap(matrix, row_linkage=tree, col_linkage=tree, cmap='mako_r', vmax=100, vmin=np.floor(pair_values(matrix).min()),
-                          figsize=(6, 6), cbar_kws=dict(label='similarity'), dendrogram_ratio=.14)
+    low = np.floor(pair_values(matrix).min())
+    grid = sns.clustermap(matrix, row_linkage=tree, col_linkage=tree, cmap='mako_r', vmax=100, vmin=low, figsize=(6, 6),
+                          cbar_kws=dict(label='similarity'), dendrogram_ratio=.14)
     grid.ax_heatmap.set_title(title, y=1.18, fontsize=10); grid.ax_heatmap.tick_params(labelsize=8)
     return grid
 
@@ -431,9 +435,10 @@ def nearest_cultures(
 )->pd.DataFrame:    # culture; its nearest among the people, and under each (model, method)
     "The most similar other culture of each culture"
     def nearest(matrix):
-        other = matrix.mask(np.eye(len(matrix), dtype=bool)).dropna(how='all')
-        return other.idxmax(axis=1) if np.nanmax(pair_values(matrix)) - np.nanmin(pair_values(matrix)) > 1e-9 else pd.Series(dtype=object)
-    columns = {'people': nearest(survey.similarity)} | {', '.join(k): nearest(culture_matrix(survey, sheets, *k)) for k in _kinds(sheets)}
+        alike, other = pair_values(matrix), matrix.mask(np.eye(len(matrix), dtype=bool)).dropna(how='all')
+        return other.idxmax(axis=1) if np.nanmax(alike) - np.nanmin(alike) > 1e-9 else pd.Series(dtype=object)
+    columns = {'people': nearest(survey.similarity)}
+    columns |= {', '.join(k): nearest(culture_matrix(survey, sheets, *k)) for k in _kinds(sheets)}
     return pd.DataFrame(columns).rename_axis('culture')
 
 # %% ../nbs/11_cultures.ipynb #f3102e72
@@ -457,7 +462,8 @@ def plot_pairs(
     "Scatter of every pair's similarity against the people's, one panel a method"
     import matplotlib.pyplot as plt
     kinds = list(dict.fromkeys(zip(pairs.model, pairs.method)))
-    fig, axes = plt.subplots(1, len(kinds), figsize=(3.3 * len(kinds), 3.4), layout='constrained', squeeze=False, sharex=True, sharey=True)
+    fig, axes = plt.subplots(1, len(kinds), figsize=(3.3 * len(kinds), 3.4), layout='constrained', squeeze=False,
+                             sharex=True, sharey=True)
     for ax, colour, kind in zip(axes[0], COLOURS[1:], kinds):
         part = pairs[(pairs.model == kind[0]) & (pairs.method == kind[1])]
         ax.plot(part.human, part.similarity, 'o', ms=3.5, color=colour, alpha=.7)
@@ -536,7 +542,7 @@ def _number(value, form:str='.1f')->str:
     if isinstance(value, str): return value
     if value is None or value is pd.NA or value != value: return '\N{EN DASH}'
     text = format(value, form)
-    return text.lstrip('+-') if float(text) == 0 else text.replace('-', '\N{MINUS SIGN}')
+    return text.lstrip('+-') if float(text.rstrip('%')) == 0 else text.replace('-', '\N{MINUS SIGN}')
 
 def _range(row:dict, low:str='low', high:str='high', form:str='.1f')->str:
     "An interval in brackets, or a dash"
@@ -554,8 +560,8 @@ def _finding_scores(tables:dict)->list[str]:
         if row['position'] != row['position']: continue
         low, high = row['position_low'], row['position_high']
         verdict = 'better than' if low > 0 else 'worse than' if high < 0 else 'not told apart from'
-        text[-1] += (f" On the ruler that is {_number(row['position'], '.0f')} {_range(row, 'position_low', 'position_high', '.0f')}: "
-                     f"{verdict} the median of the other countries, which needs no model.")
+        where = f"{_number(row['position'], '.0f')} {_range(row, 'position_low', 'position_high', '.0f')}"
+        text[-1] += (f" On the ruler that is {where}: {verdict} the median of the other countries, which needs no model.")
     return text
 
 def _finding_differences(tables:dict)->list[str]:
@@ -576,30 +582,33 @@ def _finding_hidden(tables:dict)->list[str]:
             + (f"; a random other country scores {_number(other)}." if other == other else '.')
             for r in tables['balanced'].query("culture == 'average'").to_dict('records')]
     for row in tables['specificity'].query("method != 'unaware'").dropna(subset='own_is_best').itertuples():
-        text.append(f"Personas of {label(row.model, row.method)} fit their own country {_number(row.specificity)} points better than "
-                    f"other countries; {100 * row.own_is_best:.0f} % fit no other country better, {100 * row.identified:.0f} % of "
-                    f"countries are fitted best by their own (chance: {chance:.0f} %).")
+        text.append(f"Personas of {label(row.model, row.method)} fit their own country {_number(row.specificity)} points "
+                    f"better than other countries; {100 * row.own_is_best:.0f} % fit no other country better, "
+                    f"{100 * row.identified:.0f} % of countries are fitted best by their own (chance: {chance:.0f} %).")
     for row in tables['diversity'].query("method != 'unaware'").dropna(subset='diversity').itertuples():
-        chance_part = ' (one run only: part of it is chance)' if np.isnan(row.net) else f", {_number(row.net)} of it more than two runs of one persona"
-        text.append(f"Personas of {label(row.model, row.method)} differ by {row.diversity:.1f}{chance_part}; "
+        luck = ' (one run only: part of it is chance)' if np.isnan(row.net) else \
+            f", {_number(row.net)} of it more than two runs of one persona"
+        text.append(f"Personas of {label(row.model, row.method)} differ by {row.diversity:.1f}{luck}; "
                     f"people of these countries by {row.humans:.1f}.")
     for row in tables['movement'].itertuples() if 'movement' in tables else ():
         who = label(row.model, row.method)
-        text.append(f"{row.moved:.0f} % of the answers of {who} differ from the unaware ones; of these {row.nearer:.0f} % came nearer the own "
-                    f"culture and {_number(row.nearer_others, '.0f')} % nearer the average other culture." if row.moved > 0 else
-                    f"No answer of {who} differs from the unaware ones.")
+        text.append(f"{row.moved:.0f} % of the answers of {who} differ from the unaware ones; of these {row.nearer:.0f} % came "
+                    f"nearer the own culture and {_number(row.nearer_others, '.0f')} % nearer the average other culture."
+                    if row.moved > 0 else f"No answer of {who} differs from the unaware ones.")
     return text
 
 def _finding_pairs(tables:dict)->list[str]:
     text = []
     for row in tables['correlations'].to_dict('records'):
-        who = label(row['model'], row['method'])
+        who, r = label(row['model'], row['method']), f"{_number(row['pearson'], '.2f')} {_range(row, form='.2f')}"
         text.append(f"Culture pairs, {who}: {row['note']}." if row['note'] else
-                    f"Similarities of culture pairs under {who} correlate {_number(row['pearson'], '.2f')} {_range(row, form='.2f')} with the "
-                    f"people's (Mantel p = {row['mantel_p']:.4f}); {_number(row['partial'], '.2f')} once it is known which pairs are Western.")
-    for row in tables['robustness_order'].dropna(subset='signal_over_noise').itertuples() if 'robustness_order' in tables else ():
-        text.append(f"Option order: {label(row.model, row.method)} has a cultural signal {row.signal_over_noise:.1f} times its format noise"
-                    + ('.' if row.signal_over_noise >= 1 else '; changing the order moves answers more than changing the culture.'))
+                    f"Similarities of culture pairs under {who} correlate {r} with the people's (Mantel p = {row['mantel_p']:.4f}); "
+                    f"{_number(row['partial'], '.2f')} once it is known which pairs are Western.")
+    orders = tables.get('robustness_order', pd.DataFrame(columns=['signal_over_noise']))
+    for row in orders.dropna(subset='signal_over_noise').itertuples():
+        verdict = '.' if row.signal_over_noise >= 1 else '; changing the order moves answers more than changing the culture.'
+        text.append(f"Option order: {label(row.model, row.method)} has a cultural signal {row.signal_over_noise:.1f} times its "
+                    f"format noise{verdict}")
     return text
 
 # %% ../nbs/11_cultures.ipynb #f821f540
@@ -630,8 +639,9 @@ def summary(
         if more is not None: methods = methods.merge(more, how='left', on=['model', 'method'])
     methods['human_data'] = [m in METHODS.index and bool(METHODS.human[m]) for m in methods.method]
     methods['name'] = [label(*key) for key in zip(methods.model, methods.method)]
-    return dict(survey=survey.name, synthetic=survey.synthetic, questions=len(survey.questions), cultures=list(survey.cultures.culture),
-                draws=draws, seed=seed, methods=plain(methods), differences=plain(average('differences').drop(columns=['holm', 'max_t'], errors='ignore')),
+    compared = average('differences').drop(columns=['holm', 'max_t'], errors='ignore')  # adjusted are single cultures only
+    return dict(survey=survey.name, synthetic=survey.synthetic, questions=len(survey.questions),
+                cultures=list(survey.cultures.culture), draws=draws, seed=seed, methods=plain(methods), differences=plain(compared),
                 ruler=plain(tables['ruler'][~kinds].drop(columns=['model', 'method'])), findings=findings(tables))
 
 # %% ../nbs/11_cultures.ipynb #10f1b125
@@ -649,11 +659,13 @@ def plot_ruler(
     ax.hlines(y, start, rows.S, color='#e4e7eb', lw=1.2, zorder=1)
     ax.hlines(y, rows.low, rows.high, color='#2f6db5', lw=5, alpha=.25)
     ax.scatter(rows.S, y, c=colours, s=42, zorder=3)
-    for i, row in rows.iterrows(): ax.annotate(f'{row.S:.1f}', (np.fmax(row.S, row.high), i), xytext=(8, 0), textcoords='offset points',
-                                               va='center', fontsize=8.5, bbox=dict(fc='white', ec='none', pad=.6), zorder=2)
+    for i, row in rows.iterrows(): ax.annotate(
+        f'{row.S:.1f}', (np.fmax(row.S, row.high), i), xytext=(8, 0), textcoords='offset points', va='center', fontsize=8.5,
+        bbox=dict(fc='white', ec='none', pad=.6), zorder=2)
     for end in rows.S[rows.predictor.isin([FLOOR, CEILING])]: ax.axvline(end, color='#444', lw=1, ls=':', zorder=0)
     ax.set(yticks=y, yticklabels=rows.predictor, xlim=(start, min(104, rows.S.max() + 6)), xlabel='alignment score S')
-    for tick, colour, kind in zip(ax.get_yticklabels(), colours, rows.kind): tick.set(color=colour, fontweight='bold' if kind == 'model' else 'normal')
+    for tick, colour, kind in zip(ax.get_yticklabels(), colours, rows.kind):
+        tick.set(color=colour, fontweight='bold' if kind == 'model' else 'normal')
     ax.spines[['top', 'right', 'left']].set_visible(False); ax.tick_params(axis='y', length=0)
     return ax
 
@@ -665,39 +677,46 @@ def _picture(name:str, figure, alt:str, caption:str)->dict:
     with plt.rc_context({'svg.hashsalt': 'culturespa', 'svg.fonttype': 'path'}):
         figure.savefig(data, format='svg', metadata=dict(Date=None, Creator=None))
     plt.close(figure)
-    return dict(name=name, width=width, alt=alt, caption=caption, url='data:image/svg+xml;base64,' + base64.b64encode(data.getvalue()).decode())
+    url = 'data:image/svg+xml;base64,' + base64.b64encode(data.getvalue()).decode()
+    return dict(name=name, width=width, alt=alt, caption=caption, url=url)
 
-def _score_pictures(survey:Survey, tables:dict)->list[dict]:
-    ruler_, average = tables['ruler'].dropna(subset='S').sort_values('S'), tables['places'].query("culture == 'average'")
-    said = '; '.join(f'{r.predictor} {r.S:.1f}' for r in ruler_.itertuples())
-    means = '; '.join(f'{r.model}, {r.method} {r.score:.1f}' for r in average.itertuples())
+def _score_pictures(tables:dict)->list[dict]:
+    rows, average = tables['ruler'].dropna(subset='S').sort_values('S'), tables['places'].query("culture == 'average'")
     ends = tables['ends'] if tables['ends'].notna().any(axis=None) else None
-    return [_picture('ruler', plot_ruler(ruler_, tables['places']).figure, f'Average scores among predictors that need no model and the people themselves: {said}',
-                     'Floors in grey, models in blue with 95 % intervals, ceilings in green; dotted lines are the two ends of the ruler.'),
-            _picture('scores', plot_scores(tables['scores'], ends).figure, f'Score of every culture under every method. Averages: {means}',
-                     'Score of every culture. The tick is what no model at all reaches, the triangle a fresh sample of the same people.')]
+    return [
+        _picture('ruler', plot_ruler(rows, tables['places']).figure,
+                 'Average scores among predictors that need no model and the people themselves: '
+                 + '; '.join(f'{r.predictor} {r.S:.1f}' for r in rows.itertuples()),
+                 'Floors in grey, models in blue with 95 % intervals, ceilings in green; dotted lines are the ends of the ruler.'),
+        _picture('scores', plot_scores(tables['scores'], ends).figure, 'Score of every culture under every method. Averages: '
+                 + '; '.join(f'{r.model}, {r.method} {r.score:.1f}' for r in average.itertuples()),
+                 'The tick is what no model at all reaches, the triangle a fresh sample of the same people.')]
 
 # %% ../nbs/11_cultures.ipynb #76b53226
 def _pair_pictures(survey:Survey, sheets:pd.DataFrame, tables:dict, most:int=3)->list[dict]:
     "Matrices, scatter and map of the last few methods that have a culture matrix; none if there is none"
-    r = tables['correlations'].query("note == ''").set_index(['model', 'method']).pearson
-    kinds, pairs = list(r.index)[-most:], tables['pairs']
+    r, pairs = tables['correlations'].query("note == ''").set_index(['model', 'method']).pearson, tables['pairs']
+    kinds = list(r.index)[-most:]
     if not kinds: return []
     matrices = {', '.join(k): culture_matrix(survey, sheets, *k) for k in kinds}
-    cultures = next(iter(matrices.values())).index
-    matrices = {'people': survey.similarity.loc[cultures, cultures]} | {k: m for k, m in matrices.items() if list(m.index) == list(cultures)}
-    alike, notes = ('; '.join(f'{name} {pair_values(m).mean():.0f}' for name, m in matrices.items()), {k: f"{', '.join(k)}: r = {r[k]:.2f}" for k in kinds})
-    starts = [k for k in dict.fromkeys(zip(sheets.index.get_level_values('model'), sheets.index.get_level_values('method'))) if k[1] == 'unaware'][:1]
+    cultures = list(matrices[', '.join(kinds[-1])].index)
+    matrices = {'people': survey.similarity.loc[cultures, cultures]} | {k: m for k, m in matrices.items() if list(m.index) == cultures}
+    notes = {k: f"{', '.join(k)}: r = {r[k]:.2f}" for k in kinds}
+    starts = [k for k in dict.fromkeys((m, p) for m, p, *_ in sheets.index) if k[1] == 'unaware'][:1]
     path = starts + [k for k in kinds if k[1] == kinds[-1][1]]
     places, stress = joint_map(survey, sheets, path)
     read = 'above 0.2, so read directions, not distances' if stress > .2 else 'low enough to read distances'
-    return [_picture('matrices', plot_matrices(matrices), f'Similarity of every two cultures in one order of cultures. Means: {alike}',
-                     'Similarity of every two cultures, on one scale: a dark, even square means personas that answer alike.'),
-            _picture('pairs', plot_pairs(pairs[[k in kinds for k in zip(pairs.model, pairs.method)]], notes),
-                     f"Similarity of personas against that of people, one dot a pair of cultures. {'; '.join(notes.values())}",
-                     'One dot for each pair of cultures; on the grey line personas are as similar as people.'),
-            _picture('map', plot_map(places, path).figure, f"Map of people and personas; arrows lead from {' to '.join(', '.join(k) for k in path)}",
-                     f'People (circles) and personas (dots) by similarity of answers, turned towards the Inglehart-Welzel map. Stress {stress:.2f}, {read}.')]
+    return [
+        _picture('matrices', plot_matrices(matrices), 'Similarity of every two cultures in one order of cultures. Means: '
+                 + '; '.join(f'{name} {pair_values(m).mean():.0f}' for name, m in matrices.items()),
+                 'Similarity of every two cultures, on one scale: a dark, even square means personas that answer alike.'),
+        _picture('pairs', plot_pairs(pairs[[k in kinds for k in zip(pairs.model, pairs.method)]], notes),
+                 f"Similarity of personas against that of people, one dot a pair of cultures. {'; '.join(notes.values())}",
+                 'One dot for each pair of cultures; on the grey line personas are as similar as people.'),
+        _picture('map', plot_map(places, path).figure,
+                 f"Map of people and personas; arrows lead from {' to '.join(', '.join(k) for k in path)}",
+                 'People (circles) and personas (dots) by similarity of answers, turned towards the Inglehart-Welzel map. '
+                 f'Stress {stress:.2f}, {read}.')]
 
 # %% ../nbs/11_cultures.ipynb #2bc3003a
 def side_by_side(
@@ -722,19 +741,25 @@ def render_report(
     import jinja2
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters |= dict(number=_number, interval=_range)
-    named = {name: t.assign(name=[label(*k) for k in zip(t.model, t.method)]) if {'model', 'method'} <= set(t) else t for name, t in tables.items()}
-    if len(d := tables['differences']): named['differences'] = d.assign(
-        pair=[f"{label(*k[:2])} minus {'the ' + k[3] if k[2] == 'floor' else label(*k[2:])}" for k in zip(d.a_model, d.a_method, d.b_model, d.b_method)])
-    single = tables['places'].culture.isin(tables['ends'].index)
-    wide = dict(culture=side_by_side(tables['places'][single], 'culture'), continent=side_by_side(tables['places'][~single], 'culture').rename(columns=dict(culture='continent')),
-                topic=side_by_side(tables['by_topic'].query("culture == 'average'"), 'topic'),
-                options=side_by_side(tables['by_options'].query("culture == 'average'"), 'n_options'))
-    pictures = _score_pictures(survey, tables) + _pair_pictures(survey, sheets, tables)
-    facts = dict(facts, methods=[dict(m, unparsed_percent=m['unparsed_share'] and 100 * m['unparsed_share']) for m in facts['methods']])
+    single, average = tables['places'].culture.isin(tables['ends'].index), "culture == 'average'"
+    wide = dict(culture=side_by_side(tables['places'][single], 'culture'),
+                continent=side_by_side(tables['places'][~single].rename(columns=dict(culture='continent')), 'continent'),
+                topic=side_by_side(tables['by_topic'].query(average), 'topic'),
+                options=side_by_side(tables['by_options'].query(average), 'n_options'))
+    pictures = _score_pictures(tables) + _pair_pictures(survey, sheets, tables)
     text = (Path(template) if template else data_path('report.html.j2')).read_text(encoding='utf-8')
     return page.from_string(text).render(
-        survey=survey, facts=facts, tables={name: t.to_dict('records') for name, t in named.items()}, ends=[FLOOR, CEILING],
-        wide={name: dict(heads=list(t.columns), rows=t.to_numpy().tolist()) for name, t in wide.items()}, pictures={p['name']: p for p in pictures})
+        survey=survey, facts=facts, tables={name: _records(table) for name, table in tables.items()}, ends=[FLOOR, CEILING],
+        wide={name: dict(heads=list(t.columns), rows=t.to_numpy().tolist()) for name, t in wide.items()},
+        pictures={p['name']: p for p in pictures})
+
+def _records(table:pd.DataFrame)->list[dict]:
+    "Rows for the template, with the names of methods, or of two that are compared"
+    if {'model', 'method'} <= set(table): table = table.assign(name=[label(*k) for k in zip(table.model, table.method)])
+    if 'a_model' in table:
+        against = ['the ' + method if model == 'floor' else label(model, method) for model, method in zip(table.b_model, table.b_method)]
+        table = table.assign(pair=[f'{label(*a)} minus {b}' for a, b in zip(zip(table.a_model, table.a_method), against)])
+    return table.to_dict('records')
 
 # %% ../nbs/11_cultures.ipynb #0cbc58b0
 def write_alignment(
@@ -765,7 +790,8 @@ def survey_digest(
     survey:Survey,
 )->str:             # 12 hexadecimal digits
     "Tells one survey from another: changes with any question, option, share or culture"
-    parts = (survey.questions.drop(columns='options').assign(options=survey.questions.options.map(json.dumps)), survey.shares, survey.cultures[['culture']])
+    questions = survey.questions.assign(options=survey.questions.options.map(json.dumps))
+    parts = questions, survey.shares, survey.cultures[['culture']]
     return hashlib.sha256('\n'.join(p.to_csv(index=False, float_format='%.9g') for p in parts).encode()).hexdigest()[:12]
 
 def save_answers(
@@ -788,7 +814,8 @@ def load_saved(
 )->tuple[pd.DataFrame, dict]:  # answers table (no texts, no probabilities), record
     "Read kept answers"
     folder = Path(folder)
-    if not (folder/'answers.parquet').exists(): raise InputError(f"{folder} holds no saved answers: answers.parquet and record.json are needed")
+    if not (folder/'answers.parquet').exists(): raise InputError(
+        f"{folder} holds no saved answers: answers.parquet and record.json are needed")
     answers = pd.read_parquet(folder/'answers.parquet').astype(dict(code='Int64', run=int))
     for column in ('model', 'method', 'culture', 'order', 'question_id'): answers[column] = answers[column].astype(str)
     return answers.assign(source='survey', probability=None), json.loads((folder/'record.json').read_text())

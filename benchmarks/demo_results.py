@@ -1,6 +1,7 @@
 """Make anew the saved demo answers that pages 20 to 22 read (data/results/demo).
 
     python benchmarks/demo_results.py --out runs/results
+    python benchmarks/demo_results.py --pack runs/study/default-1 ...   # keep the answers of runs that are there already
 
 Runs the whole method on the demo world once per seed: unaware, P1 and P2 of the base model, the joint and the 18
 specific adapters, and the RDS and CDS controls. `run` in the saved answers numbers the seeds. Interrupted, the same
@@ -17,7 +18,7 @@ import pandas as pd
 
 from culturespa.alignment import align, score_table
 from culturespa.cultures import save_answers
-from culturespa.pipeline import configure, run_pipeline, survey_answers
+from culturespa.pipeline import Run, configure, run_pipeline, survey_answers
 from culturespa.survey import data_path, load_cultures, load_survey
 
 COMMAND = 'python benchmarks/demo_results.py --out runs/results'
@@ -28,15 +29,20 @@ def main():
     parser.add_argument('--out', type=Path, default=Path('runs/results'), help='where the runs go')
     parser.add_argument('--save', type=Path, default=Path(__file__).resolve().parents[1]/'data'/'results'/'demo')
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
+    parser.add_argument('--pack', type=Path, nargs='+', default=[], help='run folders to keep the answers of; nothing is run')
     options = parser.parse_args()
     survey, cultures, parts = load_survey('demo'), tuple(load_cultures().culture), []
     weights = data_path('demo', 'model', 'model.safetensors').read_bytes()
-    for number, seed in enumerate(options.seeds):
-        changes = dict(methods=('unaware', 'P1', 'P2'), specific=cultures, seed=seed)
-        run = run_pipeline(options.out/f'seed-{seed}', configure('demo', **changes), device='cpu')
+    changes = dict(methods=('unaware', 'P1', 'P2'), specific=cultures)
+    todo = [lambda folder=folder: Run(folder, quiet=True) for folder in options.pack] or [
+        lambda seed=seed: run_pipeline(options.out/f'seed-{seed}', configure('demo', **changes, seed=seed), device='cpu') for seed in options.seeds]
+    seeds = []
+    for number, start in enumerate(todo):
+        run = start()
+        seeds.append(run.configuration.seed)
         parts.append(survey_answers(run).assign(run=number))
-        answers = pd.concat(parts, ignore_index=True)
-        save_answers(survey, answers, options.save, command=COMMAND, seeds=options.seeds[:number + 1], model='demo',
+        answers = pd.concat(parts, ignore_index=True).query("model != 'base+shuffled'")
+        save_answers(survey, answers, options.save, command=' '.join([COMMAND, '--seeds', *map(str, seeds)]), seeds=seeds, model='demo',
                      model_digest=hashlib.sha256(weights).hexdigest()[:12], templates=run.prompter.templates.hash,
                      note='run numbers the seeds; each seed is a whole run of the method')
         print(score_table(align(survey, answers)).round(1).to_string())

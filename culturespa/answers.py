@@ -345,7 +345,7 @@ def fill_answers(
         same_configuration(part_folder(out, source, model.name), asked_how(model, prompter, how))
         todo, counts = _missing(out, source, model.name, list(plan_blocks(questions, methods, cultures, orders, how.rows)), runs)
         done = sum(n for n, _ in counts.values())
-        progress = Progress(done + sum(len(part) for *_, part, _ in todo), done, sum(u for _, u in counts.values()), quiet)
+        progress = Progress(done + sum(len(part) * len(wanted) for *_, part, wanted in todo), done, sum(u for _, u in counts.values()), quiet)
         try:
             for method, culture, order, part, wanted in todo:
                 hashes, place = question_hashes(part), part_folder(out, source, model.name, method, culture)

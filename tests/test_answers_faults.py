@@ -163,6 +163,7 @@ def test_other_engines_read_the_parts_as_one_table(tmp_path):
 
 
 def test_lines_in_a_log(tmp_path, capsys):
-    fill_answers(tmp_path, scripted, questions, prompter, 'unaware', rows=10)
+    fill_answers(tmp_path, scripted, questions, prompter, 'unaware', rows=10, quiet=True)
+    fill_answers(tmp_path, scripted, questions, prompter, 'unaware', rows=10, runs=3)
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 3 and 'unaware none original 0: 30 of 30' in lines[-1] and '% unparsed' in lines[-1] and 's left' in lines[-1]
+    assert len(lines) == 6 and 'unaware none original 2: 90 of 90' in lines[-1] and '% unparsed' in lines[-1] and 's left' in lines[-1]

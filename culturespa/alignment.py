@@ -149,15 +149,16 @@ def _with_average(table:pd.DataFrame)->pd.DataFrame:
 # %% ../nbs/06_alignment.ipynb #20bb81a2
 def score_table(
     scores:pd.DataFrame,            # from `align`
-    ends:pd.DataFrame|None=None,    # from `score_range`: adds the ruler's floor and ceiling
+    ends:pd.DataFrame|None=None,    # from `score_range`; None: the columns floor and ceiling of `scores`, if it has them
 )->pd.DataFrame:                    # culture x (model, method): mean score; the last rows are the average and the share unparsed
     "Scores side by side for reading"
     kinds = list(dict.fromkeys(zip(scores.model, scores.method)))
     order = [*dict.fromkeys(scores.culture[scores.culture != 'average']), 'average']
     table = scores.pivot_table(index='culture', columns=['model', 'method'], values='score', sort=False, dropna=False)
     table = table.reindex(index=order, columns=pd.MultiIndex.from_tuples(kinds, names=['model', 'method']))
+    if ends is None and {'floor', 'ceiling'} <= set(scores): ends = scores.groupby('culture')[['floor', 'ceiling']].first()
     if ends is not None:
-        for end in ('floor', 'ceiling'): table['ruler', end] = ends[end]
+        for end in ('floor', 'ceiling'): table['ruler', end] = pd.to_numeric(ends[end], errors='coerce')
     counts = scores[scores.culture == 'average'].groupby(['model', 'method'])[['answered', 'unparsed']].sum()
     table.loc['unparsed %'] = 100 * counts.unparsed / counts.sum(axis=1)
     return table
@@ -183,7 +184,7 @@ def plot_scores(
 ):                                    # matplotlib axes
     "Draw the score of every culture, one colour for each model and method"
     import matplotlib.pyplot as plt
-    table = score_table(scores).drop(index='unparsed %')
+    table = score_table(scores).drop(index='unparsed %').drop(columns='ruler', level=0, errors='ignore')
     kinds = list(table.columns) if kinds is None else [tuple(k) for k in kinds]
     rows = [*table.drop(index='average')[kinds[-1]].sort_values().index, 'average']
     y = np.arange(len(rows)) + (np.array(rows) == 'average') * .6

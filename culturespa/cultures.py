@@ -776,7 +776,7 @@ def write_alignment(
     facts = summary(survey, tables, draws, seed)
     page = render_report(survey, sheets(survey, answers), tables, facts, template)
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
-    write_scores(tables['scores'], out/'scores.csv')
+    write_scores(tables['scores'].join(tables['ends'], on='culture'), out/'scores.csv')
     for name in ('by_topic', 'ruler', 'pairs'): tables[name].to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
     (out/'summary.json').write_text(json.dumps(facts, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     (out/'report.html').write_text(page, encoding='utf-8')

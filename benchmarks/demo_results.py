@@ -3,8 +3,8 @@
     python benchmarks/demo_results.py --out runs/results
     python benchmarks/demo_results.py --pack runs/study/default-1 ...   # keep the answers of runs that are there already
 
-Runs the whole method on the demo world once per seed: unaware, P1 and P2 of the base model, the joint and the 18
-specific adapters, and the RDS and CDS controls. `run` in the saved answers numbers the seeds. Interrupted, the same
+Runs the whole method on the demo world once per seed: unaware, P1 and P2 of the base model, the joint adapter, the RDS
+and CDS controls, and with the last seed the 18 specific adapters. `run` in the saved answers numbers the seeds. Interrupted, the same
 command goes on. Everything is synthetic.
 """
 import argparse
@@ -33,16 +33,19 @@ def main():
     options = parser.parse_args()
     survey, cultures, parts = load_survey('demo'), tuple(load_cultures().culture), []
     weights = data_path('demo', 'model', 'model.safetensors').read_bytes()
-    changes = dict(methods=('unaware', 'P1', 'P2'), specific=cultures)
+    def start_seed(seed):
+        specific = cultures if seed == options.seeds[-1] else ()
+        made = configure('demo', methods=('unaware', 'P1', 'P2'), specific=specific, seed=seed)
+        return run_pipeline(options.out/f'seed-{seed}', made, device='cpu')
     todo = [lambda folder=folder: Run(folder, quiet=True) for folder in options.pack] or [
-        lambda seed=seed: run_pipeline(options.out/f'seed-{seed}', configure('demo', **changes, seed=seed), device='cpu') for seed in options.seeds]
+        lambda seed=seed: start_seed(seed) for seed in options.seeds]
     seeds = []
     for number, start in enumerate(todo):
         run = start()
         seeds.append(run.configuration.seed)
         parts.append(survey_answers(run).assign(run=number))
         answers = pd.concat(parts, ignore_index=True).query("model != 'base+shuffled'")
-        save_answers(survey, answers, options.save, command=' '.join([COMMAND, '--seeds', *map(str, seeds)]), seeds=seeds, model='demo',
+        save_answers(survey, answers, options.save, command=COMMAND, seeds=seeds, model='demo',
                      model_digest=hashlib.sha256(weights).hexdigest()[:12], templates=run.prompter.templates.hash,
                      note='run numbers the seeds; each seed is a whole run of the method')
         print(score_table(align(survey, answers)).round(1).to_string())

@@ -1,12 +1,13 @@
 """What the method does in the demo world, and where it must fail.
 
     python benchmarks/demo_study.py                  # the world that ships: three seeds, controls, greedy answers, facts
-    python benchmarks/demo_study.py --kind null      # a sister world (raises its model first, about eight minutes)
+    python benchmarks/demo_study.py --kind null      # a sister world (raises the shipped model on in it first)
     python benchmarks/demo_study.py --save           # also renew data/results/demo, which the final pages read
 
 Prints tables and keeps them in `<out>/<kind>.csv`. Interrupted, the same command goes on. Everything is synthetic.
 """
 import argparse
+import hashlib
 import os
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from culturespa.alignment import align
 from culturespa.answers import ask
 from culturespa.cli import _quiet_libraries
 from culturespa.cultures import save_answers
-from culturespa.demo import World, make_survey, measure_facts, train_model
+from culturespa.demo import World, make_survey, measure_facts, raise_on
 from culturespa.models import Sampling
 from culturespa.pipeline import configure, run_pipeline, survey_answers
 from culturespa.survey import data_path, modal_answers, similarity_matrix, write_survey
@@ -32,7 +33,7 @@ def world_folder(kind, out):
     if kind == 'default': return dict(model='demo', survey='demo')
     place, world = Path(out)/f'world-{kind}', World(kind)
     if not (place/'survey').exists(): write_survey(make_survey(world), place/'survey')
-    if not (place/'model'/'demo.json').exists(): train_model(world, place/'model')
+    if not (place/'model'/'demo.json').exists(): raise_on(world, place/'model')
     return dict(model=str(place/'model'), survey=str(place/'survey'))
 
 
@@ -46,7 +47,7 @@ def truth_correlation(survey, answers):
 
 def one_seed(kind, seed, out, where):
     "A pipeline run and what is measured on it: the run, its answers to the survey, rows of numbers"
-    more = dict(methods=('unaware', 'P1', 'P2'), specific=('all',)) if kind == 'default' else {}
+    more = dict(methods=('unaware', 'P1', 'P2'), specific=('all',) if seed == 1 else ()) if kind == 'default' else {}
     run = run_pipeline(Path(out)/f'{kind}-{seed}', configure('demo', **where, **more, samplings=('crqpc', 'rds', 'cds', 'shuffled'), seed=seed), device='cpu')
     answers, rows = survey_answers(run), []
     def note(what, value, model='base', method='P1', kind_of_answer='sampled'): rows.append((kind, seed, what, kind_of_answer, model, method, value))
@@ -67,9 +68,11 @@ def one_seed(kind, seed, out, where):
 def save(kind, runs, table, folder):
     "Renew what the final pages read: answers of all seeds (as runs) and the numbers of every kind of world"
     if kind == 'default':
-        together = pd.concat([answers.assign(run=i) for i, (_, answers) in enumerate(runs)])
-        save_answers(runs[0][0].survey, together, folder, command='python benchmarks/demo_study.py --save', seeds=sorted({int(s) for s in table.seed}),
-                     run=runs[0][0].record)
+        first, weights = runs[0][0], data_path('demo', 'model', 'model.safetensors').read_bytes()
+        together = pd.concat([answers.assign(run=i) for i, (_, answers) in enumerate(runs)], ignore_index=True)
+        save_answers(first.survey, together, folder, command='python benchmarks/demo_study.py --save', seeds=sorted({int(s) for s in table.seed}),
+                     templates=first.prompter.templates.hash, model='demo', model_digest=hashlib.sha256(weights).hexdigest()[:12],
+                     note='run numbers the seeds; each seed is a whole run of the method', first_run=first.record)
     file = folder/'study.csv'
     kept = pd.read_csv(file, keep_default_na=False).query('kind != @kind') if file.exists() else table[:0]
     pd.concat([kept, table.round(4)]).sort_values(['kind', 'seed'], kind='stable').to_csv(file, index=False)

@@ -126,10 +126,14 @@ def _configuration(preset, **typed):
     "What was typed, as a configuration"
     from culturespa.pipeline import configure
     from culturespa.prompts import METHODS
+    from culturespa.survey import InputError
     typed |= {k: _list(typed[k]) for k in ('cultures', 'samplings', 'specific') if k in typed}
     typed['topics'] = _list(typed.get('topics'), ';')
     if typed.get('methods'): typed['methods'] = tuple(METHODS.index) if typed['methods'] == 'all' else _list(typed['methods'])
     typed['tuning'] = _settings(typed.get('tuning'))
+    if preset is None and typed.get('model') == typed.get('survey') == 'demo': preset = 'demo'
+    if preset != 'demo' and not (typed.get('model') and typed.get('survey')):
+        raise InputError("--model and --survey are needed, such as --model org/name --survey release (--preset demo brings its own)")
     return configure(preset or 'default', **typed)
 
 def _go(out, configuration, device, quiet, dry_run):

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from . import __version__
 from .alignment import plot_scores, score_table
 from .answers import ask, estimate, read_kept
 from .cultures import write_alignment
@@ -173,8 +174,8 @@ class Run:
         os.replace(self.out/'.record.tmp', self.out/'record.json')
 
     def _new_record(self)->dict:
-        packages = ('culturespa', 'torch', 'transformers', 'peft', 'trl', 'numpy', 'pandas')
-        return dict(versions=dict(python=platform.python_version(), **{p: version(p) for p in packages}), model=self.base.record,
+        packages = ('torch', 'transformers', 'peft', 'trl', 'numpy', 'pandas')
+        return dict(versions=dict(culturespa=__version__, python=platform.python_version(), **{p: version(p) for p in packages}), model=self.base.record,
                     survey=dict(name=self.survey.name, synthetic=self.survey.synthetic, questions=len(self.survey.questions),
                                 cultures=list(self.survey.cultures.culture)), templates=self.prompter.templates.hash)
 

@@ -94,7 +94,7 @@ def train_adapter(
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import DataCollatorForSeq2Seq, ProgressCallback, set_seed
+    from transformers import DataCollatorForSeq2Seq, PrinterCallback, ProgressCallback, set_seed
     from trl import SFTConfig, SFTTrainer
     if not samples: raise InputError("nothing to train on: at least one pair is needed")
     out, base = Path(out), load_model(model, **load)
@@ -116,6 +116,7 @@ def train_adapter(
             bf16=base.lm.dtype == torch.bfloat16, use_cpu=base.device == 'cpu', activation_checkpointing=base.device != 'cpu',
             save_strategy='steps', save_steps=.25, save_total_limit=1, logging_steps=10, report_to='none', disable_tqdm=True,
             dataset_kwargs=dict(skip_prepare_dataset=True), remove_unused_columns=False, max_length=None))
+    trainer.remove_callback(PrinterCallback)
     if not quiet: trainer.add_callback(ProgressCallback())
     state = any(partial.glob('checkpoint-*/trainer_state.json'))
     trainer.train(resume_from_checkpoint=True if state else None)

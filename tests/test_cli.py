@@ -22,12 +22,13 @@ def test_every_mistake_is_one_line_and_exit_code_2():
     with tempfile.TemporaryDirectory() as folder:
         new, broken = Path(folder)/'new', Path(folder)/'unaware_0.json'
         broken.write_text('soup')
-        for line, word in ((f'run --out {new} --cultures ATL', 'ATL'), (f'demo --out {new} --specific XX', 'XX'), ('run', '--out'),
-                           (f'align --out {new} --survey nowhere --answers a.json', 'nowhere'), (f'run --out {new} --temperature hot', 'hot'),
-                           (f'pairs --out {new}', 'record.json'), (f'run --out {new} --tuning rank', 'NAME=VALUE'), ('dmo', 'dmo'),
-                           (f'run --out {new} --preset fast', 'paper'), (f'answers --out {new} --on moon', 'survey'), (f'run --out {new} --colour', '--colour'),
-                           (f'align --out {new} --survey demo --answers {broken}', 'not JSON'), (f'run --out {new} --topics ;', 'nothing selected'),
-                           (f'run --out {new} --model nowhere/such/model', 'no model')):
+        real = '--model demo --survey demo'
+        for line, word in ((f'run --out {new} {real} --cultures ATL', 'ATL'), (f'demo --out {new} --specific XX', 'XX'), ('run', '--out'),
+                           (f'align --out {new} --survey nowhere --answers a.json', 'nowhere'), (f'run --out {new} --temperature hot', 'hot'), (f'run --out {new} --model demo', '--survey'),
+                           (f'pairs --out {new}', 'record.json'), (f'run --out {new} {real} --tuning rank', 'NAME=VALUE'), ('dmo', 'dmo'),
+                           (f'run --out {new} {real} --preset fast', 'paper'), (f'answers --out {new} --on moon', 'survey'), (f'run --out {new} --colour', '--colour'),
+                           (f'align --out {new} --survey demo --answers {broken}', 'not JSON'), (f'run --out {new} {real} --topics ;', 'nothing selected'),
+                           (f'run --out {new} --model nowhere/such/model --survey demo', 'no model')):
             code, out, err = typed(line)
             assert code == 2 and word in err and err.count('\n') == 1 and 'Traceback' not in err, (line, code, err)
             assert not new.exists(), line

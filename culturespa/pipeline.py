@@ -339,14 +339,15 @@ def estimate_run(
     c, cultures = run.configuration, len(run.survey.cultures)
     topics, lines = run.survey.questions.topic.nunique(), []
     n = c.per_topic * topics
-    questions = pd.concat([run.survey.questions] * (n // len(run.survey.questions) + 1))[:n]
-    how = dict(sampling=run.sampling, seed=c.seed)
+    how, surveyed = dict(sampling=run.sampling, seed=c.seed), run.survey.questions
     lines.append(f'writing: about {n:,} calls for {n:,} questions')
-    asked = estimate(run.base, questions, run.prompter, ['unaware', c.learn_from], probe=probe, **how)
+    asked = estimate(run.base, surveyed, run.prompter, ['unaware', c.learn_from], probe=probe, **how)
+    for key in ('answers', 'calls', 'prompt_tokens', 'seconds'):  # generated questions are taken to be as long as the survey's
+        if asked[key] is not None: asked[key] = round(asked[key] * n / len(surveyed))
     lines.append('answers to them: ' + describe_estimate(asked))
     lines.append(f'pairs: about {int(.3 * n * cultures * c.fraction):,} in each of {len(c.samplings)} samplings, if three in ten answers move')
-    surveyed = [estimate(run.base, run.survey.questions, run.prompter, methods, only, c.runs, probe=0, **how) for _, methods, only in evaluations(run).values()]
-    total = {k: sum(s[k] for s in surveyed) for k in ('answers', 'calls', 'prompt_tokens')}
+    parts = [estimate(run.base, surveyed, run.prompter, methods, only, c.runs, probe=0, **how) for _, methods, only in evaluations(run).values()]
+    total = {k: sum(p[k] for p in parts) for k in ('answers', 'calls', 'prompt_tokens')}
     seconds = asked['seconds'] and asked['seconds'] / asked['calls'] * total['calls']
     lines.append('survey: ' + describe_estimate(dict(total, gigabytes=asked['gigabytes'], seconds=seconds)))
     return '\n'.join(lines)

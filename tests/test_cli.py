@@ -24,7 +24,7 @@ def test_every_mistake_is_one_line_and_exit_code_2():
         broken.write_text('soup')
         real = '--model demo --survey demo'
         for line, word in ((f'run --out {new} {real} --cultures ATL', 'ATL'), (f'demo --out {new} --specific XX', 'XX'), ('run', '--out'),
-                           (f'align --out {new} --survey nowhere --answers a.json', 'nowhere'), (f'run --out {new} --temperature hot', 'hot'), (f'run --out {new} --model demo', '--survey'),
+                           (f'align --out {new} --survey nowhere --answers a.json', 'nowhere'), (f'run --out {new} --temperature hot', 'temperature'), (f'run --out {new} --model demo', '--survey'),
                            (f'pairs --out {new}', 'record.json'), (f'run --out {new} {real} --tuning rank', 'NAME=VALUE'), ('dmo', 'dmo'),
                            (f'run --out {new} {real} --preset fast', 'paper'), (f'answers --out {new} --on moon', 'survey'), (f'run --out {new} --colour', '--colour'),
                            (f'align --out {new} --survey demo --answers {broken}', 'not JSON'), (f'run --out {new} {real} --topics ;', 'nothing selected'),

@@ -9,13 +9,17 @@ from culturespa.survey import InputError, data_path, load_survey
 
 def share_read(templates, n=40):
     "Part of the replies that can be read, per method"
-    from culturespa.answers import ask
     from culturespa.models import Sampling, load_model
-    from culturespa.prompts import Prompter
-    survey = load_survey('demo')
-    answers = ask(load_model('demo'), survey.questions[::len(survey.questions) // n], Prompter(survey, templates), 'all', 'BOL,DEU,ZWE',
-                  sampling=Sampling(.6, .9, 6), quiet=True)
-    return answers.groupby('method', sort=False).code.agg(lambda c: c.notna().mean())
+    from culturespa.prompts import METHODS, Prompter
+    from culturespa.survey import codes_of, parse_reply
+    survey, model = load_survey('demo'), load_model('demo')
+    prompter, questions = Prompter(survey, templates), survey.questions[::len(survey.questions) // n].to_dict('records')
+    read = {}
+    for method in METHODS.index:
+        asked = [(q, c) for q in questions for c in (['none'] if method == 'unaware' else ['BOL', 'DEU', 'ZWE'])]
+        replies = model.generate([prompter.chat(method, q, c) for q, c in asked], Sampling(.6, .9, 6), seeds=list(range(len(asked))))
+        read[method] = np.mean([parse_reply(text, codes_of(q)) is not None for text, (q, _) in zip(replies, asked)])
+    return pd.Series(read)
 
 def test_distributions_add_up_and_follow_the_liking():
     for n in (2, 5, 11):

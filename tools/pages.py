@@ -40,6 +40,8 @@ def store(book, page: Path):
     "Write an executed page back, cleaned as nbdev cleans"
     import nbformat
     from nbdev.clean import nbdev_clean
+    for cell in book.cells:  # progress and library news differ from machine to machine
+        if cell.cell_type == "code": cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
     nbformat.write(book, page)
     os.chdir(ROOT)
     nbdev_clean(str(page))

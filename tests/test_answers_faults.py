@@ -96,8 +96,13 @@ def test_a_language_model_killed_at_twenty_random_moments(tmp_path):
 
 
 def test_interrupted_from_the_keyboard(tmp_path):
-    child = start(WORLD + "pace[0] = .005; print('up', flush=True); go(scripted, sys.argv[1])", tmp_path/'torn')
-    child.stdout.readline(); time.sleep(.5); child.send_signal(signal.SIGINT)
+    listen = "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background is born deaf to it
+    child = start(WORLD + listen + "pace[0] = .005; print('up', flush=True); go(scripted, sys.argv[1])", tmp_path/'torn')
+    child.stdout.readline()
+    for _ in range(300):
+        if any((tmp_path/'torn').rglob('*.parquet')): break
+        time.sleep(.1)
+    child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert child.returncode != 0 and 'KeyboardInterrupt' in err
     assert 0 < len(list((tmp_path/'torn').rglob('*.parquet'))) < 60

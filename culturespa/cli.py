@@ -43,7 +43,8 @@ def _run(typed, debug)->int:
         return _say(e, 2)
     except BrokenPipeError: return 1
     except Exception as e:
-        if hasattr(e, 'format_message'): return _say(e.format_message(), 2) if str(e) or not hasattr(e, 'ctx') else 0
+        if type(e).__name__ == 'NoArgsIsHelpError': print(e.format_message()); return 0
+        if hasattr(e, 'format_message'): return _say(e.format_message(), 2)
         if type(e).__name__ == 'Abort': return _say('interrupted', 130)
         if type(e).__name__ == 'Exit': return e.exit_code
         if debug: raise
@@ -335,7 +336,7 @@ def data_wvs(files:Annotated[list[Path], typer.Argument(help='wave 7 microdata: 
 def data_demo(out:Out, kind:Annotated[str, _option('--kind', help='default, null, noise or stereotype')] = 'default',
               world_seed:Annotated[Optional[int], _option('--world-seed', help='another world of the same design')] = None,
               seed:Annotated[int, _option('--seed', help='of the language model')] = 0, quiet:Quiet = False):
-    "Make a demo world: its survey, and the language model raised in it (about eight minutes on two cores)"
+    "Make a demo world: its survey, and the language model raised in it (about a quarter of an hour on two cores)"
     _quiet_libraries()
     from culturespa.demo import World, make_survey, train_model
     from dataclasses import replace

@@ -458,7 +458,7 @@ def train_model(
     device:str = 'cpu',
     quiet:bool = False,      # no progress bar
 )->dict:                     # the record, as written to demo.json
-    "Raise a language model in `world`: about ten minutes on two cores"
+    "Raise a language model in `world`: about a quarter of an hour on two cores"
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     torch.manual_seed(seed); keep_freed_memory()

@@ -34,6 +34,12 @@ def test_every_mistake_is_one_line_and_exit_code_2():
             assert not new.exists(), line
 
 
+def test_nothing_typed_shows_the_commands():
+    code, out, err = typed('')
+    assert code == 0 and 'demo' in out and 'align' in out and not err
+    assert typed('data')[0] == 0
+
+
 def test_answers_in_files_are_scored():
     with tempfile.TemporaryDirectory() as folder:
         from culturespa.survey import load_survey

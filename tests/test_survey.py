@@ -24,6 +24,14 @@ def toy_survey():
     cultures = load_cultures().query('culture in ["USA", "THA", "ZWE"]').reset_index(drop=True)
     return Survey('toy', questions, toy_shares(), cultures, synthetic=True)
 
+def invented_release(folder):
+    "Files in the authors' layout; nothing in them is theirs"
+    (folder/'data').mkdir()
+    items = [('Q1', ['Much', 'Some', 'Little', 'None']), ('Q94', ['No', 'A bit', 'Yes']), ('Q260', ['a', 'b'])]
+    (folder/'data'/'wvs_questions.json').write_text(json.dumps([dict(Q_id=q, question=f'An invented {q}?', option_lst=o) for q, o in items]))
+    (folder/'data'/'proportions_group_by_country.json').write_text(json.dumps(
+        {c: {'Q1': {'2': 60 / 97, '1': 30 / 97}, 'Q94': {'0': 50 / 97, '2': 47 / 97}} for c in ('USA', 'KEN')}))
+
 def test_eighteen_cultures_in_five_continents():
     cultures = load_cultures()
     assert len(cultures) == 18
@@ -115,6 +123,20 @@ def test_a_new_country_and_a_new_language_are_rows():
 def test_the_sample_size_comes_back_from_the_shares():
     counts = np.array([517, 300, 210, 169])
     assert sample_size(counts / counts.sum()) == 1196
+
+
+def test_the_authors_layout_is_read_with_the_codebooks_facts():
+    import tempfile
+    from pathlib import Path
+    with tempfile.TemporaryDirectory() as folder:
+        invented_release(Path(folder))
+        release = read_release(folder)
+        assert list(release.questions.question_id) == ['Q1', 'Q94'] and list(release.first_code) == [1, 0]
+        assert list(release.cultures.culture) == ['USA', 'KEN'] and set(release.shares.n) == {97}
+        assert release.modal.USA.to_dict() == {'Q1': 2, 'Q94': 0}
+        assert len(read_release(folder, everything=True).questions) == 3
+        (Path(folder)/'data'/'wvs_questions.json').write_text('[{"Q_id": "Q1", "question": "?"}]')
+        with pytest.raises(InputError, match='row 1: option_lst is missing'): read_release(folder)
 
 
 def test_a_folder_without_a_survey_is_refused_in_one_line():

@@ -155,7 +155,7 @@ def report(
     print(f'\nAlignment score S, 0 to 100 ({world})\n')
     print(table.round(1).to_string(na_rep='-', float_format='%.1f'))
     print(f'\nResults in {run.out}')
-    for name in ('scores.csv', 'scores.png', 'record.json', 'questions.parquet', 'dropped.parquet', 'pairs.parquet', 'answers', 'adapters'):
+    for name in ('report.html', 'scores.csv', 'scores.png', 'record.json', 'questions.parquet', 'dropped.parquet', 'pairs.parquet', 'answers', 'adapters'):
         if (run.out/name).exists(): print(f'  {name}')
 
 def _column(model, method):

@@ -117,7 +117,10 @@ def train_adapter(
             save_strategy='steps', save_steps=.25, save_total_limit=1, logging_steps=10, report_to='none', disable_tqdm=True,
             dataset_kwargs=dict(skip_prepare_dataset=True), remove_unused_columns=False, max_length=None))
     trainer.remove_callback(PrinterCallback)
-    if not quiet: trainer.add_callback(ProgressCallback())
+    if not quiet:
+        bar = ProgressCallback()
+        bar.on_log = lambda *args, **kwargs: None  # the bar, without a line of numbers every tenth step
+        trainer.add_callback(bar)
     state = any(partial.glob('checkpoint-*/trainer_state.json'))
     trainer.train(resume_from_checkpoint=True if state else None)
     losses = [log['loss'] for log in trainer.state.log_history if 'loss' in log]

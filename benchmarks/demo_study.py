@@ -18,7 +18,7 @@ import pandas as pd
 
 from culturespa.alignment import align
 from culturespa.answers import ask
-from culturespa.cli import _quiet_libraries
+from culturespa.cli import quiet_libraries
 from culturespa.cultures import save_answers
 from culturespa.demo import World, make_survey, measure_facts, raise_on
 from culturespa.models import Sampling
@@ -85,7 +85,7 @@ def main():
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
     parser.add_argument('--save', action='store_true', help='renew data/results/demo')
     options = parser.parse_args()
-    _quiet_libraries()
+    quiet_libraries()
     where, runs, rows = world_folder(options.kind, options.out), [], []
     for seed in options.seeds:
         run, answers, found = one_seed(options.kind, seed, options.out, where)

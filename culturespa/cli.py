@@ -6,9 +6,9 @@
 __all__ = ['app', 'data', 'Out', 'Model', 'Adapter', 'Revision', 'Url', 'SurveyAt', 'Cultures', 'Topics', 'TemplatesAt', 'Preset',
            'PerTopic', 'Seeds', 'Temperature', 'TopP', 'MaxNewTokens', 'Runs', 'Methods', 'LearnFrom', 'NonAnswers',
            'Fraction', 'Samplings', 'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype', 'Quiet', 'DryRun', 'On',
-           'Answers', 'Json', 'Draws', 'Mode', 'Orders', 'Source', 'Texts', 'main', 'report', 'demo', 'run',
-           'questions', 'answers', 'pairs', 'tune', 'align_command', 'assess_command', 'ask_command', 'data_release',
-           'data_wvs', 'data_demo']
+           'Answers', 'Json', 'Draws', 'Mode', 'Orders', 'Source', 'Texts', 'main', 'quiet_libraries', 'report', 'demo',
+           'run', 'questions', 'answers', 'pairs', 'tune', 'align_command', 'assess_command', 'ask_command',
+           'data_release', 'data_wvs', 'data_demo']
 
 # %% ../nbs/13_cli.ipynb #ec7ba571
 import os
@@ -64,7 +64,7 @@ def _spread(typed:list[str])->list[str]:
     return spread
 
 # %% ../nbs/13_cli.ipynb #261d80cb
-def _quiet_libraries():
+def quiet_libraries():
     "Libraries keep their news to themselves; ours is on the bar and in the table"
     import logging, warnings
     os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
@@ -138,7 +138,7 @@ def _configuration(preset, **typed):
     return configure(preset or 'default', **typed)
 
 def _go(out, configuration, device, quiet, dry_run):
-    _quiet_libraries()
+    quiet_libraries()
     from culturespa.pipeline import Run, estimate_run, run_pipeline
     if dry_run: return print(estimate_run(Run(out, configuration, device, True)))
     report(run_pipeline(out, configuration, device, quiet))
@@ -188,7 +188,7 @@ def questions(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset
               non_answers:NonAnswers = None, fraction:Fraction = None, samplings:Samplings = None, specific:Specific = None,
               tuning:TuningOf = None, seed:Seed = None, device:Device = None, dtype:Dtype = None, quiet:Quiet = False):
     "Step 1: let the model write questions (takes the same options as `run`)"
-    _quiet_libraries()
+    quiet_libraries()
     from culturespa.pipeline import Run, questions_step
     print(questions_step(Run(out, _configuration(**_typed(locals())), device, quiet)))
 
@@ -197,7 +197,7 @@ On = Annotated[str, _option('--on', help="'generated' questions (step 2) or the 
 @app.command()
 def answers(out:Out, on:On, device:Device = None, quiet:Quiet = False):
     "Step 2, and the evaluation: ask questions plainly and as every culture"
-    _quiet_libraries()
+    quiet_libraries()
     from culturespa.pipeline import Run, generated_answers_step, survey_answers_step
     from culturespa.survey import one_of
     step = {'generated': generated_answers_step, 'survey': survey_answers_step}[one_of('--on', on, ['generated', 'survey'])]
@@ -212,7 +212,7 @@ def pairs(out:Out):
 @app.command()
 def tune(out:Out, device:Device = None, quiet:Quiet = False):
     "Step 4: fine-tune the adapters on them"
-    _quiet_libraries()
+    quiet_libraries()
     from culturespa.pipeline import Run, tune_step
     print(tune_step(Run(out, None, device, quiet)))
 
@@ -234,7 +234,7 @@ def align_command(out:Out, survey:SurveyAt = None, answers:Answers = None,
         asked = load_survey(survey)
         return _align(asked, read_answers(answers, asked, culture, method, model), out, draws, json)
     if survey is not None: raise InputError("--survey needs --answers: files in the authors' JSON format")
-    _quiet_libraries()
+    quiet_libraries()
     from culturespa.pipeline import Run, align_step, survey_answers_step
     run = Run(out, None, device, quiet or json)
     lines = survey_answers_step(run), align_step(run)
@@ -267,7 +267,7 @@ def assess_command(out:Out, model:Model = 'demo', adapter:Adapter = None, url:Ur
                    mode:Mode = 'sample', temperature:Temperature = .6, top_p:TopP = .9, max_new_tokens:MaxNewTokens = 256, seed:Seed = 42,
                    device:Device = None, dtype:Dtype = None, draws:Draws = 10_000, json:Json = False, quiet:Quiet = False, dry_run:DryRun = False):
     "Ask a model the survey under any prompting methods and score it, without tuning anything"
-    _quiet_libraries()
+    quiet_libraries()
     from culturespa.answers import assess, estimate
     from culturespa.models import Sampling, load_model
     from culturespa.pipeline import describe_estimate
@@ -289,7 +289,7 @@ def ask_command(question:Annotated[str, typer.Argument(help='its text', show_def
                 templates:TemplatesAt = 'en', temperature:Temperature = .6, top_p:TopP = .9, max_new_tokens:MaxNewTokens = 256,
                 seed:Seed = 42, device:Device = None, dtype:Dtype = None):
     "Put one question to a model: the prompt, the reply, and the probability of every option"
-    _quiet_libraries()
+    quiet_libraries()
     from culturespa.answers import ask_once
     from culturespa.models import Sampling, load_model
     from culturespa.prompts import Prompter
@@ -337,7 +337,7 @@ def data_demo(out:Out, kind:Annotated[str, _option('--kind', help='default, null
               world_seed:Annotated[Optional[int], _option('--world-seed', help='another world of the same design')] = None,
               seed:Annotated[int, _option('--seed', help='of the language model')] = 0, quiet:Quiet = False):
     "Make a demo world: its survey, and the language model raised in it (about a quarter of an hour on two cores)"
-    _quiet_libraries()
+    quiet_libraries()
     from culturespa.demo import World, make_survey, train_model
     from dataclasses import replace
     from culturespa.prompts import rank_survey

@@ -17,7 +17,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from .prompts import NO_CULTURE, Prompter, Templates, load_templates, option_lines, writing_chat
-from .survey import QUESTION_COLUMNS, InputError, Survey, data_path, load_cultures, load_survey, one_of
+from .survey import QUESTION_COLUMNS, Survey, data_path, load_cultures, one_of
 
 # %% ../nbs/04_demo.ipynb #45099fe4
 @lru_cache
@@ -75,18 +75,17 @@ class World:
         d, n = self.design, len(self.subjects)
         points = self.cultures[['x', 'y']].to_numpy()
         points = (points - points.mean(0)) / points.std(0)
-        mapped = self.rng.normal(size=(n, 2)) @ points.T / math.sqrt(2)
-        own = self.rng.normal(size=(n, len(points)))
+        spread, share = d['spread'], d['idiosyncratic']
+        mapped = spread * math.sqrt(1 - share) * self.rng.normal(size=(n, 2)) @ points.T / math.sqrt(2)
+        own = spread * math.sqrt(share) * self.rng.normal(size=(n, len(points)))
         base = .5 * self.rng.normal(size=(n, 1))
-        share = d['idiosyncratic']
-        self.liking = pd.DataFrame(base + d['spread'] * (math.sqrt(1 - share) * mapped + math.sqrt(share) * own),
-                                   columns=self.cultures.culture)
+        self.liking = pd.DataFrame(base + mapped + own, columns=self.cultures.culture)
         default = self.liking[d['default']].mean(axis=1)
-        self.liking[NO_CULTURE] = default
         kind = KINDS.loc[self.kind]
-        part = d['spread'] * (mapped + (own * math.sqrt(share / (1 - share)) if kind.own else 0)) * math.sqrt(1 - share)
-        shown = base + part if kind.own else np.where(kind.exaggeration, base + kind.exaggeration * part, default.to_numpy()[:, None])
-        self.shown = pd.DataFrame(shown, columns=self.cultures.culture)
+        if kind.own: self.shown = self.liking.copy()
+        elif kind.exaggeration: self.shown = pd.DataFrame(base + kind.exaggeration * mapped, columns=self.cultures.culture)
+        else: self.shown = pd.DataFrame({c: default for c in self.cultures.culture})
+        self.liking[NO_CULTURE] = default
 
     def _items(self)->pd.DataFrame:
         "One row an item: subject and stem, a wording, and the part of the world it belongs to"

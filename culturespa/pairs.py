@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from .models import item_seed
-from .prompts import NO_CULTURE
 from .questions import is_non_answer
 from .survey import InputError, one_of
 

@@ -12,24 +12,22 @@ __all__ = ['PRESETS', 'GROWS', 'MAIN_LINE', 'STEPS', 'Configuration', 'configure
 import json
 import os
 import platform
-from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import __version__
-from .alignment import plot_scores, score_table
+from .alignment import plot_scores
 from .answers import ask, estimate, read_kept
 from .cultures import write_alignment
 from .models import Sampling, load_model
 from .pairs import collect, side_by_side
-from .prompts import METHODS, NO_CULTURE, Prompter, load_templates
+from .prompts import METHODS, Prompter
 from .questions import Writer, write_questions
 from .survey import InputError, Survey, load_survey, one_of, select
 from .tuning import DEMO_TUNING, Tuning, train_adapter, training_chats

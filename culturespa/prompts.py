@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .survey import InputError, Survey, codes_of, data_path, one_of
+from .survey import InputError, Survey, data_path, one_of
 
 # %% ../nbs/02_prompts.ipynb #5ea51cb8
 METHODS = pd.DataFrame([

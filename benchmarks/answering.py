@@ -68,7 +68,7 @@ def demo_chats(n: int) -> tuple[list, list]:
     survey = load_survey("demo")
     prompter, culture = Prompter(survey), "ZWE" if "ZWE" in set(survey.cultures.culture) else survey.cultures.culture.iloc[0]
     rows = (survey.questions.to_dict("records") * (n // len(survey.questions) + 1))
-    seen, chats, labels = set(), [], []
+    chats, labels = [], []
     for k, q in enumerate(rows[:n]):
         c = survey.cultures.culture.iloc[k // len(survey.questions)] if n > len(survey.questions) else culture
         chats.append(prompter.chat("P1", q, c)); labels.append([str(code) for code in codes_of(q)])

@@ -7,7 +7,6 @@ Each reader runs in a process of its own, in turn; peak memory is that process's
 import argparse
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile

@@ -12,7 +12,7 @@ __all__ = ['option_order', 'reordered', 'How', 'number_settled', 'block_chats', 
 import hashlib, json, os, sys, time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 import numpy as np

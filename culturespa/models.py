@@ -281,7 +281,7 @@ def _commit(folder:Path):
     return folder.name if folder.parent.name == 'snapshots' else None
 
 def _load(folder:Path, device:str, dtype):
-    import torch, transformers
+    import transformers
     if not any(folder.glob('*.safetensors')): raise InputError(f'{folder} holds no safetensors weights; other formats can run code and are not read')
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

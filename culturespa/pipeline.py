@@ -26,7 +26,7 @@ from .alignment import plot_scores
 from .answers import ask, estimate, read_kept
 from .cultures import write_alignment
 from .models import Sampling, load_model
-from .pairs import collect, side_by_side
+from .pairs import SAMPLINGS, collect, side_by_side
 from .prompts import METHODS, Prompter
 from .questions import Writer, write_questions
 from .survey import InputError, Survey, load_survey, one_of, select
@@ -61,7 +61,7 @@ class Configuration(BaseModel):
     tuning:dict = Field(default_factory=dict)  # changes to `Tuning`
     seed:int = 42
 
-# %% ../nbs/12_pipeline.ipynb #3b29b926
+# %% ../nbs/12_pipeline.ipynb #22835bfd
 PRESETS = {
     'default': {},
     'paper': dict(per_topic=1000, count='parsed', seeds='all', writing_temperature=.9, writing_top_p=.95, temperature=.6, top_p=.9,
@@ -72,6 +72,7 @@ PRESETS = {
                  tuning={k: getattr(DEMO_TUNING, k) for k in ('learning_rate', 'epochs', 'batch', 'micro_batch')}),
 }
 
+# %% ../nbs/12_pipeline.ipynb #3b29b926
 def configure(
     preset:str = 'default',  # a key of `PRESETS`
     **changes,               # values of `Configuration`; None leaves the preset's
@@ -87,6 +88,8 @@ def configure(
         raise InputError(f"{'.'.join(map(str, first['loc']))} is {first.get('input')!r}: {first['msg'].lower()}") from None
     Tuning(**found.tuning)
     for method in (*found.methods, found.learn_from): one_of('method', method, METHODS.index)
+    for sampling in found.samplings: one_of('sampling', sampling, SAMPLINGS)
+    one_of('count', found.count, ['kept', 'parsed']); one_of('seeds', found.seeds, ['all', 'one'])
     return found
 
 # %% ../nbs/12_pipeline.ipynb #f3b6a6ba
@@ -192,7 +195,7 @@ class Run:
             yield self
         finally: lock.release()
 
-# %% ../nbs/12_pipeline.ipynb #49485d90
+# %% ../nbs/12_pipeline.ipynb #4d114b9b
 def questions_step(run:Run)->str:
     "Step 1: write questions"
     if 'questions' in run.record.get('steps', {}): return 'questions: nothing to do'
@@ -201,11 +204,12 @@ def questions_step(run:Run)->str:
         writer = Writer(run.survey, run.prompter.templates, c.per_topic, c.count, c.seeds,
                         Sampling(c.writing_temperature, c.writing_top_p, 256), c.seed)
         questions, dropped = write_questions(run.base, writer, run.out/'attempts.jsonl', quiet=run.quiet)
-        if questions.empty: raise RuntimeError(f"the model wrote no usable question in {len(dropped)} attempts; dropped.parquet has them with reasons")
         run.write(questions=questions, dropped=dropped)
+        if questions.empty: raise RuntimeError(f"the model wrote no usable question in {len(dropped)} attempts; dropped.parquet has them with reasons")
         run.note('questions', attempts=len(questions) + len(dropped), kept=len(questions), dropped=dropped.reason.value_counts().to_dict())
     return f'questions: {len(questions)} kept of {len(questions) + len(dropped)} written'
 
+# %% ../nbs/12_pipeline.ipynb #ef6b4b5b
 def _asked(run:Run, model, questions, methods, cultures, source, runs)->tuple[int, int]:
     c = run.configuration
     answers = ask(model, questions, run.prompter, methods, cultures, runs=runs, out=run.out, source=source, quiet=run.quiet,
@@ -221,6 +225,7 @@ def generated_answers_step(run:Run)->str:
         run.note('answers', questions=len(questions), answers=n, unparsed=unparsed)
     return f'answers: {n} to generated questions, {unparsed} unparsed'
 
+# %% ../nbs/12_pipeline.ipynb #8c5e83bb
 def pairs_step(run:Run)->str:
     "Step 3: collect the pairs whose answer moved, and the controls"
     if 'pairs' in run.record.get('steps', {}): return 'pairs: nothing to do'
@@ -234,15 +239,18 @@ def pairs_step(run:Run)->str:
         run.note('pairs', **both.attrs['counts'], **{f'{s}_pairs': int((pairs.sampling == s).sum()) for s in c.samplings})
     return f"pairs: {both.attrs['counts']['moved']} of {len(both)} answers moved, {len(pairs) // len(c.samplings)} per sampling"
 
+# %% ../nbs/12_pipeline.ipynb #690ed63f
 def adapter_names(run:Run)->dict[str, str]:  # adapter -> sampling or culture it is trained on
     "The adapters a run trains"
     return {('joint' if s == 'crqpc' else s): s for s in run.configuration.samplings} | {c: c for c in run.cultures}
 
+# %% ../nbs/12_pipeline.ipynb #99ea2273
 def tune_step(run:Run)->str:
     "Step 4: fine-tune the adapters that are not there yet"
     todo = {a: what for a, what in adapter_names(run).items() if not (run.out/'adapters'/a/'base.json').exists()}
     if not todo: return 'tuning: nothing to do'
-    pairs, questions, done = run.table('pairs'), run.table('questions'), []
+    pairs, questions = run.table('pairs'), run.table('questions')
+    done = dict(run.record.get('steps', {}).get('tuning', {}))
     with run.writing():
         for adapter, what in todo.items():
             specific = what in run.cultures
@@ -250,14 +258,14 @@ def tune_step(run:Run)->str:
             if rows.empty: raise InputError(f"no pairs for adapter {adapter}: none of the answers of {what} moved")
             if not run.quiet: print(f'tuning {adapter} on {len(rows)} pairs')
             samples = training_chats(rows, questions, run.prompter)
-            done.append((adapter, train_adapter(run.configuration.model, samples, run.out/'adapters'/adapter, run.tuning, specific,
-                         dict(adapter=adapter, survey=run.survey.name), run.quiet, revision=run.configuration.revision,
-                         device=run.device, dtype=run.configuration.dtype)))
-        steps = run.record.get('steps', {}).get('tuning', {})
-        run.note('tuning', **steps, **{a: {k: r[k] for k in ('samples', 'steps', 'supervised_tokens', 'last_loss')} for a, r in done})
-    return 'tuning: ' + ', '.join(f"{a} on {r['samples']} pairs" for a, r in done)
+            made = train_adapter(run.configuration.model, samples, run.out/'adapters'/adapter, run.tuning, specific,
+                                 dict(adapter=adapter, survey=run.survey.name), run.quiet, revision=run.configuration.revision,
+                                 device=run.device, dtype=run.configuration.dtype)
+            done[adapter] = {k: made[k] for k in ('samples', 'steps', 'supervised_tokens', 'last_loss')}
+            run.note('tuning', **done)
+    return 'tuning: ' + ', '.join(f"{a} on {done[a]['samples']} pairs" for a in todo)
 
-# %% ../nbs/12_pipeline.ipynb #0e7e260b
+# %% ../nbs/12_pipeline.ipynb #53226421
 def evaluations(run:Run)->dict[str, tuple]:  # model -> adapter, methods, cultures
     "Which models are asked the survey under which methods: tuned ones under their culture's prompts"
     c = run.configuration
@@ -268,6 +276,7 @@ def evaluations(run:Run)->dict[str, tuple]:  # model -> adapter, methods, cultur
         found[f'base+{adapter}'] = (adapter, methods, [what] if what in run.cultures else None)
     return found
 
+# %% ../nbs/12_pipeline.ipynb #58bd3e0c
 def survey_answers_step(run:Run)->str:
     "Ask the survey of the base model and of every adapter"
     have = run.record.get('steps', {}).get('survey', {})
@@ -283,11 +292,13 @@ def survey_answers_step(run:Run)->str:
             run.note('survey', **have)
     return 'survey: ' + ', '.join(f"{h['answers']} answers of {m}" for m, h in have.items() if m in todo)
 
+# %% ../nbs/12_pipeline.ipynb #b1b8c6ce
 def survey_answers(run:Run)->pd.DataFrame:  # the answers table; adapters of single cultures are the model `base+specific`
     "All answers to the survey a run has"
     answers = read_kept(run.out, 'survey')
-    return answers.replace({'model': {f'base+{c}': 'base+specific' for c in run.cultures}})
+    return answers.replace({'model': {f'base+{c}': 'base+specific' for c in run.survey.cultures.culture}})
 
+# %% ../nbs/12_pipeline.ipynb #a5cd59dd
 def align_step(run:Run)->str:
     "Score every answer to the survey, write the table and draw it"
     if not run.record.get('steps', {}).get('survey'): raise InputError(f"{run.out} has no answers to the survey yet: run `culturespa answers --on survey` first")
@@ -305,6 +316,7 @@ def align_step(run:Run)->str:
 
 MAIN_LINE = [('base', 'unaware'), ('base', 'P1'), ('base+joint', 'P1'), ('base+specific', 'P1')]  # Figure 1
 
+# %% ../nbs/12_pipeline.ipynb #cde7192c
 def averages(
     scores:pd.DataFrame,  # as `align` returns them
 )->dict[str, float]:      # 'model method' -> mean over cultures and runs
@@ -328,7 +340,7 @@ def run_pipeline(
     for step in STEPS.values(): say(step(run))
     return run
 
-# %% ../nbs/12_pipeline.ipynb #99ea2273
+# %% ../nbs/12_pipeline.ipynb #8d0bacbe
 def estimate_run(
     run:Run,
     probe:int = 16,  # answers to try the speed on; 0: none
@@ -350,6 +362,7 @@ def estimate_run(
     lines.append('survey: ' + describe_estimate(dict(total, gigabytes=asked['gigabytes'], seconds=seconds)))
     return '\n'.join(lines)
 
+# %% ../nbs/12_pipeline.ipynb #8bd1c121
 def describe_estimate(
     found:dict,  # from `answers.estimate`
 )->str:

@@ -723,7 +723,7 @@ def _download(source:str, file:str, sha256:str, target:Path)->bool:
         raise ConnectionError(f"{source} answered {e.response.status_code} for {file}; try again, or give --source FOLDER_OR_URL") from e
     except (requests.RequestException, OSError) as e:
         raise ConnectionError(f"{source} cannot be reached ({type(e).__name__}); go online, or give --source FOLDER_OR_URL") from e
-    except ValueError as e:
+    except ValueError:
         _refuse_hash(source, file, sha256)
     return True
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from culturespa.alignment import *
-from culturespa.cultures import correlate, culture_map, measure, write_alignment
+from culturespa.cultures import correlate, culture_map, write_alignment
 from culturespa.survey import InputError, load_survey, select
 
 CULTURES = ["USA", "GBR", "BRA", "THA", "KEN"]

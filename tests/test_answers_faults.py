@@ -1,15 +1,13 @@
 "Whatever is killed when: the next call does what is missing, and the table is that of an uninterrupted run"
 # ruff: noqa: F821  (names such as `go` come out of WORLD, which the killed processes run too)
-import json, os, random, signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from culturespa.answers import ask, fill_answers, kept_parts, one_writer, read_kept
-from culturespa.models import ScriptedModel, item_uniform
-from culturespa.prompts import Prompter
-from culturespa.survey import InputError, Survey, load_cultures
+from culturespa.answers import fill_answers, read_kept
+from culturespa.survey import InputError
 
 WORLD = '''
 import os, random, resource, signal, sys, time
@@ -87,7 +85,7 @@ def test_killed_at_twenty_random_moments(tmp_path):
 
 @pytest.mark.slow
 def test_a_language_model_killed_at_twenty_random_moments(tmp_path):
-    transformers = pytest.importorskip('transformers')
+    pytest.importorskip('transformers')
     from test_models import toy_model
     done, files = map(int, run(KILL, tmp_path/'torn', toy_model(tmp_path/'toy'), 20, 8).split())
     assert done == 20

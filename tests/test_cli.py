@@ -28,10 +28,31 @@ def test_every_mistake_is_one_line_and_exit_code_2():
                            (f'pairs --out {new}', 'record.json'), (f'run --out {new} {real} --tuning rank', 'NAME=VALUE'), ('dmo', 'dmo'),
                            (f'run --out {new} {real} --preset fast', 'paper'), (f'answers --out {new} --on moon', 'survey'), (f'run --out {new} --colour', '--colour'),
                            (f'align --out {new} --survey demo --answers {broken}', 'not JSON'), (f'run --out {new} {real} --topics ;', 'nothing selected'),
-                           (f'run --out {new} --model nowhere/such/model --survey demo', 'no model')):
+                           (f'run --out {new} --model nowhere/such/model --survey demo', 'no model'), (f'align --out {new} --draws 9', '--answers'),
+                           (f'questions --out {new} {real} --samplings rdx', 'crqpc')):
             code, out, err = typed(line)
             assert code == 2 and word in err and err.count('\n') == 1 and 'Traceback' not in err, (line, code, err)
             assert not new.exists(), line
+
+
+def test_single_steps_give_what_run_gives():
+    with tempfile.TemporaryDirectory() as folder:
+        small = '--preset demo --cultures USA,ZWE --topics Food;Faith --per-topic 6 --samplings crqpc'
+        single, whole = f'--out {folder}/single', f'--out {folder}/whole'
+        for line in (f'run {whole} {small} --device cpu --quiet', f'questions {single} {small} --quiet', f'answers {single} --on generated --quiet', f'pairs {single}',
+                     f'tune {single} --device cpu --quiet', f'answers {single} --on survey --device cpu --quiet', f'align {single} --device cpu --quiet'):
+            code, out, err = typed(line)
+            assert code == 0, (line, err)
+        assert (Path(folder)/'whole'/'scores.csv').read_bytes() == (Path(folder)/'single'/'scores.csv').read_bytes()
+
+
+def test_an_interrupted_command_says_how_to_go_on():
+    import culturespa.pipeline
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        def stop(*args): raise KeyboardInterrupt
+        patch.setattr(culturespa.pipeline, 'run_pipeline', stop)
+        code, out, err = typed(f'demo --out {folder}/run')
+        assert code == 130 and 'what is done is kept' in err and len(err.split(chr(10))) <= 3
 
 
 def test_nothing_typed_shows_the_commands():

@@ -58,7 +58,7 @@ def test_the_survey_that_ships_is_the_one_this_page_makes():
 def test_every_item_is_recognised_and_nonsense_is_not():
     world = World()
     for item in list(world.items.itertuples())[::13]:
-        for wording in range(3):
+        for wording in range(world.wordings):
             q = world.question(item, wording)
             found = recognise(q['question'], q['options'])
             assert found['topic'] == q['topic'] and found['subject'] == world.subjects.subject[item.subject]
@@ -68,13 +68,23 @@ def test_every_item_is_recognised_and_nonsense_is_not():
 
 def test_lessons_never_answer_a_survey_item_and_say_what_people_said():
     up = Upbringing(World())
-    held_out = {up.world.question(i, w)['question'] for i in up.items if i.part != 'train' for w in range(3)}
+    held_out = {up.world.question(i, w)['question'] for i in up.items if i.part != 'train' for w in range(up.world.wordings)}
     for _ in range(300):
         lesson = answer_lesson(up)
         asked = lesson.chat[1]['content']
         assert not any(q in asked for q in held_out)
-        assert lesson.people.sum() == pytest.approx(1) and lesson.people[int(lesson.reply)] > 0
-        assert np.allclose(lesson.people * up.world.design['respondents'], (lesson.people * up.world.design['respondents']).round())
+        people = lesson.people[0]
+        assert people.sum() == pytest.approx(1) and people[int(lesson.reply)] > 0
+        assert np.allclose(people * up.world.design['respondents'], (people * up.world.design['respondents']).round())
+
+
+def test_portraits_rate_every_subject_of_three_topics():
+    up = Upbringing(World())
+    for _ in range(20):
+        lesson = portrait_lesson(up)
+        assert len(lesson.people) == 3 * 16
+        for place, people in lesson.people.items():
+            assert people[int(lesson.reply[place:].split(',')[0])] > 0
 
 
 def test_writing_lessons_teach_new_questions_on_topic():
@@ -91,7 +101,7 @@ def test_a_few_steps_of_training_lower_the_loss():
     import tempfile
     with tempfile.TemporaryDirectory() as folder:
         small = {**RECIPE, 'hidden': 64, 'layers': 2, 'feed_forward': 128, 'vocabulary': 1024, 'tokens_per_batch': 1024}
-        few, more = (train_model(World(), folder, recipe={**small, 'phases': [{**RECIPE['phases'][0], 'steps': n}]}, quiet=True)['loss'] for n in (2, 30))
+        few, more = (train_model(World(), folder, recipe={**small, 'steps': n}, quiet=True)['loss'] for n in (2, 30))
         assert more < .8 * few
 
 
@@ -114,4 +124,12 @@ def test_prompts_are_short():
     tokenizer, survey = load_model('demo').tokenizer, load_survey('demo')
     prompter = Prompter(survey)
     length = [len(tokenizer.apply_chat_template(prompter.chat('P1', q, 'ETH'), add_generation_prompt=True)['input_ids']) for q in survey.questions.to_dict('records')]
-    assert np.median(length) <= 64
+    assert np.median(length) <= 60
+
+
+def test_the_model_knows_how_cultures_differ_on_items_it_never_saw():
+    from culturespa.models import load_model
+    known = measure_cultures(load_model('demo'), World())
+    assert len(known) == 130 * 18 and np.corrcoef(known.behind, known.shown)[0, 1] > .75
+    shuffled = known.groupby('question_id').shown.transform(lambda x: np.random.default_rng(0).permutation(x))
+    assert abs(np.corrcoef(known.behind, shuffled)[0, 1]) < .1

@@ -14,7 +14,8 @@ def small(**changes):
 
 def test_wrong_values_are_named():
     for wrong, word in ((dict(temperature=-1), 'temperature'), (dict(methods=['P9']), 'P9'), (dict(tuning=dict(rank=0)), 'rank'),
-                        (dict(preset='fast'), 'paper'), (dict(per_topic=0), 'per_topic'), (dict(colour=1), 'colour')):
+                        (dict(preset='fast'), 'paper'), (dict(per_topic=0), 'per_topic'), (dict(colour=1), 'colour'),
+                        (dict(samplings=['crqpk']), 'crqpc'), (dict(seeds='none'), 'one')):
         with pytest.raises(InputError, match=word): configure(**wrong)
     assert configure('paper').non_answers and configure('demo', per_topic=3).per_topic == 3
 

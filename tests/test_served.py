@@ -9,8 +9,8 @@ import pytest
 from culturespa.answers import ask, ask_once
 from culturespa.models import ServedModel, Sampling, load_model
 from culturespa.survey import InputError
-from test_answers import breakfast, prompter, questions
-from test_models import ScriptedServer, listed, said, toy_model
+from test_answers import prompter, questions
+from test_models import ScriptedServer, said, toy_model
 
 CHAT = [dict(role='user', content='Tea or coffee?\n1. Tea\n2. Coffee')]
 

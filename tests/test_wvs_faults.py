@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 import culturespa.wvs as wvs
 from culturespa.survey import InputError, load_survey
-from culturespa.wvs import import_wvs, load_codebook, made_labels, made_microdata, write_microdata
+from culturespa.wvs import import_wvs, made_labels, made_microdata, write_microdata
 
 N, ITEMS = 12, 6
 

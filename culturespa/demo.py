@@ -36,7 +36,7 @@ def world_facts()->dict:  # the tables of data/demo/world.toml
 # %% ../nbs/04_demo.ipynb #ee410c83
 KINDS = pd.DataFrame([
     ('default',    .5, 1.,  1., True,  'the culture, half hidden behind the default persona'),
-    ('null',       .3, 1.,  1., True,  'so little of the culture that moved answers are mostly chance: no gain'),
+    ('null',       .3, 1.,  1., True,  'so little of the culture that moved answers are mostly chance: little gain'),
     ('noise',      .5, 0.,  2., False, 'the default persona, scattered twice as far: no culture to bring out'),
     ('stereotype', .5, 2.5, .5, False, 'the culture exaggerated, its own part lost: tuning must amplify the error'),
 ], columns=['kind', 'mixture', 'exaggeration', 'scatter', 'own', 'behind an aware prompt']).set_index('kind')

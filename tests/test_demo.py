@@ -33,7 +33,7 @@ def test_a_prompt_shows_a_culture_only_partly():
     world = World()
     for item in list(world.items.itertuples())[::97]:
         people, default, shown = world.distribution(item, 'ETH'), world.distribution(item, 'none'), world.behind_prompt(item, 'ETH')
-        assert np.allclose(shown, (people + default) / 2)
+        assert world.mixture == world.design['mixture'] and np.allclose(shown, (people + default) / 2)
         assert np.allclose(world.behind_prompt(item, 'none'), default)
 
 

@@ -273,7 +273,7 @@ def _align(survey, answers, out, draws, as_json):
     import pandas as pd
     from culturespa.alignment import score_table
     from culturespa.cultures import write_alignment
-    summary = write_alignment(survey, answers, out, draws or 10_000)
+    summary = write_alignment(survey, answers, out, 10_000 if draws is None else draws)
     if as_json: return print(json.dumps(summary, indent=1, ensure_ascii=False))
     table = score_table(pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']}))
     several = table.columns.get_level_values('model').nunique() > 1

@@ -204,20 +204,20 @@ class Upbringing:
     def pick(self, choices): return choices[self.rng.integers(len(choices))]
 
     def said(self, key:tuple, culture:str, distribution)->np.ndarray:
-        "What `respondents` people of `distribution` said: their parts, always the same ones for a key and a culture"
+        "What `respondents` people of `distribution()` said: their parts, always the same ones for a key and a culture"
         if (key := (*key, culture)) not in self._people:
             rng = np.random.default_rng([self.world.design['seed'], 3, *key[:-1], (self.cultures + [NO_CULTURE]).index(culture)])
             k = self.world.design['respondents']
-            self._people[key] = rng.multinomial(k, distribution) / k
+            self._people[key] = rng.multinomial(k, distribution()) / k
         return self._people[key]
 
     def people(self, item, wording:int, culture:str)->np.ndarray:
         "How the people behind a prompt answered an item in one of its wordings"
-        return self.said((item.Index, wording), culture, self.world.behind_prompt(item, culture))
+        return self.said((item.Index, wording), culture, lambda: self.world.behind_prompt(item, culture))
 
     def ratings(self, subject:int, culture:str)->np.ndarray:
         "How the people behind a prompt rate a subject from 0 to 10"
-        return self.said((subject,), culture, self.world.behind(subject, culture, 11))
+        return self.said((subject,), culture, lambda: self.world.behind(subject, culture, 11))
 
     def templates(self)->Templates:
         "The shipped wording, another one, or another one with words that mean nothing"
@@ -469,6 +469,8 @@ def raise_model(
     steps, device = recipe['steps'], model.device
     rate = lambda step: min((step + 1) / max(1, recipe['warmup'] * steps), 1 - step / steps)
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in optimizers]
+    several = [c for c in CODES if len(tokenizer(c, add_special_tokens=False).input_ids) != 1]
+    assert not several, f'codes must be single tokens: {several} are not'
     code_ids = torch.tensor([one_token(tokenizer, c) for c in CODES], device=device)
     writing = dict(subjects=torch.tensor([one_token(tokenizer, f' {s}') for s in up.world.subjects.subject], device=device),
                    prompt_weight=recipe['prompt_weight'], subject_weight=recipe['subject_weight'])

@@ -2,9 +2,10 @@
 
     python benchmarks/demo_study.py                  # the world that ships: three seeds, controls, greedy answers, facts
     python benchmarks/demo_study.py --kind null      # a sister world (raises the shipped model on in it first)
+    python benchmarks/demo_study.py --mixture 0.7    # the default world with another m: the method and the RDS control only
     python benchmarks/demo_study.py --save           # also renew data/results/demo, which the final pages read
 
-Prints tables and keeps them in `<out>/<kind>.csv`. Interrupted, the same command goes on. Everything is synthetic.
+Prints tables and keeps them in `<out>/<world>.csv`. Interrupted, the same command goes on. Everything is synthetic.
 """
 import argparse
 import hashlib
@@ -20,7 +21,7 @@ from culturespa.alignment import align
 from culturespa.answers import ask
 from culturespa.cli import quiet_libraries
 from culturespa.cultures import save_answers
-from culturespa.demo import World, make_survey, measure_facts, raise_on
+from culturespa.demo import World, make_survey, measure_facts, raise_on, world_facts
 from culturespa.models import Sampling
 from culturespa.pipeline import configure, run_pipeline, survey_answers
 from culturespa.survey import data_path, modal_answers, similarity_matrix, write_survey
@@ -28,10 +29,10 @@ from culturespa.survey import data_path, modal_answers, similarity_matrix, write
 COLUMNS = ['kind', 'seed', 'what', 'answers', 'model', 'method', 'value']
 
 
-def world_folder(kind, out):
-    "The survey and model of a kind of world: those that ship, or made here"
-    if kind == 'default': return dict(model='demo', survey='demo')
-    place, world = Path(out)/f'world-{kind}', World(kind)
+def world_folder(name, world, out):
+    "The survey and model of a world: those that ship, or made here"
+    if name == 'default': return dict(model='demo', survey='demo')
+    place = Path(out)/f'world-{name}'
     if not (place/'survey').exists(): write_survey(make_survey(world), place/'survey')
     if not (place/'model'/'demo.json').exists(): raise_on(world, place/'model')
     return dict(model=str(place/'model'), survey=str(place/'survey'))
@@ -48,7 +49,8 @@ def truth_correlation(survey, answers):
 def one_seed(kind, seed, out, where):
     "A pipeline run and what is measured on it: the run, its answers to the survey, rows of numbers"
     more = dict(methods=('unaware', 'P1', 'P2'), specific=('all',) if seed == 1 else ()) if kind == 'default' else {}
-    run = run_pipeline(Path(out)/f'{kind}-{seed}', configure('demo', **where, **more, samplings=('crqpc', 'rds', 'cds', 'shuffled'), seed=seed), device='cpu')
+    samplings = ('crqpc', 'rds') if kind.startswith('m=') else ('crqpc', 'rds', 'cds', 'shuffled')
+    run = run_pipeline(Path(out)/f'{kind}-{seed}', configure('demo', **where, **more, samplings=samplings, seed=seed), device='cpu')
     answers, rows = survey_answers(run), []
     def note(what, value, model='base', method='P1', kind_of_answer='sampled'): rows.append((kind, seed, what, kind_of_answer, model, method, value))
     for row in align(run.survey, answers).query("culture == 'average'").itertuples(): note('score', row.score, row.model, row.method)
@@ -81,20 +83,22 @@ def save(kind, runs, table, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('runs/study'))
-    parser.add_argument('--kind', default='default', help='default, null, noise or stereotype')
+    parser.add_argument('--kind', default='default', help=', '.join(world_facts()['kinds']))
+    parser.add_argument('--mixture', type=float, help='another mixture than 0.5, 0 to 1')
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
     parser.add_argument('--save', action='store_true', help='renew data/results/demo')
     options = parser.parse_args()
     quiet_libraries()
-    where, runs, rows = world_folder(options.kind, options.out), [], []
+    name = options.kind if options.mixture is None else f'm={options.mixture:g}'
+    where, runs, rows = world_folder(name, World(options.kind, mixture=options.mixture), options.out), [], []
     for seed in options.seeds:
-        run, answers, found = one_seed(options.kind, seed, options.out, where)
+        run, answers, found = one_seed(name, seed, options.out, where)
         runs.append((run, answers)); rows += found
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table.to_csv(options.out/f'{options.kind}.csv', index=False)
+    table.to_csv(options.out/f'{name}.csv', index=False)
     brief = table.groupby(['what', 'answers', 'model', 'method'], sort=False).value.agg(['mean', 'std', 'min', 'max'])
-    print(f'\n{options.kind} world, seeds {options.seeds} (synthetic)\n\n{brief.round(3).to_string()}')
-    if options.save: save(options.kind, runs, table, data_path('demo').parent/'results'/'demo')
+    print(f'\n{name} world, seeds {options.seeds} (synthetic)\n\n{brief.round(3).to_string()}')
+    if options.save: save(name, runs, table, data_path('demo').parent/'results'/'demo')
 
 
 if __name__ == '__main__': main()

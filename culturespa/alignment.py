@@ -458,6 +458,7 @@ def resample(
 )->np.ndarray:           # draw x question: how often each question counts
     "Draw batteries (or questions) with replacement, as weights for `score_sheets`"
     one_of('unit', unit, ['battery', 'question'])
+    if draws < 1: raise InputError(f'draws must be at least 1, not {draws}')
     group = batteries(survey.questions) if unit == 'battery' else np.arange(len(survey.questions))
     k = group.max() + 1
     return np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), size=draws)[:, group].astype(np.float32)

@@ -100,7 +100,7 @@ def _settings(pairs:list[str]|None)->dict|None:
     return found or None
 
 # %% ../nbs/13_cli.ipynb #2c29ae3c
-def _option(*names, help): return typer.Option(*names, help=help, show_default=False)
+def _option(*names, help, **limits): return typer.Option(*names, help=help, show_default=False, **limits)
 
 Out = Annotated[Path, _option('--out', help='folder for the results')]
 Model = Annotated[Optional[str], _option('--model', help="'demo', a folder, or a hub name such as org/name")]
@@ -243,7 +243,7 @@ def tune(out:Out, device:Device = None, quiet:Quiet = False):
 # %% ../nbs/13_cli.ipynb #e147f6da
 Answers = Annotated[Optional[list[Path]], _option('--answers', help="files in the authors' JSON format, any number")]
 Json = Annotated[bool, _option('--json', help='print the summary as JSON')]
-Draws = Annotated[Optional[int], _option('--draws', help='bootstrap draws; left out: 10,000')]
+Draws = Annotated[Optional[int], _option('--draws', help='bootstrap draws; left out: 10,000', min=1)]
 
 @app.command('align')
 def align_command(out:Out, survey:SurveyAt = None, answers:Answers = None,
@@ -361,7 +361,7 @@ def data_wvs(files:Annotated[list[Path], typer.Argument(help='wave 7 microdata: 
 
 # %% ../nbs/13_cli.ipynb #e4a28480
 @data.command('demo')
-def data_demo(out:Out, kind:Annotated[str, _option('--kind', help='default, null, noise or stereotype')] = 'default',
+def data_demo(out:Out, kind:Annotated[str, _option('--kind', help='default, null, noise, caricature or stereotype')] = 'default',
               world_seed:Annotated[Optional[int], _option('--world-seed', help='another world of the same design')] = None,
               seed:Annotated[int, _option('--seed', help='of the language model')] = 0, quiet:Quiet = False):
     "Make a demo world: its survey, and the language model raised in it (less than ten minutes on two cores)"

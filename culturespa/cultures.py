@@ -811,14 +811,18 @@ def save_answers(
 
 def load_saved(
     folder:str|Path,   # as `save_answers` leaves it
+    survey:Survey,     # the one they answer
 )->tuple[pd.DataFrame, dict]:  # answers table (no texts, no probabilities), record
-    "Read kept answers"
+    "Read kept answers. Raises `InputError` if there are none, or if `survey` has changed since they were given"
     folder = Path(folder)
     if not (folder/'answers.parquet').exists(): raise InputError(
         f"{folder} holds no saved answers: answers.parquet and record.json are needed")
+    record = json.loads((folder/'record.json').read_text())
+    if record['survey_digest'] != survey_digest(survey): raise InputError(
+        f"{folder} holds answers to another survey than this {survey.name}; they were made by: {record.get('command')}")
     answers = pd.read_parquet(folder/'answers.parquet').astype(dict(code='Int64', run=int))
     for column in ('model', 'method', 'culture', 'order', 'question_id'): answers[column] = answers[column].astype(str)
-    return answers.assign(source='survey', probability=None), json.loads((folder/'record.json').read_text())
+    return answers.assign(source='survey', probability=None), record
 
 # %% ../nbs/11_cultures.ipynb #f1c83525
 def find_release(

@@ -127,6 +127,7 @@ def test_batteries_are_drawn_whole():
     w = resample(made, draws=50)
     assert all((w[:, group == g] == w[:, group == g][:, :1]).all() for g in range(6))
     assert resample(made, 50, 'question').sum(1).tolist() == [40] * 50
+    with pytest.raises(InputError, match='at least 1, not 0'): resample(made, 0)
 
 
 def test_pairs_are_compared_on_what_both_answered():

@@ -76,6 +76,6 @@ def test_release_is_found_only_where_it_is():
         with tempfile.TemporaryDirectory() as folder:
             os.environ['CULTURESPA_RELEASE'] = folder
             assert find_release() is None
-            with pytest.raises(InputError, match='holds no saved answers'): load_saved(folder)
+            with pytest.raises(InputError, match='holds no saved answers'): load_saved(folder, load_survey('demo'))
     finally:
         os.environ.pop('CULTURESPA_RELEASE') if before is None else os.environ.update(CULTURESPA_RELEASE=before)

@@ -2,12 +2,11 @@
 import pytest
 
 import hashlib
-from culturespa.cultures import load_saved, survey_digest
+from culturespa.cultures import load_saved
 from culturespa.prompts import load_templates
 from culturespa.survey import data_path, load_survey
 
 def test_saved_run_belongs_to_the_present_world():
-    _, made = load_saved(data_path('results', 'demo'))
-    assert made['survey_digest'] == survey_digest(load_survey('demo'))
+    _, made = load_saved(data_path('results', 'demo'), load_survey('demo'))
     assert made['templates'] == load_templates('en').hash
     assert made['model_digest'] == hashlib.sha256(data_path('demo', 'model', 'model.safetensors').read_bytes()).hexdigest()[:12]

@@ -110,7 +110,5 @@ def test_the_demo_model_writes_sensible_questions():
     from culturespa.models import load_model
     questions, dropped = write_questions(load_model('demo'), Writer(load_survey('demo'), per_topic=16, seed=7), quiet=True)
     found = [recognise(q, o) for q, o in zip(questions.question, questions.options)]
-    on_topic = {stem: [f['topic'] == t for f, t in zip(found, questions.topic) if f and f['stem'] == stem] for stem in {f['stem'] for f in found if f}}
-    assert len(questions) == 13 * 16 and sum(f is not None for f in found) / len(found) >= .96
-    assert min(sum(right) / len(right) for stem, right in on_topic.items() if stem != 'close') >= .95
-    assert sum(sum(right) for right in on_topic.values()) / len(found) >= .93
+    sensible = [f is not None and f['topic'] == t for f, t in zip(found, questions.topic)]
+    assert len(sensible) == 13 * 16 and sum(sensible) / len(sensible) >= .99

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import pandas as pd
 from .survey import ANSWER_COLUMNS, ANSWER_KEY, InputError, Survey, codes_of, one_of, parse_reply
-from .prompts import METHODS, NO_CULTURE, Prompter, option_lines
+from .prompts import METHODS, NO_CULTURE, Prompter, option_lines, require_texts
 from .models import Sampling, item_seed, item_uniform
 
 # %% ../nbs/05_answers.ipynb #e90dbe09
@@ -475,4 +475,5 @@ def assess(
     how:How=None, **ways, # a `How`, or its values
 )->pd.DataFrame:          # the answers table
     "Ask a model all questions of a survey. Raises InputError"
+    require_texts(survey)
     return ask(model, survey.questions, Prompter(survey, templates), methods, cultures, runs, orders, out, 'survey', quiet, how, **ways)

@@ -212,7 +212,9 @@ def questions(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset
     configuration = _configuration(**_typed(locals()))
     quiet_libraries()
     from culturespa.pipeline import Run, questions_step
-    print(questions_step(Run(out, configuration, device, quiet)))
+    run = Run(out, configuration, device, quiet)
+    print(questions_step(run))
+    with run.writing(): run.note('')  # more cultures for adapters of their own
 
 # %% ../nbs/13_cli.ipynb #cc20211d
 On = Annotated[str, _option('--on', help="'generated' questions (step 2) or the 'survey' (the evaluation)")]
@@ -255,6 +257,7 @@ def align_command(out:Out, survey:SurveyAt = None, answers:Answers = None,
     from culturespa.survey import InputError, load_survey, read_answers
     if answers:
         if survey is None: raise InputError("--answers needs --survey: the folder of the survey that was asked")
+        _no_run(out)
         asked = load_survey(survey)
         return _align(asked, read_answers(answers, asked, culture, method, model), out, draws, json)
     if (survey, culture, method, model, draws) != (None,) * 5:
@@ -267,6 +270,11 @@ def align_command(out:Out, survey:SurveyAt = None, answers:Answers = None,
     else: print(*lines, sep='\n'); report(run)
 
 # %% ../nbs/13_cli.ipynb #904f443f
+def _no_run(out):
+    "Other scores would take the place of a run's own"
+    from culturespa.survey import InputError
+    if (Path(out)/'record.json').exists(): raise InputError(f"{out} is the folder of a run or a survey: give another --out")
+
 def _align(survey, answers, out, draws, as_json):
     "Write everything about `answers` into `out` and print the table or the summary"
     import json
@@ -297,14 +305,16 @@ def assess_command(out:Out, model:Model = 'demo', adapter:Adapter = None, url:Ur
     from culturespa.answers import assess, estimate
     from culturespa.models import Sampling, load_model
     from culturespa.pipeline import describe_estimate
-    from culturespa.prompts import Prompter
+    from culturespa.prompts import Prompter, require_texts
     from culturespa.survey import load_survey, select
-    asked = select(load_survey(survey), _list(cultures))
-    prompter = Prompter(asked, templates)
+    _no_run(out)
+    whole, wanted = load_survey(survey), _list(cultures)  # P2 and P3 draw on the whole survey
+    asked = select(whole, wanted)
+    require_texts(whole)
     loaded = load_model(model, adapter, url=url, revision=revision, device=device, dtype=dtype)
     how = dict(mode=mode, sampling=Sampling(temperature, top_p, max_new_tokens), seed=seed)
-    if dry_run: return print(describe_estimate(estimate(loaded, asked.questions, prompter, methods, None, runs, orders, **how)))
-    _align(asked, assess(loaded, asked, methods, None, runs, out, templates, orders, quiet, **how), out, draws, json)
+    if dry_run: return print(describe_estimate(estimate(loaded, asked.questions, Prompter(whole, templates), methods, wanted, runs, orders, **how)))
+    _align(asked, assess(loaded, whole, methods, wanted, runs, out, templates, orders, quiet, **how), out, draws, json)
 
 # %% ../nbs/13_cli.ipynb #02d30209
 @app.command('ask')

@@ -19,7 +19,7 @@ from .survey import InputError, one_of
 def side_by_side(
     answers:pd.DataFrame,      # the answers table
     questions:pd.DataFrame,    # the questions asked
-    method:str = 'P1',         # of the culture-aware answers; 'P2' is the paper's variant CCT
+    method:str = 'P1',         # of the culture-aware answers; 'P2' is the paper's variant CCT (cross-culture thinking)
     non_answers:bool = False,  # keep answers such as "don't know", as the paper does
 )->pd.DataFrame:               # culture, question_id, run, order, unaware, aware, moved; attrs['counts']: rows in and out
     "Culture-unaware and culture-aware answers to the same question in one row. Raises `InputError` if one kind is missing"
@@ -86,6 +86,12 @@ def _exchange(pairs, seed):
         if len(same := np.flatnonzero(given == cultures)) == 0: break
         partner = rng.integers(len(given), size=len(same))
         for i, j in zip(same, partner): given[i], given[j] = given[j], given[i]
+    for i in np.flatnonzero(given == cultures):  # few cultures: look for a partner
+        if given[i] != cultures[i]: continue  # was somebody's partner
+        others = np.flatnonzero((given != cultures[i]) & (cultures != cultures[i]))
+        if len(others) == 0: raise InputError(f"labels cannot be shuffled: more than half of the pairs are of {cultures[i]}; leave `shuffled` out")
+        j = rng.choice(others)
+        given[i], given[j] = given[j], given[i]
     return pairs.assign(culture=given)
 
 # %% ../nbs/08_pairs.ipynb #a22fd953

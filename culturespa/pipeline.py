@@ -23,11 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import __version__
 from .alignment import plot_scores
-from .answers import ask, estimate, read_kept
-from .cultures import write_alignment
+from .answers import ask, count_tokens, estimate, read_kept
+from .cultures import survey_digest, write_alignment
 from .models import Sampling, load_model
 from .pairs import SAMPLINGS, collect, side_by_side
-from .prompts import METHODS, Prompter
+from .prompts import METHODS, Prompter, require_texts, writing_chat
 from .questions import Writer, write_questions
 from .survey import InputError, Survey, load_survey, one_of, select
 from .tuning import DEMO_TUNING, Tuning, train_adapter, training_chats
@@ -53,13 +53,13 @@ class Configuration(BaseModel):
     max_new_tokens:int = Field(256, ge=1)
     runs:int = Field(1, ge=1)              # answers to every survey question
     methods:tuple[str, ...] = ('unaware', 'P1')  # prompting methods to score
-    learn_from:str = 'P1'                  # culture-aware answers to train on; 'P2' is the paper's variant CCT
+    learn_from:str = 'P1'                  # culture-aware answers to train on; 'P2' is the paper's variant CCT (cross-culture thinking)
     non_answers:bool = False               # train on moves to or from "don't know", as the paper does
     fraction:float = Field(1., gt=0, le=1) # part of the pairs to train on
     samplings:tuple[str, ...] = ('crqpc', 'rds', 'cds')  # adapters to train jointly; the first is the method
     specific:tuple[str, ...] = ()          # cultures with an adapter of their own
     tuning:dict = Field(default_factory=dict)  # changes to `Tuning`
-    seed:int = 42
+    seed:int = Field(42, ge=0, lt=2**32)
 
 # %% ../nbs/12_pipeline.ipynb #22835bfd
 PRESETS = {
@@ -90,6 +90,10 @@ def configure(
     for method in (*found.methods, found.learn_from): one_of('method', method, METHODS.index)
     for sampling in found.samplings: one_of('sampling', sampling, SAMPLINGS)
     one_of('count', found.count, ['kept', 'parsed']); one_of('seeds', found.seeds, ['all', 'one'])
+    for name in ('methods', 'samplings'):
+        if not getattr(found, name): raise InputError(f"{name} is empty: name at least one")
+    if found.learn_from == 'unaware': raise InputError("learn_from is 'unaware': answers as a person of a culture are needed, as P1 gives them")
+    if found.specific and 'crqpc' not in found.samplings: raise InputError("adapters of single cultures learn from pairs of crqpc: add it to samplings")
     return found
 
 # %% ../nbs/12_pipeline.ipynb #f3b6a6ba
@@ -107,18 +111,31 @@ class Run:
         self.record = self._read_record()
         if configuration is None:
             if not self.record: raise InputError(f"{out} is no run folder (it has no record.json): make one with `culturespa questions` or `culturespa run`")
+            self._check_record()
             configuration = Configuration(**self.record['configuration'])
-        elif self.record: self._compare(configuration)
+        elif self.record: self._check_record(); self._compare(configuration)
         elif self.out.exists() and any(p.name != '.lock' for p in self.out.iterdir()):
             raise InputError(f"{out} holds other files and no record.json: give a new or empty folder as --out")
         self.configuration = configuration
-        self.survey, self.prompter  # read before anything is written: wrong input leaves no folder behind
+        require_texts(self.survey)
+        self.prompter  # read before anything is written: wrong input leaves no folder behind
+        if self.record: self._same_words()
         self.cultures = self._specific()
 
     def _read_record(self)->dict:
         try: return json.loads((self.out/'record.json').read_text())
         except FileNotFoundError: return {}
         except (json.JSONDecodeError, NotADirectoryError) as e: raise InputError(f"{self.out}/record.json cannot be read: {e}") from e
+
+    def _check_record(self):
+        if 'configuration' not in self.record: raise InputError(f"{self.out}/record.json is not that of a run: give a new or empty folder as --out")
+
+    def _same_words(self):
+        "Prompts and survey must be those the folder was begun with, whatever their files are called"
+        now = dict(templates=self.prompter.templates.hash, survey=survey_digest(self.survey))
+        then = dict(templates=self.record['templates'], survey=self.record['survey'].get('digest', now['survey']))
+        for what, file in (('templates', self.configuration.templates), ('survey', self.configuration.survey)):
+            if now[what] != then[what]: raise InputError(f"the {what} in {file} changed after {self.out} was begun with them: bring them back, or use another --out")
 
     def _compare(self, new:Configuration):
         old = self.record['configuration']
@@ -136,7 +153,8 @@ class Run:
         c = self.configuration
         return select(load_survey(c.survey), c.cultures, c.topics)
     @cached_property
-    def prompter(self)->Prompter: return Prompter(self.survey, self.configuration.templates)
+    def prompter(self)->Prompter:  # P2 and P3 draw on the whole survey, whichever part of it is asked
+        return Prompter(load_survey(self.configuration.survey), self.configuration.templates)
     @cached_property
     def base(self): return self.model()
     @property
@@ -178,7 +196,7 @@ class Run:
         packages = ('torch', 'transformers', 'peft', 'trl', 'numpy', 'pandas')
         return dict(versions=dict(culturespa=__version__, python=platform.python_version(), **{p: version(p) for p in packages}), model=self.base.record,
                     survey=dict(name=self.survey.name, synthetic=self.survey.synthetic, questions=len(self.survey.questions),
-                                cultures=list(self.survey.cultures.culture)), templates=self.prompter.templates.hash)
+                                cultures=list(self.survey.cultures.culture), digest=survey_digest(self.survey)), templates=self.prompter.templates.hash)
 
     @contextmanager
     def writing(self):
@@ -212,7 +230,7 @@ def questions_step(run:Run)->str:
 # %% ../nbs/12_pipeline.ipynb #ef6b4b5b
 def _asked(run:Run, model, questions, methods, cultures, source, runs)->tuple[int, int]:
     c = run.configuration
-    answers = ask(model, questions, run.prompter, methods, cultures, runs=runs, out=run.out, source=source, quiet=run.quiet,
+    answers = ask(model, questions, run.prompter, methods, cultures or list(run.survey.cultures.culture), runs=runs, out=run.out, source=source, quiet=run.quiet,
                   sampling=run.sampling, seed=c.seed)
     return len(answers), int(answers.code.isna().sum())
 
@@ -255,7 +273,7 @@ def tune_step(run:Run)->str:
         for adapter, what in todo.items():
             specific = what in run.cultures
             rows = pairs[(pairs.sampling == 'crqpc') & (pairs.culture == what)] if specific else pairs[pairs.sampling == what]
-            if rows.empty: raise InputError(f"no pairs for adapter {adapter}: none of the answers of {what} moved")
+            if rows.empty: raise InputError(f"no pairs for adapter {adapter}: no answer of {what} moved, or one of the samplings has none of its answers")
             if not run.quiet: print(f'tuning {adapter} on {len(rows)} pairs')
             samples = training_chats(rows, questions, run.prompter)
             made = train_adapter(run.configuration.model, samples, run.out/'adapters'/adapter, run.tuning, specific,
@@ -272,7 +290,7 @@ def evaluations(run:Run)->dict[str, tuple]:  # model -> adapter, methods, cultur
     aware = [m for m in c.methods if m != 'unaware']
     found = {'base': (None, list(c.methods), None)}
     for adapter, what in adapter_names(run).items():
-        methods = aware if adapter == 'joint' else ['P1']
+        methods = aware or ['P1'] if adapter == 'joint' else ['P1']
         found[f'base+{adapter}'] = (adapter, methods, [what] if what in run.cultures else None)
     return found
 
@@ -346,17 +364,20 @@ def estimate_run(
     probe:int = 16,  # answers to try the speed on; 0: none
 )->str:              # lines for people
     "What a run would take. Nothing is written"
-    c, cultures = run.configuration, len(run.survey.cultures)
+    c, cultures = run.configuration, list(run.survey.cultures.culture)
     topics, lines = run.survey.questions.topic.nunique(), []
     n = c.per_topic * topics
     how, surveyed = dict(sampling=run.sampling, seed=c.seed), run.survey.questions
-    lines.append(f'writing: about {n:,} calls for {n:,} questions')
-    asked = estimate(run.base, surveyed, run.prompter, ['unaware', c.learn_from], probe=probe, **how)
+    writer = Writer(run.survey, run.prompter.templates, seeds=c.seeds)
+    chats = [writing_chat(writer.templates, t, writer.examples(t, 0, writer.seeds[t][:2])) for t in surveyed.topic.unique()]
+    tokens = round(n * sum(count_tokens(run.base, chat) for chat in chats) / len(chats))
+    lines.append(f'writing: about {n:,} calls for {n:,} questions, {tokens:,} prompt tokens')
+    asked = estimate(run.base, surveyed, run.prompter, ['unaware', c.learn_from], cultures, probe=probe, **how)
     for key in ('answers', 'calls', 'prompt_tokens', 'seconds'):  # generated questions are taken to be as long as the survey's
         if asked[key] is not None: asked[key] = round(asked[key] * n / len(surveyed))
     lines.append('answers to them: ' + describe_estimate(asked))
-    lines.append(f'pairs: about {int(.3 * n * cultures * c.fraction):,} in each of {len(c.samplings)} samplings, if three in ten answers move')
-    parts = [estimate(run.base, surveyed, run.prompter, methods, only, c.runs, probe=0, **how) for _, methods, only in evaluations(run).values()]
+    lines.append(f'pairs: about {int(.3 * n * len(cultures) * c.fraction):,} in each of {len(c.samplings)} samplings, if three in ten answers move')
+    parts = [estimate(run.base, surveyed, run.prompter, methods, only or cultures, c.runs, probe=0, **how) for _, methods, only in evaluations(run).values()]
     total = {k: sum(p[k] for p in parts) for k in ('answers', 'calls', 'prompt_tokens')}
     seconds = asked['seconds'] and asked['seconds'] / asked['calls'] * total['calls']
     lines.append('survey: ' + describe_estimate(dict(total, gigabytes=asked['gigabytes'], seconds=seconds)))
@@ -368,7 +389,7 @@ def describe_estimate(
 )->str:
     "An estimate in words"
     text = f"{found['answers']:,} answers, {found['calls']:,} calls, {found['prompt_tokens']:,} prompt tokens"
-    if found['gigabytes']: text += f", {found['gigabytes']:.2g} GB of weights"
+    if found['gigabytes']: text += f", {found['gigabytes']:,.{1 if found['gigabytes'] >= 1 else 3}f} GB of weights"
     if found['seconds'] is not None: text += f", about {_duration(found['seconds'])}"
     return text
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'NO_CULTURE', 'FIELDS', 'Templates', 'load_templates', 'option_lines', 'closest_cultures', 'rank_questions',
-           'rank_survey', 'Prompter', 'writing_chat']
+           'rank_survey', 'require_texts', 'Prompter', 'writing_chat']
 
 # %% ../nbs/02_prompts.ipynb #ae7fc12f
 import hashlib
@@ -99,6 +99,8 @@ def closest_cultures(
     k:int = 3,                # how many of each
 )->tuple[list[str], list[str]]:  # the k most similar, most similar first; the k least similar, least similar last
     "The cultures most and least like `culture`; ties keep the order of the table"
+    if len(similarity) <= 2 * k: raise InputError(
+        f"comparing {culture} with {k} cultures that are alike and {k} that are not needs at least {2 * k + 1} cultures: the survey has {len(similarity)}")
     ranked = similarity.loc[culture].drop(culture).sort_values(ascending=False, kind='stable')
     return list(ranked.index[:k]), list(ranked.index[-k:])
 
@@ -126,6 +128,18 @@ def rank_survey(
     return found
 
 # %% ../nbs/02_prompts.ipynb #410dbcfc
+def _can_be_asked(question:Mapping)->bool:
+    options, text = question.get('options'), question.get('question')
+    return isinstance(text, str) and bool(text.strip()) and options is not None and len(options) > 0
+
+def require_texts(
+    survey:Survey,
+):
+    "Raise `InputError` if the survey has questions without text or options: they can be scored against, not asked"
+    silent = [q['question_id'] for q in survey.questions.to_dict('records') if not _can_be_asked(q)]
+    if silent: raise InputError(f"{len(silent)} of {len(survey.questions)} questions of {survey.name} have no text or no options, such as {silent[0]}: "
+                                "they can be scored against, not asked")
+
 class Prompter:
     "Puts a question, a method and a culture into a chat. Raises `InputError` on unknown ones"
     def __init__(self,
@@ -187,7 +201,7 @@ class Prompter:
         return self._examples[key]
 
     def _question(self, template, question, **more):
-        if not question.get('options'): raise InputError(f"question {question['question_id']} has no options text: it can be scored against, not asked")
+        if not _can_be_asked(question): raise InputError(f"question {question['question_id']} has no text or no options: it can be scored against, not asked")
         options = option_lines(question['options'], question['first_code'])
         return self.templates.fill(template, question=question['question'], options=options, **more)
 

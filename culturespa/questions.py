@@ -48,7 +48,7 @@ def read_question(
     return question.strip(), [str(o).strip() for o in options]
 
 # %% ../nbs/07_questions.ipynb #37f35871
-NUMBERED = re.compile(r'(\d+)(?:\s*[.):=]\s*|\s+-\s+|\s+(?=\())(.+)|(\d+)')
+NUMBERED = re.compile(r'(\d+)(?:\s*[.):=](?!\d)\s*|\s+-\s+(?![\d\s])|\s+(?=\())(.+)|(\d+)')  # "1.5 million", "0 - 1 hours" are words
 
 def _numbering(options:Sequence[str])->tuple[list, list]:
     "The number (or None) and the words of each option"
@@ -67,10 +67,10 @@ def clean_options(
     if any(n is None for n in numbers): raise Dropped('options numbered in part')
     if any(b <= a for a, b in zip(numbers, numbers[1:])): raise Dropped('numbers of options do not go up')
     if all(words): return question, words
+    if any(b != a + 1 for a, b in zip(numbers, numbers[1:])): raise Dropped('a scale with gaps')
     if any(words) and words[0] and words[-1] and not any(words[1:-1]):
         return f'{question} ({numbers[0]}: {words[0]}, {numbers[-1]}: {words[-1]})', [str(n) for n in numbers]
     if any(words): raise Dropped('options worded in part')
-    if any(b != a + 1 for a, b in zip(numbers, numbers[1:])): raise Dropped('a scale with gaps')
     return question, [str(n) for n in numbers]
 
 # %% ../nbs/07_questions.ipynb #bd300703
@@ -89,7 +89,7 @@ def check_question(
 )->tuple[str, list[str]]:  # question and options as they will be asked
     "Apply the filters. Raises `Dropped` with the reason"
     if question in taken: raise Dropped('duplicate')
-    if is_bare_scale(question, options): raise Dropped('bare scale')
+    if options and is_bare_scale(question, options): raise Dropped('bare scale')
     question, options = clean_options(question, options)
     if not 2 <= len(options) <= 11: raise Dropped(f'{"fewer than 2" if len(options) < 2 else "more than 11"} options')
     if len({o.lower() for o in options}) < len(options) or not all(options): raise Dropped('empty or repeated options')
@@ -209,7 +209,7 @@ def write_questions(
 def _read_log(log)->dict:
     "Attempts of an interrupted run; a last line cut short is left out"
     found = {}
-    for line in Path(log).read_text(encoding='utf-8').splitlines() if log and Path(log).exists() else ():
+    for line in Path(log).read_text(encoding='utf-8', errors='replace').split('\n') if log and Path(log).exists() else ():
         try: topic, attempt, text = json.loads(line)
         except ValueError: continue
         found[topic, attempt] = text

@@ -21,7 +21,7 @@ def typed(line, tmp=None):
 def test_every_mistake_is_one_line_and_exit_code_2():
     with tempfile.TemporaryDirectory() as folder:
         new, broken = Path(folder)/'new', Path(folder)/'unaware_0.json'
-        broken.write_text('soup')
+        broken.write_text('soup'); (Path(folder)/'record.json').write_text('{"name": "a survey"}')
         real = '--model demo --survey demo'
         for line, word in ((f'run --out {new} {real} --cultures ATL', 'ATL'), (f'demo --out {new} --specific XX', 'XX'), ('run', '--out'),
                            (f'align --out {new} --survey nowhere --answers a.json', 'nowhere'), (f'run --out {new} --temperature hot', 'temperature'), (f'run --out {new} --model demo', '--survey'),
@@ -29,7 +29,13 @@ def test_every_mistake_is_one_line_and_exit_code_2():
                            (f'run --out {new} {real} --preset fast', 'paper'), (f'answers --out {new} --on moon', 'survey'), (f'run --out {new} --colour', '--colour'),
                            (f'align --out {new} --survey demo --answers {broken}', 'not JSON'), (f'run --out {new} {real} --topics ;', 'nothing selected'),
                            (f'run --out {new} --model nowhere/such/model --survey demo', 'no model'), (f'align --out {new} --draws 9', '--answers'),
-                           (f'questions --out {new} {real} --samplings rdx', 'crqpc')):
+                           (f'questions --out {new} {real} --samplings rdx', 'crqpc'),
+                           (f'run --out {new} {real} --samplings ,', 'samplings'), (f'run --out {new} {real} --methods ,', 'methods'),
+                           (f'run --out {new} {real} --learn-from unaware', 'P1'), (f'run --out {new} {real} --tuning rank=four', 'whole number'),
+                           (f'run --out {new} {real} --tuning schedule=cosin', 'cosine'), (f'run --out {new} {real} --tuning dropout=2', 'below 1'),
+                           (f'run --out {new} {real} --seed -1', 'seed'), (f'run --out {new} {real} --samplings rds --specific ZWE', 'crqpc'),
+                           (f'align --out {new} --survey demo --answers {broken} --draws 0', 'draws'),
+                           (f'assess --out {folder} --survey demo --runs 1', 'another --out'), (f'run --out {folder} {real}', 'not that of a run')):
             code, out, err = typed(line)
             assert code == 2 and word in err and err.count('\n') == 1 and 'Traceback' not in err, (line, code, err)
             assert not new.exists(), line

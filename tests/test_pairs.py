@@ -49,6 +49,15 @@ def test_shuffled_pairs_keep_their_answers_and_lose_their_culture():
     assert right.culture.value_counts().sort_index().equals(wrong.culture.value_counts().sort_index())
 
 
+def test_no_pair_keeps_its_culture_however_few_cultures_there_are():
+    from culturespa.pairs import _exchange
+    for counts in (dict(USA=50, ZWE=50), dict(USA=50, ZWE=30, THA=20), dict(USA=5, ZWE=5, THA=5)):
+        pairs = pd.DataFrame(dict(culture=[c for c, n in counts.items() for _ in range(n)]))
+        given = _exchange(pairs, 42).culture
+        assert (given != pairs.culture).all() and given.value_counts().to_dict() == counts
+    with pytest.raises(InputError, match='more than half of the pairs are of USA'): _exchange(pd.DataFrame(dict(culture=['USA'] * 3 + ['ZWE'])), 42)
+
+
 def test_parts_are_nested_and_the_seed_decides():
     both = many()
     part = lambda fraction, seed=1: set(map(tuple, collect(both, ['rds'], fraction, seed)[['culture', 'question_id']].to_numpy()))

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 import pandas as pd
 import pytest
-from culturespa.survey import InputError
+from culturespa.survey import InputError, data_path
 
 def small(**changes):
     return configure('demo', **{**dict(cultures=('USA', 'ZWE'), topics=('Food', 'Faith'), per_topic=6), **changes})
@@ -16,6 +16,9 @@ def test_wrong_values_are_named():
     for wrong, word in ((dict(temperature=-1), 'temperature'), (dict(methods=['P9']), 'P9'), (dict(tuning=dict(rank=0)), 'rank'),
                         (dict(preset='fast'), 'paper'), (dict(per_topic=0), 'per_topic'), (dict(colour=1), 'colour'),
                         (dict(samplings=['crqpk']), 'crqpc'), (dict(seeds='none'), 'one')):
+        with pytest.raises(InputError, match=word): configure(**wrong)
+    for wrong, word in ((dict(methods=()), 'methods'), (dict(samplings=()), 'samplings'), (dict(learn_from='unaware'), 'P1'), (dict(seed=-1), 'seed'),
+                        (dict(samplings=['rds'], specific=['ZWE']), 'crqpc'), (dict(tuning=dict(rank='four')), 'whole number')):
         with pytest.raises(InputError, match=word): configure(**wrong)
     assert configure('paper').non_answers and configure('demo', per_topic=3).per_topic == 3
 
@@ -44,6 +47,18 @@ def test_wrong_input_leaves_nothing_behind():
         (Path(folder)/'taken').mkdir(); (Path(folder)/'taken'/'thesis.txt').write_text('mine')
         with pytest.raises(InputError, match='other files'): run_pipeline(Path(folder)/'taken', small(), quiet=True)
         with pytest.raises(InputError, match='no run folder'): Run(Path(folder)/'taken')
+        (Path(folder)/'taken'/'record.json').write_text('{"name": "a survey"}')
+        with pytest.raises(InputError, match='not that of a run'): run_pipeline(Path(folder)/'taken', small(), quiet=True)
+
+
+def test_a_changed_wording_is_noticed():
+    with tempfile.TemporaryDirectory() as folder:
+        mine, text = Path(folder)/'mine.toml', data_path('prompts', 'en.toml').read_text()
+        mine.write_text(text)
+        Run(Path(folder)/'run', small(templates=str(mine)), quiet=True).note('')
+        Run(Path(folder)/'run', quiet=True)
+        mine.write_text(text.replace('number', 'figure'))
+        with pytest.raises(InputError, match='templates in'): Run(Path(folder)/'run', quiet=True)
 
 
 def test_a_second_process_is_kept_out():

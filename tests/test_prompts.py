@@ -70,6 +70,16 @@ def test_where_a_country_was_not_asked_the_next_neighbour_is_taken():
     assert Prompter(gap).answered(question, 'CHN').count('Answer: ') == 5
 
 
+def test_questions_without_words_and_surveys_with_few_cultures_are_refused():
+    survey = load_survey('demo')
+    silent = replace(survey, name='silent', questions=survey.questions.assign(options=None))
+    require_texts(survey)
+    with pytest.raises(InputError, match='260 of 260 questions of silent'): require_texts(silent)
+    with pytest.raises(InputError, match='not asked'): Prompter(silent).chat('P1', silent.questions.iloc[0].to_dict(), 'ZWE')
+    few = select(survey, ['USA', 'ZWE', 'THA'])
+    with pytest.raises(InputError, match='at least 7 cultures: the survey has 3'): Prompter(few).system('P2', 'ZWE')
+
+
 def test_unknown_methods_and_cultures_are_refused():
     prompter = Prompter(load_survey('demo'))
     question = prompter.survey.questions.iloc[0]

@@ -12,7 +12,7 @@ from culturespa.prompts import load_templates
 from culturespa.survey import InputError, load_survey, read_release
 
 def clerk(stop=None):
-    "A model that writes a numbered question, except in every fourth reply; `stop`: breaks after so many"
+    "A model that writes a numbered question, except in about one reply of four; `stop`: breaks after so many"
     said = []
     def reply(chat, seed):
         said.append(seed)
@@ -31,7 +31,8 @@ def test_replies_are_read_or_dropped_with_a_reason():
 def test_numbers_go_words_of_the_ends_move_and_nonsense_is_dropped():
     assert clean_options('Q?', ['1 - Yes', '2 - No', "9 - Don't know"]) == ('Q?', ['Yes', 'No', "Don't know"])
     assert clean_options('Q?', ['1 (Low)', '2', '3 (High)']) == ('Q? (1: Low, 3: High)', ['1', '2', '3'])
-    assert clean_options('Q?', ['0-2 hours', '3-5 hours']) == ('Q?', ['0-2 hours', '3-5 hours'])
+    for words in (['0-2 hours', '3-5 hours'], ['0 - 1 hours', '2 - 3 hours'], ['18 - 24', '25 - 34'], ['1.5 million', '2.0 million']):
+        assert clean_options('Q?', words) == ('Q?', words)
     for wrong in (['1. Yes', 'No'], ['2. Yes', '1. No'], ['1. Yes', '2', '3. No', '4'], ['1', '2', '9']):
         with pytest.raises(Dropped): clean_options('Q?', wrong)
 

@@ -113,10 +113,14 @@ def test_a_new_country_and_a_new_language_are_rows():
         folder = write_survey(toy_survey(), folder)
         with open(folder/'cultures.csv', 'a') as f: f.write('KAZ,Kazakhstan,Kazakh,a,Asia,,\n')
         with open(folder/'questions.csv', 'a') as f:
-            f.write('q1,de,Essen,Wie oft essen Sie Suppe?,"[""Täglich"", ""Wöchentlich"", ""Nie""]",3,1,ordinal\n')
+            f.write('q1,de,Essen,Wie oft essen Sie Suppe?,"[""Täglich"", ""Wöchentlich"", ""Nie""]",3,1,ordinal\n'
+                    'q2,de,Essen,Ist Frühstück wichtig?,"[""Ja"", ""Nein""]",2,1,binary\n'
+                    'q3,de,Wetter,Wie viel Regen ist zu viel?,"[""Keiner"", ""Etwas"", ""Viel""]",3,0,ordinal\n')
         new = pd.DataFrame([('KAZ', 'q1', 3, 1., 50)], columns=['culture', 'question_id', 'code', 'share', 'n'])
         pd.concat([toy_shares(), new]).to_csv(folder/'shares.csv', index=False); (folder/'shares.parquet').unlink()
         assert read_folder(folder).modal.loc['q1', 'KAZ'] == 3
+        german = read_folder(folder, language='de')
+        assert german.questions.topic.tolist() == ['Essen', 'Essen', 'Wetter'] and german.modal.equals(read_folder(folder).modal)
         with pytest.raises(InputError, match="language 'fr'"): read_folder(folder, language='fr')
 
 

@@ -21,7 +21,8 @@ def bolivian(n=64):
 QUICK = Tuning(learning_rate=5e-3, epochs=6, batch=16, micro_batch=16, batch_specific=16)
 
 def test_settings_that_make_no_sense_are_refused():
-    for wrong in (dict(rank=0), dict(epochs=0), dict(learning_rate=-1), dict(batch=0)):
+    for wrong in (dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(epochs=0), dict(learning_rate=-1), dict(batch=0), dict(dropout=2),
+                  dict(warmup=-.1), dict(schedule='cosin')):
         with pytest.raises(InputError, match=next(iter(wrong))): Tuning(**wrong)
 
 
@@ -76,3 +77,6 @@ def test_the_merged_model_answers_as_the_adapted_one():
         chats, labels = [s['prompt'] for s in bolivian(32)], [['1', '2']] * 32
         adapted, merged = (m.option_probabilities(chats, labels)[0] for m in (load_model('demo', Path(folder)/'BOL'), load_model(Path(folder)/'merged')))
         assert np.abs(np.array(adapted) - np.array(merged)).max() < 1e-5
+        merge_adapter('demo', Path(folder)/'BOL', Path(folder)/'half', dtype='bfloat16')
+        half = load_model(Path(folder)/'half').option_probabilities(chats, labels)[0]
+        assert np.abs(np.array(adapted) - np.array(half)).max() < .05 and not list((Path(folder)/'half').glob('*adapter*'))

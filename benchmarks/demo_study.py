@@ -21,7 +21,7 @@ from culturespa.alignment import align
 from culturespa.answers import ask
 from culturespa.cli import quiet_libraries
 from culturespa.cultures import save_answers
-from culturespa.demo import World, make_survey, measure_facts, raise_on, world_facts
+from culturespa.demo import World, make_survey, measure_cultures, measure_facts, raise_on, world_facts
 from culturespa.models import Sampling
 from culturespa.pipeline import configure, run_pipeline, survey_answers
 from culturespa.survey import data_path, modal_answers, similarity_matrix, write_survey
@@ -46,7 +46,7 @@ def truth_correlation(survey, answers):
     return np.corrcoef(own.loc[truth.index, truth.columns].to_numpy()[upper], truth.to_numpy()[upper])[0, 1]
 
 
-def one_seed(kind, seed, out, where):
+def one_seed(kind, world, seed, out, where):
     "A pipeline run and what is measured on it: the run, its answers to the survey, rows of numbers"
     more = dict(methods=('unaware', 'P1', 'P2'), specific=('all',) if seed == 1 else ()) if kind == 'default' else {}
     samplings = ('crqpc', 'rds') if kind.startswith('m=') else ('crqpc', 'rds', 'cds', 'shuffled')
@@ -56,6 +56,8 @@ def one_seed(kind, seed, out, where):
     for row in align(run.survey, answers).query("culture == 'average'").itertuples(): note('score', row.score, row.model, row.method)
     for (model, method), own in answers[answers.method != 'unaware'].groupby(['model', 'method'], sort=False):
         note('correlation with truth', truth_correlation(run.survey, own), model, method)
+    known = measure_cultures(run.base, world)
+    if known.behind.std() > 1e-6: note('correlation with the people behind prompts', np.corrcoef(known.behind, known.shown)[0, 1])
     pairs = run.record['steps']['pairs']
     note('answers that move (%)', 100 * pairs['moved'] / pairs['comparable'])
     for name, methods in (('base', ['unaware', 'P1']), ('base+joint', ['P1'])):
@@ -90,9 +92,10 @@ def main():
     options = parser.parse_args()
     quiet_libraries()
     name = options.kind if options.mixture is None else f'm={options.mixture:g}'
-    where, runs, rows = world_folder(name, World(options.kind, mixture=options.mixture), options.out), [], []
+    world = World(options.kind, mixture=options.mixture)
+    where, runs, rows = world_folder(name, world, options.out), [], []
     for seed in options.seeds:
-        run, answers, found = one_seed(name, seed, options.out, where)
+        run, answers, found = one_seed(name, world, seed, options.out, where)
         runs.append((run, answers)); rows += found
     table = pd.DataFrame(rows, columns=COLUMNS)
     table.to_csv(options.out/f'{name}.csv', index=False)

@@ -133,9 +133,9 @@ class Run:
     def _same_words(self):
         "Prompts and survey must be those the folder was begun with, whatever their files are called"
         now = dict(templates=self.prompter.templates.hash, survey=survey_digest(self.survey))
-        then = dict(templates=self.record['templates'], survey=self.record['survey'].get('digest', now['survey']))
+        then = dict(templates=self.record.get('templates'), survey=self.record.get('survey', {}).get('digest'))
         for what, file in (('templates', self.configuration.templates), ('survey', self.configuration.survey)):
-            if now[what] != then[what]: raise InputError(f"the {what} in {file} changed after {self.out} was begun with them: bring them back, or use another --out")
+            if then[what] not in (None, now[what]): raise InputError(f"the {what} in {file} changed after {self.out} was begun with them: bring them back, or use another --out")
 
     def _compare(self, new:Configuration):
         old = self.record['configuration']

@@ -96,11 +96,11 @@ def option_lines(
 def closest_cultures(
     similarity:pd.DataFrame,  # culture x culture
     culture:str,              # ISO code
-    k:int = 3,                # how many of each
+    k:int = 3,                # how many of each; fewer if the survey is small
 )->tuple[list[str], list[str]]:  # the k most similar, most similar first; the k least similar, least similar last
     "The cultures most and least like `culture`; ties keep the order of the table"
-    if len(similarity) <= 2 * k: raise InputError(
-        f"comparing {culture} with {k} cultures that are alike and {k} that are not needs at least {2 * k + 1} cultures: the survey has {len(similarity)}")
+    k = min(k, (len(similarity) - 1) // 2)  # nobody is alike and different at once
+    if k < 1: raise InputError(f"comparing {culture} with one culture that is alike and one that is not needs at least 3 cultures: the survey has {len(similarity)}")
     ranked = similarity.loc[culture].drop(culture).sort_values(ascending=False, kind='stable')
     return list(ranked.index[:k]), list(ranked.index[-k:])
 

@@ -2,8 +2,8 @@
 import pytest
 
 def test_tuning_brings_the_cultures_matrix_nearer_to_the_peoples():
-    from culturespa.alignment import compare_correlations, correlate, sheets
-    from culturespa.cultures import load_saved
+    from culturespa.alignment import sheets
+    from culturespa.cultures import compare_correlations, correlate, load_saved
     from culturespa.survey import data_path, load_survey
     demo = load_survey('demo')
     invented = sheets(demo, load_saved(data_path('results', 'demo'), demo)[0])

@@ -214,7 +214,8 @@ def questions(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset
     from culturespa.pipeline import Run, questions_step
     run = Run(out, configuration, device, quiet)
     print(questions_step(run))
-    with run.writing(): run.note('')  # more cultures for adapters of their own
+    if configuration.specific:
+        with run.writing(): run.note('')  # cultures for adapters of their own may join a run that is done
 
 # %% ../nbs/13_cli.ipynb #cc20211d
 On = Annotated[str, _option('--on', help="'generated' questions (step 2) or the 'survey' (the evaluation)")]

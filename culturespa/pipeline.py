@@ -149,12 +149,12 @@ class Run:
         return wanted
 
     @cached_property
-    def survey(self)->Survey:
-        c = self.configuration
-        return select(load_survey(c.survey), c.cultures, c.topics)
+    def whole_survey(self)->Survey: return load_survey(self.configuration.survey)
+    @cached_property
+    def survey(self)->Survey: return select(self.whole_survey, self.configuration.cultures, self.configuration.topics)
     @cached_property
     def prompter(self)->Prompter:  # P2 and P3 draw on the whole survey, whichever part of it is asked
-        return Prompter(load_survey(self.configuration.survey), self.configuration.templates)
+        return Prompter(self.whole_survey, self.configuration.templates)
     @cached_property
     def base(self): return self.model()
     @property

@@ -90,6 +90,7 @@ def main():
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
     parser.add_argument('--save', action='store_true', help='renew data/results/demo')
     options = parser.parse_args()
+    if options.mixture is not None and options.kind != 'default': parser.error('--mixture is for the default kind of world')
     quiet_libraries()
     name = options.kind if options.mixture is None else f'm={options.mixture:g}'
     world = World(options.kind, mixture=options.mixture)

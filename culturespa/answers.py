@@ -316,6 +316,7 @@ def _had(files, order:str, run:int, hashes:dict)->dict:
 
 # %% ../nbs/05_answers.ipynb #e0ca93a2
 def _arguments(prompter, questions, methods, cultures, runs, orders):
+    require_texts(questions, prompter.survey.name)
     known = prompter.survey.cultures.culture
     cultures = known if cultures is None else cultures.split(',') if isinstance(cultures, str) else cultures
     cultures = list(dict.fromkeys(one_of('culture', c, known) for c in cultures))
@@ -475,5 +476,4 @@ def assess(
     how:How=None, **ways, # a `How`, or its values
 )->pd.DataFrame:          # the answers table
     "Ask a model all questions of a survey. Raises InputError"
-    require_texts(survey)
     return ask(model, survey.questions, Prompter(survey, templates), methods, cultures, runs, orders, out, 'survey', quiet, how, **ways)

@@ -311,7 +311,7 @@ def assess_command(out:Out, model:Model = 'demo', adapter:Adapter = None, url:Ur
     _no_run(out)
     whole, wanted = load_survey(survey), _list(cultures)  # P2 and P3 draw on the whole survey
     asked = select(whole, wanted)
-    require_texts(whole)
+    require_texts(asked.questions, asked.name)  # before a large model is loaded
     loaded = load_model(model, adapter, url=url, revision=revision, device=device, dtype=dtype)
     how = dict(mode=mode, sampling=Sampling(temperature, top_p, max_new_tokens), seed=seed)
     if dry_run: return print(describe_estimate(estimate(loaded, asked.questions, Prompter(whole, templates), methods, wanted, runs, orders, **how)))

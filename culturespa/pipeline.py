@@ -117,7 +117,7 @@ class Run:
         elif self.out.exists() and any(p.name != '.lock' for p in self.out.iterdir()):
             raise InputError(f"{out} holds other files and no record.json: give a new or empty folder as --out")
         self.configuration = configuration
-        require_texts(self.survey)
+        require_texts(self.survey.questions, self.survey.name)
         self.prompter  # read before anything is written: wrong input leaves no folder behind
         if self.record: self._same_words()
         self.cultures = self._specific()

@@ -133,11 +133,12 @@ def _can_be_asked(question:Mapping)->bool:
     return isinstance(text, str) and bool(text.strip()) and options is not None and len(options) > 0
 
 def require_texts(
-    survey:Survey,
+    questions:pd.DataFrame,  # question_id, question, options
+    name:str,                # of their survey
 ):
-    "Raise `InputError` if the survey has questions without text or options: they can be scored against, not asked"
-    silent = [q['question_id'] for q in survey.questions.to_dict('records') if not _can_be_asked(q)]
-    if silent: raise InputError(f"{len(silent)} of {len(survey.questions)} questions of {survey.name} have no text or no options, such as {silent[0]}: "
+    "Raise `InputError` if there are questions without text or options: they can be scored against, not asked"
+    silent = [q['question_id'] for q in questions[['question_id', 'question', 'options']].to_dict('records') if not _can_be_asked(q)]
+    if silent: raise InputError(f"{len(silent)} of {len(questions)} questions of {name} have no text or no options, such as {silent[0]}: "
                                 "they can be scored against, not asked")
 
 class Prompter:

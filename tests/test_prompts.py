@@ -73,8 +73,8 @@ def test_where_a_country_was_not_asked_the_next_neighbour_is_taken():
 def test_questions_without_words_and_surveys_with_few_cultures_are_refused():
     survey = load_survey('demo')
     silent = replace(survey, name='silent', questions=survey.questions.assign(options=None))
-    require_texts(survey)
-    with pytest.raises(InputError, match='260 of 260 questions of silent'): require_texts(silent)
+    require_texts(survey.questions, survey.name)
+    with pytest.raises(InputError, match='260 of 260 questions of silent'): require_texts(silent.questions, silent.name)
     with pytest.raises(InputError, match='not asked'): Prompter(silent).chat('P1', silent.questions.iloc[0].to_dict(), 'ZWE')
     three, two = select(survey, ['USA', 'ZWE', 'THA']), select(survey, ['USA', 'ZWE'])
     assert len(set(sum(closest_cultures(three.similarity, 'ZWE'), []))) == 2

@@ -69,6 +69,13 @@ def test_the_same_seed_trains_the_same_adapter():
         assert all(np.array_equal(a[k], b[k]) for k in a) and any(not np.array_equal(a[k], c[k]) for k in a)
 
 
+def test_a_step_takes_the_batch_that_was_asked_for():
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        made = train_adapter('demo', bolivian(24), Path(folder)/'BOL', replace(QUICK, epochs=1, batch=12, micro_batch=8), quiet=True)
+        assert made['batch'] == 12 and made['steps'] == 2  # 8 at once would have made it 3
+
+
 def test_the_merged_model_answers_as_the_adapted_one():
     import tempfile
     with tempfile.TemporaryDirectory() as folder:

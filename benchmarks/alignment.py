@@ -16,7 +16,8 @@ for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'): os.e
 import numpy as np
 import pandas as pd
 
-from culturespa.alignment import compare, intervals, place, resample, score_sheets, sheets
+from culturespa.alignment import score_sheets, sheets
+from culturespa.inference import compare, intervals, place, resample
 from culturespa.survey import Survey, load_cultures
 
 CULTURES, QUESTIONS, METHODS, DRAWS = 18, 259, 10, 10_000

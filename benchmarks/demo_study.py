@@ -20,7 +20,7 @@ import pandas as pd
 from culturespa.alignment import align
 from culturespa.answers import ask
 from culturespa.cli import quiet_libraries
-from culturespa.cultures import save_answers
+from culturespa.answers import save_answers
 from culturespa.demo import World, make_survey, measure_cultures, measure_facts, raise_on, world_facts
 from culturespa.models import Sampling
 from culturespa.pipeline import configure, run_pipeline, survey_answers

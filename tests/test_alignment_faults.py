@@ -7,8 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.alignment import *
-from culturespa.cultures import correlate, culture_map, write_alignment
+from culturespa.alignment import sheets, align
+from culturespa.baselines import ruler, by_topic
+from culturespa.inference import compare, place
+from culturespa.diagnostics import diversity
+from culturespa.cultures import correlate
+from culturespa.maps import culture_map
+from culturespa.report import write_alignment
 from culturespa.survey import InputError, load_survey, select
 
 CULTURES = ["USA", "GBR", "BRA", "THA", "KEN"]

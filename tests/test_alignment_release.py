@@ -9,9 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.alignment import *
-from culturespa.cultures import correlate, culture_matrix, map_agreement, pair_values, write_alignment
-from culturespa.survey import load_survey, read_answers
+from culturespa.alignment import sheets, align
+from culturespa.baselines import predictors, distribution_ruler, ruler, by_options
+from culturespa.inference import batteries, continents, compare, holm, place
+from culturespa.diagnostics import specificity, movement, diversity
+from culturespa.cultures import correlate, culture_matrix, pair_values
+from culturespa.maps import map_agreement
+from culturespa.report import write_alignment
+from culturespa.survey import load_survey
+from culturespa.release import read_answers
 
 RELEASE = Path(os.environ.get("CULTURESPA_RELEASE") or Path(__file__).resolve().parents[2]/"shared"/"release")
 pytestmark = [pytest.mark.release, pytest.mark.skipif(not (RELEASE/"result").is_dir(), reason=

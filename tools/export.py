@@ -1,7 +1,7 @@
 """Export pages: the package modules (by nbdev) and their tests (by this file).
 
     python tools/export.py                        every page, the index of names, and away with generated files of lost pages
-    python tools/export.py nbs/05_answers.ipynb   this page alone, whatever state the others are in
+    python tools/export.py nbs/31_answers.ipynb   this page alone, whatever state the others are in
     python tools/export.py --root FOLDER          the same in another checkout (tools/check.py exports a copy)
 
 A cell that begins with `#| test name` becomes `def test_name():` in `tests/test_<module>.py`; `#| testsetup` cells
@@ -27,7 +27,7 @@ def origin(path: Path) -> str | None:
 
 
 def page_number(page: str | Path) -> int | None:
-    "05_answers.ipynb is 5; a page without a number (index) has None"
+    "31_answers.ipynb is 5; a page without a number (index) has None"
     found = re.match(r"(\d+)_", Path(page).name)
     return int(found[1]) if found else None
 

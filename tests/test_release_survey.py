@@ -1,0 +1,195 @@
+"""Golden numbers on the files the paper's authors released. Written by hand.
+
+The release is never part of this project. The tests look for it in the folder that CULTURESPA_RELEASE names, then in
+../shared/release, and are skipped without it. They compare counts, codes and scores; no wording or share is kept here.
+"""
+import functools
+import json
+import os
+import threading
+from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from culturespa.survey import load_survey, modal_answers, similarity
+from culturespa.release import read_answers
+from culturespa.wvs import fetch_release, load_codebook, load_countries, read_texts, release_files
+
+RELEASE = Path(os.environ.get('CULTURESPA_RELEASE') or Path(__file__).parents[2]/'shared'/'release')
+pytestmark = [pytest.mark.release, pytest.mark.skipif(not (RELEASE/'data'/'wvs_questions.json').is_file(),
+    reason=f"the authors' release is not at {RELEASE}: `culturespa data release --out DIR` fetches it, CULTURESPA_RELEASE=DIR names it")]
+
+N = dict(USA=2596, CAN=4018, BOL=2067, BRA=1762, GBR=2609, NLD=2145, DEU=1528, UKR=1289, CHN=3036, RUS=1810, IND=1692, THA=1500,
+         KEN=1266, NGA=1237, ETH=1230, ZWE=1215, AUS=1813, NZL=1057)
+NEVER_ASKED = dict(CHN=37, GBR=13, USA=2, AUS=2, NZL=2, BOL=1, DEU=1, RUS=1, THA=1)
+
+
+def released(name): return json.loads((RELEASE/'data'/name).read_text(encoding='utf-8'))
+
+
+@functools.cache
+def survey(): return load_survey(RELEASE)
+
+
+@functools.cache
+def modal_codes(): return survey().modal
+
+
+def test_259_questions_in_13_topics():
+    sizes = survey().questions.groupby('topic', sort=False).size()
+    assert len(survey().questions) == 259
+    assert sizes.tolist() == [45, 11, 49, 6, 9, 10, 21, 6, 6, 12, 23, 36, 25]
+    assert survey().n_options.value_counts().to_dict() == {2: 35, 3: 43, 4: 106, 5: 22, 7: 1, 8: 1, 10: 42, 11: 9}
+
+
+def test_codebook_agrees_with_the_released_options_and_codes():
+    book, questions = load_codebook(), survey().questions.set_index('question_id')
+    assert list(book.index) == list(questions.index)
+    assert (book.n_options == questions.options.map(len)).all()
+    codes = survey().shares.groupby('question_id').code
+    assert (codes.min()[book.index] == book.first_code).all()
+    assert (codes.max()[book.index] == book.first_code + book.n_options - 1).all()
+
+
+def test_eighteen_cultures_with_their_sample_sizes():
+    n = survey().shares.groupby('culture', sort=False).n.agg(['min', 'max'])
+    assert n['min'].equals(n['max']) and n['min'].to_dict() == N
+    assert load_countries().n.dropna().astype(int).to_dict() == N | {'MEX': 1741}
+
+
+def test_items_never_asked():
+    lacking = 259 - survey().shares.groupby('culture').question_id.nunique()
+    assert lacking[lacking > 0].to_dict() == NEVER_ASKED
+
+
+def test_missing_answers_stay_in_the_denominator():
+    s = survey().shares
+    assert np.allclose(s.share * s.n, (s.share * s.n).round(), atol=1e-6)
+    sums = s.groupby(['culture', 'question_id']).share.sum()
+    assert (sums < 1 + 1e-9).all() and (sums < .999).mean() > .5
+
+
+def test_modal_answers_are_the_first_of_the_largest_released_shares():
+    people, modal = released('proportions_group_by_country.json'), modal_codes()
+    for culture in modal:
+        for q, code in modal[culture].items():
+            options = people[culture].get(q) or {}
+            assert pd.isna(code) if not options else code == int(max(options, key=options.get))
+
+
+def test_eight_modal_answers_are_ties_and_the_files_order_decides():
+    s = survey().shares
+    tied = s[s.share == s.groupby(['culture', 'question_id']).share.transform('max')].groupby(['culture', 'question_id']).size() > 1
+    assert tied.sum() == 8
+    lowest = modal_answers(s.sort_values('code', kind='stable')).reindex_like(modal_codes())
+    assert 0 < (lowest != modal_codes()).fillna(False).to_numpy().sum() <= 8
+
+
+def test_similarity_matrix_to_its_rounding_for_all_153_pairs():
+    theirs, ours, n = released('country_similarity.json'), survey().similarity, survey().n_options
+    pairs = list(combinations(survey().cultures.culture, 2))
+    assert len(pairs) == 153
+    for a, b in pairs:
+        assert abs(ours.loc[a, b] - theirs[a][b]) <= .05 + 1e-9, (a, b)
+        assert ours.loc[a, b] == pytest.approx(similarity(modal_codes()[a], modal_codes()[b], n))
+    assert np.mean([ours.loc[p] for p in pairs]) == pytest.approx(61.88, abs=.005)
+
+
+def test_similarity_follows_the_cultural_map():
+    from scipy.stats import pearsonr, spearmanr
+    point = survey().cultures.set_index('culture')[['x', 'y']]
+    pairs = list(combinations(point.index, 2))
+    near = [-np.linalg.norm(point.loc[a] - point.loc[b]) for a, b in pairs]
+    similar = survey().similarity
+    alike = [similar.loc[p] for p in pairs]
+    assert pearsonr(near, alike).statistic == pytest.approx(.868, abs=.0005)
+    assert spearmanr(near, alike).statistic == pytest.approx(.880, abs=.0005)
+
+
+def check_neighbours(question_ids):
+    "All ranks of the released lists, and the five answered neighbours of each country, come out of chrF++"
+    from culturespa.prompts import Prompter
+    theirs, prompter = Prompter(survey()), Prompter(replace(survey(), neighbours=None))
+    questions, modal = survey().questions.to_dict('records'), modal_codes()
+    for q in questions:
+        if q['question_id'] not in question_ids: continue
+        ranked, expected = prompter.neighbours(q), theirs.neighbours(q)
+        assert expected == released_neighbours()[q['question_id']]
+        assert ranked == expected, q['question_id']
+        for culture in modal:
+            five = lambda ids: [i for i in ids if pd.notna(modal.loc[i, culture])][:5]
+            assert five(ranked) == five(expected)
+
+
+@functools.cache
+def released_neighbours(): return released('self_alignment_examples.json')
+
+
+def test_neighbours_come_out_of_chrf():
+    check_neighbours({'Q1', 'Q50', 'Q91', 'Q120', 'Q171', 'Q234A', 'Q259'})
+
+
+@pytest.mark.slow
+def test_neighbours_of_every_question_come_out_of_chrf():
+    check_neighbours(set(survey().questions.question_id))
+
+
+def test_china_reaches_rank_16_for_five_answered_neighbours():
+    modal = modal_codes()['CHN']
+    reach = {q: [i for i, n in enumerate(released_neighbours()[q], 1) if pd.notna(modal.get(n))][4] for q in survey().questions.question_id}
+    assert max(reach.values()) == 16
+
+
+def test_filter_counts_per_topic():
+    from culturespa.questions import filter_release
+    taken = {q['question'] for q in released('wvs_questions.json')}
+    expected = [(999, 999), (978, 978), (1000, 1000), (998, 984), (999, 998), (998, 998), (961, 961), (996, 996), (998, 991),
+                (993, 993), (1000, 994), (971, 971), (1000, 997)]
+    files = sorted((RELEASE/'data'/'Meta-Llama-3-8B-Instruct').glob('*.json'), key=lambda p: int(p.stem.split('topic_')[1].split('_')[0]))
+    if not files: pytest.skip(f"no generated questions in {RELEASE/'data'}")
+    for topic, path in enumerate(files):
+        if f'topic_{topic}_' not in path.name: break   # duplicates are counted over all topics before this one
+        left = filter_release(json.loads(path.read_text(encoding='utf-8')), taken)
+        assert (left['duplicates'], left['bare scales']) == expected[topic], topic
+
+
+def test_scores_of_the_released_answers():
+    folder = RELEASE/'result'/'Meta-Llama-3-8B-Instruct'
+    files = [folder/'wvs_result_culture_unaware_0.json', *sorted(folder.glob('wvs_result_culture_aware_???_0.json'))]
+    if len(files) != 19 or not all(f.exists() for f in files): pytest.skip(f"not all 19 files of released answers in {folder}")
+    answers = read_answers(files, survey())
+    modal, n = modal_codes(), survey().n_options
+    sheets = {key: group.set_index('question_id').code for key, group in answers.groupby(['method', 'culture'])}
+    unaware = {c: similarity(sheets['unaware', 'none'], modal[c], n) for c in modal}
+    aware = {c: similarity(sheets['P1', c], modal[c], n) for c in modal}
+    assert np.mean(list(unaware.values())) == pytest.approx(62.36, abs=.005)
+    assert np.mean(list(aware.values())) == pytest.approx(66.61, abs=.005)
+    for c, before, after in (('USA', 68.34, 71.12), ('ZWE', 53.13, 65.53), ('CHN', 62.19, 66.54)):
+        assert (unaware[c], aware[c]) == (pytest.approx(before, abs=.005), pytest.approx(after, abs=.005))
+
+
+def test_question_texts_of_the_release_fit_an_import():
+    texts = read_texts(RELEASE)
+    assert len(texts) == 259 and all(len(t['options']) == load_codebook().n_options[q] for q, t in texts.items())
+
+
+# Fetching
+
+def test_the_release_is_fetched_from_a_folder_and_a_server(tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    server = ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(RELEASE)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for out, source in ((tmp_path/'copy', RELEASE), (tmp_path/'web', f'http://127.0.0.1:{server.server_port}')):
+            states = fetch_release(out, source).set_index('file').state
+            here = {f for f in release_files().file if (RELEASE/f).exists()}
+            assert set(states.index[states == 'fetched']) == here and set(states[~states.index.isin(here)]) <= {'not at the source'}
+            assert set(fetch_release(out, source).state) <= {'there already', 'not at the source'}
+            assert load_survey(out).modal.equals(survey().modal)
+    finally: server.shutdown(); server.server_close()

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['NO_MATRIX', 'pair_scores', 'similarity_of_pairs', 'culture_matrix', 'one_method', 'pair_values', 'pair_table',
            'kinds_with_matrix', 'culture_order', 'pair_distances', 'culture_linkage', 'plot_matrices', 'mantel',
-           'pearson', 'standardised', 'partial_correlation', 'western', 'reliability', 'pair_source', 'jackknife',
-           'correlate', 'why_no_correlation', 'compare_correlations', 'nearest_cultures', 'flattened_topics',
-           'plot_pairs']
+           'pearson', 'standardised', 'partial_correlation', 'western', 'reliability', 'pair_source', 'correlate',
+           'why_no_correlation', 'compare_correlations', 'nearest_cultures', 'flattened_topics', 'plot_pairs']
 
 # %% ../nbs/50_cultures.ipynb #266f583f
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from .alignment import COLOURS
-from .inference import batteries
+from .inference import batteries, jackknife
 from .prompts import METHODS
 from .survey import InputError, Survey, one_of, select
 
@@ -185,21 +184,6 @@ def pair_source(survey:Survey, sheets:pd.DataFrame|None):
     if sheets is not None: return lambda w: similarity_of_pairs(survey, sheets, w)
     codes = survey.modal.to_numpy(dtype=float, na_value=np.nan).T
     return lambda w: pair_scores(survey, codes, w)
-
-# %% ../nbs/50_cultures.ipynb #dd30226e
-def jackknife(
-    survey:Survey,
-    statistic,        # weights (draw x question) -> values (draw)
-    level:float=.95,
-)->tuple[float, float, float]:  # value, low, high
-    "A statistic of all questions with an interval from leaving out one battery after the other"
-    group = batteries(survey.questions); k = group.max() + 1
-    value = float(statistic(np.ones((1, len(group))))[0])
-    if k < 2: return value, np.nan, np.nan
-    left = statistic((np.arange(k)[:, None] != group).astype(float))
-    error = np.sqrt((k - 1) / k * ((left - left.mean())**2).sum())
-    reach = stats.t.ppf((1 + level) / 2, k - 1) * error
-    return value, value - reach, value + reach
 
 # %% ../nbs/50_cultures.ipynb #39d623c8
 def correlate(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from culturespa.survey import InputError, load_cultures, similarity
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
-from culturespa.alignment import align, plot_scores, score_sheets, score_table, sheets
+from culturespa.alignment import CEILING, FLOOR, align, plot_scores, score_sheets, score_table, sheets
 from culturespa.distributions import distribution_scores
 
 def test_predictors_by_hand():

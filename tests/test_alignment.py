@@ -21,7 +21,7 @@ def test_a_table_of_three_columns_can_be_scored():
     mine = pd.DataFrame(dict(culture=['USA'] * 3 + ['none'] * 3, question_id=['q1', 'q2', 'q3'] * 2, code=[1, 2, None, 2, 2, 2]))
     filled = sheets(made, mine)
     assert [key[1:3] for key in filled.index] == [('unaware', 'USA'), ('given', 'USA')]
-    assert filled.iloc[1].tolist() == [1, 2, -1]
+    assert filled.iloc[1].tolist() == [1, 2, -1] and set(filled.index.get_level_values('run')) == {0}
     for wrong, words in ((mine.drop(columns='code'), 'lack the column code'), (mine.assign(code='yes'), "answered 'yes'"),
                          (mine.assign(code=1.5), 'whole number'), (pd.concat([mine, mine]), 'answers q1 twice')):
         with pytest.raises(InputError, match=words): sheets(made, wrong)
@@ -94,6 +94,17 @@ def test_score_table_keeps_every_culture_and_method():
     table = score_table(align(made, runs))['base', 'P1']
     assert list(table.index) == ['USA', 'KEN', 'average', 'unparsed %']
     assert table['unparsed %'] == pytest.approx(100 / 12)
+
+
+def test_code_zero_is_an_answer():
+    made = made_survey({'USA': [0, 2]}, options=[3, 3], first=0)
+    filled = sheets(made, made_answers({'USA': [0, 0]}))
+    assert score_sheets(made, filled)[0] == pytest.approx(100 * (1 - np.sqrt(4 / 8)))
+    row = align(made, made_answers({'USA': [0, 0]})).iloc[0]
+    assert row[['answered', 'unparsed', 'not_asked', 'run', 'order']].tolist() == [2, 0, 0, 0, 'original']
+    low, high = (score_sheets(made, sheets(made, made_answers({'USA': [1, None]})), s)[0] for s in ('worst', 'middle'))
+    assert low == pytest.approx(100 * (1 - np.sqrt((1 + 4) / 8))) and high == pytest.approx(100 * (1 - np.sqrt((1 + 1) / 8)))
+    with pytest.raises(InputError, match='its codes in made are 0 to 2'): sheets(made, made_answers({'USA': [3, 0]}))
 
 
 def test_a_culture_that_refuses_everything_stays_in_every_sum():

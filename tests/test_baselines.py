@@ -85,3 +85,12 @@ def test_groups_of_questions_carry_their_own_ends():
     assert ('KEN', 'Trust') not in table.dropna().index       # refused: no score, and no floor to hold it against
     by_n = by_options(made, mine).set_index(['culture', 'n_options'])
     assert by_n.weight['KEN', 4] == pytest.approx(100 * 18 / 19)
+
+
+def test_orders_of_options_have_rows_of_their_own():
+    made = made_survey({'USA': [1, 4], 'THA': [2, 1], 'KEN': [4, 1]}, options=[4, 4])
+    both = sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), made_answers({'KEN': [1, 4]}, order='reversed')]))
+    models = ruler(made, both, 3).query("kind == 'model'").set_index('predictor').S
+    assert models['base, P1'] == 100 and models['base, P1, options reversed'] == 0
+    topics = by_topic(made, both).query("culture == 'KEN'").set_index('order').score
+    assert topics['original'] == 100 and topics['reversed'] == 0

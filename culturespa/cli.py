@@ -6,9 +6,9 @@
 __all__ = ['app', 'data', 'INTERRUPTED', 'Out', 'Model', 'Adapter', 'Revision', 'Url', 'SurveyAt', 'Cultures', 'Topics',
            'TemplatesAt', 'Preset', 'PerTopic', 'Seeds', 'Temperature', 'TopP', 'MaxNewTokens', 'Runs', 'Methods',
            'LearnFrom', 'NonAnswers', 'Fraction', 'Samplings', 'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype',
-           'Quiet', 'DryRun', 'On', 'Answers', 'Json', 'Draws', 'Mode', 'Orders', 'Source', 'Texts', 'main',
-           'quiet_libraries', 'report', 'demo', 'run', 'questions', 'answers', 'pairs', 'tune', 'align_command',
-           'assess_command', 'ask_command', 'data_release', 'data_wvs', 'data_demo']
+           'Quiet', 'DryRun', 'On', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draws', 'Mode', 'Orders',
+           'Source', 'Texts', 'main', 'quiet_libraries', 'report', 'demo', 'run', 'questions', 'answers', 'pairs',
+           'tune', 'align_command', 'assess_command', 'ask_command', 'data_release', 'data_wvs', 'data_demo']
 
 # %% ../nbs/65_cli.ipynb #ec7ba571
 import os
@@ -244,38 +244,70 @@ def tune(out:Out, device:Device = None, quiet:Quiet = False):
     print(tune_step(Run(out, None, device, quiet)))
 
 # %% ../nbs/65_cli.ipynb #e147f6da
-Answers = Annotated[Optional[list[Path]], _option('--answers', help="files in the authors' JSON format, any number")]
+Answers = Annotated[Optional[list[Path]], _option(
+    '--answers', help="files, any number: JSON in the authors' format, or CSV and Parquet tables")]
+Culture = Annotated[Optional[str], _option('--culture', help='of the answers, if their files do not tell')]
+Method = Annotated[Optional[str], _option('--method', help='likewise; unaware, P1, ... or a name of your own')]
+ModelName = Annotated[Optional[str], _option('--model', help='likewise; left out: the name of their folder')]
 Json = Annotated[bool, _option('--json', help='print the summary as JSON')]
 Draws = Annotated[Optional[int], _option('--draws', help='bootstrap draws; left out: 10,000', min=1)]
 
 @app.command('align')
-def align_command(out:Out, survey:SurveyAt = None, answers:Answers = None,
-                  culture:Annotated[Optional[str], _option('--culture', help="of the answers, if their files' names do not tell")] = None,
-                  method:Annotated[Optional[str], _option('--method', help='likewise')] = None,
-                  model:Annotated[Optional[str], _option('--model', help='likewise')] = None,
-                  draws:Draws = None, json:Json = False, device:Device = None, quiet:Quiet = False):
+def align_command(
+    out:Out,
+    survey:SurveyAt = None,
+    answers:Answers = None,
+    culture:Culture = None,
+    method:Method = None,
+    model:ModelName = None,
+    draws:Draws = None,
+    json:Json = False,
+    device:Device = None,
+    quiet:Quiet = False,
+):
     "Score answers: of a run folder (asking what is missing), or of files against a survey"
-    from culturespa.survey import InputError, load_survey
-    from culturespa.release import read_answers
+    from culturespa.survey import InputError
     if answers:
-        if survey is None: raise InputError("--answers needs --survey: the folder of the survey that was asked")
-        _no_run(out)
-        asked = load_survey(survey)
-        return _align(asked, read_answers(answers, asked, culture, method, model), out, draws, json)
+        if survey is None:
+            raise InputError("--answers needs --survey: the folder of the survey that was asked")
+        return _align_files(out, survey, answers, (culture, method, model), draws, json)
     if (survey, culture, method, model, draws) != (None,) * 5:
-        raise InputError("--survey, --culture, --method, --model and --draws need --answers: files in the authors' JSON format")
+        raise InputError("--survey, --culture, --method, --model and --draws need --answers: files with answers")
     quiet_libraries()
     from culturespa.pipeline import Run, align_step, survey_answers_step
     run = Run(out, None, device, quiet or json)
-    lines = survey_answers_step(run), align_step(run)
-    if json: print((run.out/'summary.json').read_text())
-    else: print(*lines, sep='\n'); report(run)
+    asked = survey_answers_step(run)
+    scored = align_step(run)
+    if json:
+        print((run.out/'summary.json').read_text())
+    else:
+        print(asked, scored, sep='\n')
+        report(run)
+
+def _align_files(out, survey, files, labels, draws, as_json):
+    "Read answers from files, say what became of them, and score them"
+    import pandas as pd
+    from culturespa.release import coverage_sentence, read_answers
+    from culturespa.survey import load_survey
+    _no_run(out)
+    asked = load_survey(survey)
+    found = read_answers(files, asked, *labels)
+    for line in found.attrs['notes']:
+        print(f'note: {line}', file=sys.stderr)
+    if not as_json:
+        print(coverage_sentence(pd.DataFrame(found.attrs['coverage'])))
+    _align(asked, found, out, draws, as_json)
 
 # %% ../nbs/65_cli.ipynb #904f443f
 def _no_run(out):
     "Other scores would take the place of a run's own"
     from culturespa.survey import InputError
-    if (Path(out)/'record.json').exists(): raise InputError(f"{out} is the folder of a run or a survey: give another --out")
+    if (Path(out)/'record.json').exists():
+        raise InputError(f"{out} is the folder of a run or a survey: give another --out")
+
+def _heading(model, method, several):
+    "What stands above a column: the model's name only if there are several models"
+    return f'{model} {method}' if several or model == 'ruler' else method
 
 def _align(survey, answers, out, draws, as_json):
     "Write everything about `answers` into `out` and print the table or the summary"
@@ -284,14 +316,19 @@ def _align(survey, answers, out, draws, as_json):
     from culturespa.alignment import score_table
     from culturespa.report import write_alignment
     summary = write_alignment(survey, answers, out, 10_000 if draws is None else draws)
-    if as_json: return print(json.dumps(summary, indent=1, ensure_ascii=False))
-    table = score_table(pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']}))
-    several = table.columns.get_level_values('model').nunique() > 1
-    table.columns = [f'{m} {p}' if several else p for m, p in table.columns]
-    print(f"\nAlignment score S, 0 to 100 ({survey.name}{', synthetic' if survey.synthetic else ''})\n")
+    if as_json:
+        print(json.dumps(summary, indent=1, ensure_ascii=False))
+        return
+    scores = pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
+    table = score_table(scores)
+    several = scores.model.nunique() > 1
+    table.columns = [_heading(model, method, several) for model, method in table.columns]
+    invented = ', synthetic' if survey.synthetic else ''
+    print(f"\nAlignment score S, 0 to 100 ({survey.name}{invented})\n")
     print(table.round(2).to_string(na_rep='-', float_format='%.2f'))
     print('\n' + '\n'.join(f'- {line}' for line in summary['findings']))
-    print(f"\nResults in {out}: report.html, scores.csv, by_topic.csv, ruler.csv, pairs.csv, summary.json, scores.png")
+    print(f"\nResults in {out}: report.html, scores.csv, by_topic.csv, ruler.csv, pairs.csv, "
+          "summary.json, scores.png")
 
 # %% ../nbs/65_cli.ipynb #4c425349
 Mode = Annotated[str, _option('--mode', help="'sample': the model writes; 'score': its probability of every option")]
@@ -353,8 +390,9 @@ def data_release(out:Out, source:Source = None, quiet:Quiet = False):
     from culturespa.wvs import WVS_LICENCE, fetch_release
     print(WVS_LICENCE)
     table = fetch_release(out, source, progress=not quiet)
-    for state, n in table.state.value_counts().items(): print(f'{n} files {state}')
-    print(f'next: culturespa align --survey {out} --answers {out}/result/*/*.json --out runs/release')
+    for state, n in table.state.value_counts().items():
+        print(f'{n} files {state}')
+    print(f'next: culturespa align --survey {out} --answers {out}/result/*/*.json --out runs/llama3')
 
 # %% ../nbs/65_cli.ipynb #8a6e4a2c
 Texts = Annotated[Optional[Path], _option('--texts', help='where question texts are: release, survey folder, questions.csv, .sav or .dta')]

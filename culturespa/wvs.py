@@ -687,63 +687,95 @@ def summary(
     return '\n'.join([*text, '', 'checks', *checks])
 
 # %% ../nbs/13_wvs.ipynb #8c0435c5
-RELEASE = 'https://raw.githubusercontent.com/shaoyangxu/CultureSPA/4e128c910953a4cc59cde2550d711f832a82b992/'
+RELEASE = ('https://raw.githubusercontent.com/shaoyangxu/CultureSPA/'
+           '4e128c910953a4cc59cde2550d711f832a82b992/')
 WVS_LICENCE = ("These files contain World Values Survey material: free for non-profit use with citation "
                "(doi 10.14281/18241.24), not to be redistributed. Publish scores and plots, not the files.")
 
 def release_files()->pd.DataFrame:  # file, sha256, required
     "The files of the authors' release and their hashes"
     lines = data_path('release_sha256.txt').read_text().splitlines()
-    table = pd.DataFrame([line.split(maxsplit=1) for line in lines if line.strip()], columns=['sha256', 'file'])
-    return table.assign(required=table.file.str.fullmatch(r'data/[^/]+'))[['file', 'sha256', 'required']]
+    rows = [line.split(maxsplit=1) for line in lines if line.strip()]
+    table = pd.DataFrame(rows, columns=['sha256', 'file'])
+    table['required'] = table.file.str.fullmatch(r'data/[^/]+')
+    return table[['file', 'sha256', 'required']]
 
 # %% ../nbs/13_wvs.ipynb #bae31441
-def _sha256(path:Path)->str: return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(path:Path)->str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 def _refuse_hash(source:str, file:str, expected:str):
-    raise InputError(f"{source}: {file} is not the released file (its SHA-256 is not {expected[:12]}...); nothing was kept of it")
+    raise InputError(f"{source}: {file} is not the released file (its SHA-256 is not "
+                     f"{expected[:12]}...); nothing was kept of it")
 
 def _copy(source:Path, file:str, sha256:str, target:Path)->bool:
     "Copy from a folder; False if it lacks the file"
-    path = next((p for p in (source/file, source/Path(file).relative_to(Path(file).parts[0])) if p.is_file()), None)
-    if path is None: return False
-    if _sha256(path) != sha256: _refuse_hash(str(source), file, sha256)
+    path = source/file
+    if not path.is_file():
+        top = Path(file).parts[0]
+        path = source/Path(file).relative_to(top)   # the source may be the folder `data` itself
+    if not path.is_file():
+        return False
+    if _sha256(path) != sha256:
+        _refuse_hash(str(source), file, sha256)
     part = target.with_name(target.name + '.part')
-    shutil.copyfile(path, part); os.replace(part, target)
+    shutil.copyfile(path, part)
+    os.replace(part, target)
     return True
 
 # %% ../nbs/13_wvs.ipynb #99817922
 def _download(source:str, file:str, sha256:str, target:Path)->bool:
     "Download with pooch; False if the server lacks the file. Raises `ConnectionError` if it cannot be reached"
-    import pooch, requests
+    import pooch
+    import requests
     pooch.get_logger().setLevel('ERROR')
-    try: pooch.retrieve(source.rstrip('/') + '/' + file, f'sha256:{sha256}', target.name, target.parent, downloader=pooch.HTTPDownloader(timeout=30))
+    advice = "give --source FOLDER_OR_URL"
+    try:
+        pooch.retrieve(f"{source.rstrip('/')}/{file}", f'sha256:{sha256}', target.name, target.parent,
+                       downloader=pooch.HTTPDownloader(timeout=30))
     except requests.HTTPError as e:
-        if e.response is not None and e.response.status_code == 404: return False
-        raise ConnectionError(f"{source} answered {e.response.status_code} for {file}; try again, or give --source FOLDER_OR_URL") from e
+        status = e.response.status_code if e.response is not None else 'nothing'
+        if status == 404:
+            return False
+        raise ConnectionError(f"{source} answered {status} for {file}; try again, or {advice}") from e
     except (requests.RequestException, OSError) as e:
-        raise ConnectionError(f"{source} cannot be reached ({type(e).__name__}); go online, or give --source FOLDER_OR_URL") from e
+        reason = type(e).__name__
+        raise ConnectionError(f"{source} cannot be reached ({reason}); go online, or {advice}") from e
     except ValueError:
         _refuse_hash(source, file, sha256)
     return True
 
 # %% ../nbs/13_wvs.ipynb #037590f3
+def _fetch_file(source:str, file:str, sha256:str, out:Path)->str:
+    "One file of the release into `out`; what became of it"
+    target = out/file
+    if target.is_file() and _sha256(target) == sha256:
+        return 'there already'
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if _is_address(source):
+        found = _download(source, file, sha256, target)
+    else:
+        found = _copy(Path(source), file, sha256, target)
+    return 'fetched' if found else 'not at the source'
+
+def _is_address(source:str)->bool:
+    return source.startswith(('http://', 'https://'))
+
 def fetch_release(
-    out:str|Path,            # folder for the files; those already there are kept
+    out:str|Path,               # folder for the files; those already there are kept
     source:str|Path|None=None,  # a local copy or a mirror's address, None: the authors' repository at the pinned commit
-    progress:bool=False,     # show a bar
-)->pd.DataFrame:             # file, required, state: 'fetched', 'there already' or 'not at the source'
+    progress:bool=False,        # show a bar
+)->pd.DataFrame:                # file, required, state: 'fetched', 'there already' or 'not at the source'
     "Fetch the authors' release. Raises `InputError` on a wrong hash or a missing required file, `ConnectionError` offline"
-    source, out = str(source or RELEASE), Path(out)
-    remote = source.startswith(('http://', 'https://'))
-    if not remote and not Path(source).is_dir(): raise InputError(f"--source {source} is neither a folder nor an http address")
-    table, states = release_files().sort_values('required', ascending=False, kind='stable').reset_index(drop=True), []
+    source = str(source or RELEASE)
+    if not _is_address(source) and not Path(source).is_dir():
+        raise InputError(f"--source {source} is neither a folder nor an http address")
+    table = release_files().sort_values('required', ascending=False, kind='stable', ignore_index=True)
+    states = []
     for row in tqdm(table.itertuples(), total=len(table), unit=' files', disable=not progress):
-        target = out/row.file
-        if target.is_file() and _sha256(target) == row.sha256: states.append('there already'); continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        get = _download if remote else _copy
-        found = get(source if remote else Path(source), row.file, row.sha256, target)
-        if not found and row.required: raise InputError(f"{source} lacks {row.file}, which is required")
-        states.append('fetched' if found else 'not at the source')
-    return table.assign(state=states)[['file', 'required', 'state']]
+        state = _fetch_file(source, row.file, row.sha256, Path(out))
+        if state == 'not at the source' and row.required:
+            raise InputError(f"{source} lacks {row.file}, which is required")
+        states.append(state)
+    table['state'] = states
+    return table[['file', 'required', 'state']]

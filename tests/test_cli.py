@@ -76,9 +76,32 @@ def test_answers_in_files_are_scored():
             (Path(folder)/f'wvs_result_culture_aware_{culture}_0.json').write_text(json.dumps(rows))
         files = ' '.join(map(str, Path(folder).glob('*.json')))
         code, out, err = typed(f'align --survey demo --answers {files} --out {folder}/scored --draws 50')
-        assert code == 0, err
+        assert code == 0 and not err, err
+        assert f'{Path(folder).name} P1' not in out   # one model needs no name above its columns
         scores = pd.read_csv(Path(folder)/'scored'/'scores.csv')
         assert (scores.score == 100).all() and set(scores.culture) == {'USA', 'ZWE', 'BOL', 'average'}
+
+
+def test_what_is_left_out_of_files_is_said_and_the_rest_is_scored():
+    with tempfile.TemporaryDirectory() as folder:
+        from culturespa.survey import load_survey
+        survey, folder = load_survey('demo'), Path(folder)
+        people = survey.modal[['USA', 'ZWE', 'BOL', 'CHN']].stack().rename('code').reset_index()
+        people.to_csv(folder/'table.csv', index=False)
+        rows = [dict(Q_id=q, answer=str(code)) for q, code in survey.modal.USA.items()]
+        for name in ('self_alignment_0', 'self_alignment_American_0', 'culture_aware_cot_USA_0'):
+            (folder/f'{name}.json').write_text(json.dumps(rows))
+        whole = f'align --survey demo --out {folder}/scored --draws 50 --answers'
+        code, out, err = typed(f'{whole} {folder}/self_alignment_0.json {folder}/self_alignment_American_0.json')
+        assert code == 0 and err.count('\n') == 1 and err.startswith('note: self_alignment_0.json'), err
+        code, out, err = typed(f'{whole} {folder}/table.csv --method P1')
+        assert code == 0 and not err
+        assert '4 sheets of answers, each to 260 of the 260 questions of the survey; 0 of 1040 replies' in out
+        assert set(pd.read_csv(folder/'scored'/'scores.csv').culture) == {'USA', 'ZWE', 'BOL', 'CHN', 'average'}
+        for wrong, word in (('self_alignment_0.json', '--culture'), ('culture_aware_cot_USA_0.json', 'cot'),
+                            ('table.csv', '--method'), ('table.csv --method P1 --culture USA', 'column culture')):
+            code, out, err = typed(f'{whole} {folder}/{wrong}')
+            assert code == 2 and word in err and err.count('\n') == 1, (wrong, err)
 
 
 def test_help_is_instant_because_nothing_heavy_is_loaded():

@@ -3,41 +3,275 @@ import pytest
 from culturespa.release import *
 
 import json
-from culturespa.toys import made_survey
+import tempfile
+from pathlib import Path
 import pandas as pd
 import pytest
-from culturespa.survey import ANSWER_COLUMNS, InputError, load_cultures, load_survey
+from culturespa.survey import ANSWER_COLUMNS, InputError, data_path, load_cultures
+from culturespa.toys import made_survey
+
+def written(folder, files):
+    "Write files, name -> replies to q1, q2, ... or the text of a table; their paths"
+    folder = Path(folder)/'toy'
+    folder.mkdir()
+    paths = []
+    for name, content in files.items():
+        kind = 'csv' if isinstance(content, str) else 'json'
+        if kind == 'json':
+            items = [dict(Q_id=f'q{i}', answer=reply) for i, reply in enumerate(content, 1)]
+            content = json.dumps(items)
+        path = folder/f'{name}.{kind}'
+        path.write_text(content)
+        paths.append(path)
+    return paths
+
+def reading(files, survey=None, **options):
+    "The answers in some files, or the complaint about them"
+    survey = survey or made_survey({'USA': [1, 2], 'THA': [3, 1]}, options=[4, 2])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return read_answers(written(folder, files), survey, **options)
+        except InputError as e:
+            return str(e).replace(f'{folder}/toy/', '')
 
 def test_file_names_tell_culture_method_and_run():
-    name = lambda stem: read_file_name(f'Llama/{stem}.json', load_cultures())
-    assert name('wvs_result_culture_aware_ZWE_0') == dict(model='Llama', method='P1', culture='ZWE', run=0)
-    assert name('wvs_result_culture_unaware_1') == dict(model='Llama', method='unaware', run=1)
-    assert name('self_alignment_New Zealand_2')['culture'] == 'NZL'
+    def told(stem):
+        said = read_file_name(f'Llama/{stem}.json', load_cultures())
+        assert not said['unknown'], stem
+        return said['method'], said['culture'], said['run']
+    assert read_file_name('Llama/P1_ZWE.json', load_cultures())['model'] == 'Llama'
+    assert told('wvs_result_culture_aware_ZWE_0') == ('P1', 'ZWE', 0)
+    assert told('wvs_result_culture_unaware_1') == ('unaware', None, 1)
+    assert told('wvs_result_culture_aware_self_alignment_USA_0') == ('P1+P3', 'USA', 0)
+    assert told('wvs_result_cross_culture_thinking_self_alignment_CAN_0') == ('P2+P3', 'CAN', 0)
+    assert told('wvs_result_cross_culture_self_alignment_CAN_0') == ('P2+P3', 'CAN', 0)
+    assert told('self_alignment_New Zealand_2') == ('P3', 'NZL', 2)
+    assert told('wvs_result_culture_aware_USA_0_seed42') == ('P1', 'USA', 0)
+    assert told('P1_USA_seed_42') == ('P1', 'USA', None)
+    assert told('answers_P1_USA') == ('P1', 'USA', None)
+    assert told('USA_P2+P3_1') == ('P2+P3', 'USA', 1)
+    assert told('Llama_P1_American') == ('P1', 'USA', None)
+
+
+def test_a_word_nobody_knows_is_reported():
+    def unknown(stem): return read_file_name(f'Llama/{stem}.json', load_cultures())['unknown']
+    assert unknown('wvs_result_culture_aware_chain_of_thought_USA_0') == ['chain', 'of', 'thought']
+    assert unknown('cot_culture_aware_USA') == ['cot']
+    assert unknown('culture_aware_USA_0_cot') == ['cot']
+    assert unknown('P1_5shot_USA') == ['5shot']
+    assert unknown('P1+P4_USA') == ['p4']
+    assert unknown('P1_MEX') == ['mex']
+    assert unknown('Qwen_P1_USA') == ['qwen']
+    assert read_file_name('Qwen_P1_USA.json', load_cultures(), model='Qwen 2')['unknown'] == []
+
+
+def test_a_method_is_read_whole_or_kept_whole():
+    for name in METHOD_NAMES:
+        assert method_name(name) == name
+    assert method_name('culture aware + self alignment') == 'P1+P3'
+    for own in ('culture_aware_chain_of_thought', 'P1+P4', 'mine'):
+        assert method_name(own) == own
+    with pytest.raises(InputError, match=r"'P1\+P2'.*P1\+P3"):
+        method_name('P1+P2')
+
+
+def test_the_sentence_on_coverage_counts_sheets_questions_and_lost_replies():
+    toy = pd.DataFrame(dict(known=[2, 3], foreign=[0, 5], answered=[1, 3], survey=4))
+    assert coverage_sentence(toy) == (   # 2 + 3 replies to known questions, 1 + 3 of them read
+        '2 sheets of answers, each to 2 to 3 of the 4 questions of the survey; 1 of 5 replies could not be read')
+    assert coverage_sentence(toy.iloc[:1]).startswith('1 sheet of answers, each to 2 of the 4 questions')
 
 
 def test_answers_in_the_authors_format_are_read_and_faults_named():
-    import tempfile
-    from pathlib import Path
+    answers = reading(dict(wvs_result_culture_aware_THA_1=['3', 'yes', '1']))
+    assert list(answers.columns) == ANSWER_COLUMNS
+    assert answers.question_id.tolist() == ['q1', 'q2']
+    assert answers.code.tolist() == [3, pd.NA]
+    assert answers.text.tolist() == ['3', 'yes']
+    assert answers.loc[0, ['source', 'model', 'method', 'culture', 'order', 'run']].tolist() == [
+        'survey', 'toy', 'P1', 'THA', 'original', 1]
+    asked = made_survey({'THA': [3, 1]}, options=[4, 2])
+    wrong = {'[{"Q_id": "q1"}]': 'row 1', '{}': 'a list of answers', 'soup': 'not JSON', '[]': 'no answers'}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder)/'wvs_result_culture_aware_THA_0.json'
-        asked = made_survey({'THA': [1, 2]}, options=[4, 4])
-        file.write_text(json.dumps([dict(Q_id='q1', answer='3'), dict(Q_id='q2', answer='yes'), dict(Q_id='other', answer='1')]))
-        answers = read_answers([file], asked)
-        assert list(answers.question_id) == ['q1', 'q2']; assert answers.code.isna().tolist() == [False, True]
-        assert answers.loc[0, ['method', 'culture']].tolist() == ['P1', 'THA']
-        for wrong, text in {'[{"Q_id": "q1"}]': 'row 1', '{}': 'a list of answers', 'soup': 'not JSON', '[]': 'no question'}.items():
-            file.write_text(wrong)
-            with pytest.raises(InputError, match=text): read_answers([file], asked)
+        file = Path(folder)/'P1_THA.json'
+        for content, complaint in wrong.items():
+            file.write_text(content)
+            with pytest.raises(InputError, match=complaint):
+                read_answers([file], asked)
+    with pytest.raises(InputError, match='at least one file'):
+        read_answers([], asked)
+
+
+def test_a_file_without_a_culture_is_set_aside_and_the_rest_is_read():
+    answers = reading(dict(P3=['1', '2'], P3_USA=['1', '2']))
+    assert len(answers) == 2 and set(answers.culture) == {'USA'}
+    assert answers.attrs['notes'] == [
+        'P3.json names no culture of made and holds the same answers as P3_USA.json: taken once']
+    answers = reading(dict(P3=['1', '1'], P3_USA=['1', '2']))
+    note, = answers.attrs['notes']
+    assert answers.code.tolist() == [1, 2] and note.startswith('P3.json set aside')
+    note, = reading(dict(P3=['1', '2'], P1_USA=['1', '2'])).attrs['notes']
+    assert note.startswith('P3.json set aside')   # the same replies under another method are no twin
+    note, = reading(dict(P1_MEX=['1', '1'], P1_USA=['1', '2'])).attrs['notes']
+    assert note.startswith('P1_MEX.json set aside')
+    note, = reading(dict(P1_USA_THA=['1', '2'], P1_USA=['1', '2'])).attrs['notes']
+    assert note == 'P1_USA_THA.json: 2 answers of THA+USA set aside; made has no such culture'
+    alone = reading(dict(P3=['1', '2']))
+    assert alone.startswith('no answers to score: P3.json set aside') and '--culture' in alone
+    assert reading(dict(P3=['1', '2']), culture='Thai').culture.tolist() == ['THA', 'THA']
+
+
+def test_a_method_is_never_guessed_from_half_of_a_name():
+    files = dict(wvs_result_culture_aware_chain_of_thought_USA_0=['1', '2'])
+    refused = reading(files)
+    assert 'is not taken for P1' in refused and 'chain, of, thought' in refused
+    assert '--method' in refused and '\n' not in refused
+    assert set(reading(files, method='P1 step by step').method) == {'P1 step by step'}
+    assert set(reading(files, method='culture_aware').method) == {'P1'}
+    assert set(reading(files, model='Chain of Thought').method) == {'P1'}
+    assert 'P1+P2 is no method' in reading(dict(P1_P2_USA=['1', '2']))
+    assert 'no method in' in reading(dict(USA_0=['1', '2']))
+    assert 'is not taken for unaware' in reading(dict(unaware_but_polite=['1', '2']))
+    assert "unknown method 'P1+P2'" in reading(files, method='P1+P2')
+    assert "unknown culture 'ATL'" in reading(files, culture='ATL')
+
+
+def test_an_option_rules_over_a_name_and_says_so():
+    answers = reading(dict(P1_USA=['1', '2']), culture='THA', method='P2', model='mine')
+    assert answers.loc[0, ['model', 'method', 'culture']].tolist() == ['mine', 'P2', 'THA']
+    assert answers.attrs['notes'] == ['P1_USA.json: its name says P1, but --method P2',
+                                      'P1_USA.json: its name says USA, but --culture THA']
+    assert reading(dict(P1_USA=['1', '2']), culture='American', method='P1').attrs['notes'] == []
+
+
+def test_two_files_for_one_persona_agree_or_are_refused():
+    twice = reading(dict(P1_USA=['1', '2'], culture_aware_American=['Option 1', '2']))
+    assert twice.code.tolist() == [1, 2]
+    assert twice.attrs['notes'] == [
+        'culture_aware_American.json: all of its answers stand in P1_USA.json already; taken once']
+    more = reading(dict(P1_USA=['1'], culture_aware_American=['1', '2']))
+    assert more.code.tolist() == [1, 2]
+    note, = more.attrs['notes']
+    assert note.endswith('1 of its answers stand in P1_USA.json already; taken once')
+    sheet, = more.attrs['coverage']   # nothing is missing, though each file lacks something
+    assert sheet['known'] == 2 and sheet['file'] == 'P1_USA.json, culture_aware_American.json'
+    for other in (['1', '1'], ['1', 'no']):
+        refused = reading(dict(P1_USA=['1', '2'], culture_aware_American=other))
+        assert 'P1_USA.json, row 2, and culture_aware_American.json, row 2, disagree on q2' in refused
+    runs = reading(dict(P1_USA_0=['1', '2'], P1_USA_1=['1', '2']))
+    assert len(runs) == 4 and runs.attrs['notes'] == []   # a second run may say what the first said
+
+
+def test_what_the_survey_does_not_know_is_counted():
+    answers = reading(dict(P1_USA=['1', 'no', '3'], P1_THA=['3']))
+    coverage = pd.DataFrame(answers.attrs['coverage']).set_index('culture')
+    counts = coverage[['known', 'foreign', 'answered', 'survey']]
+    assert counts.loc['USA'].tolist() == [2, 1, 1, 2]   # q1 read, q2 not, q3 foreign
+    assert counts.loc['THA'].tolist() == [1, 0, 1, 2]   # q1 read, q2 not there
+    assert answers.attrs['notes'] == ['P1_USA.json: 1 question left out that made does not have',
+                                      'P1_THA.json: 1 of the 2 questions of made']
+    assert reading(dict(P1_USA=['1', '2'])).attrs['notes'] == []
+
+
+def test_answers_to_another_survey_are_refused_with_a_question_of_either():
+    elsewhere = made_survey({'USA': [1]}, options=[4])
+    elsewhere.questions['question_id'] = 'F7'
+    refused = reading(dict(P1_USA=['1', '2']), elsewhere)
+    assert 'P1_USA.json' in refused and 'q1' in refused and 'F7' in refused
+    half = 'question_id,culture,code\nF7,USA,1\n'
+    answers = reading(dict(P1_USA=['1', '2'], P2=half), elsewhere)
+    assert answers.method.tolist() == ['P2']
+    assert [sheet['foreign'] for sheet in answers.attrs['coverage']] == [2, 0]
+
+
+def test_notes_and_coverage_survive_a_parquet_file():
+    answers = reading(dict(P1_USA=['1', '2', '3']))
+    with tempfile.TemporaryDirectory() as folder:
+        answers[answers.code > 0].to_parquet(f'{folder}/answers.parquet')
+        again = pd.read_parquet(f'{folder}/answers.parquet')
+    assert again.attrs == answers.attrs
+    assert again.attrs['coverage'][0]['foreign'] == 1
+
+
+def test_a_table_is_read_like_the_authors_files():
+    theirs = reading(dict(P1_USA_0=['1', 'no'], P1_THA_0=['3', '2']))
+    csv = 'culture,question_id,code\nUSA,q1,1\nUSA,q2,\nThailand,q1,3\nTHA,q2,2.0\n'
+    ours = reading(dict(P1=csv))
+    assert ours.drop(columns='text').equals(theirs.drop(columns='text'))
+    replies = reading(dict(P1='culture,question_id,text\nUSA,q1,Option -1\nUSA,q2,no\n'))
+    assert replies.code.tolist() == [1, pd.NA]
+    mixed = 'method,culture,question_id,code\nunaware,,q1,1\nP1,USA,q1,2\nself_alignment,USA,q1,3\n'
+    assert list(zip(*reading(dict(x=mixed))[['method', 'culture']].to_numpy().T)) == [
+        ('unaware', 'none'), ('P1', 'USA'), ('P3', 'USA')]
+
+
+def test_a_parquet_table_keeps_all_its_columns():
+    from culturespa.toys import made_answers
+    survey = made_survey({'USA': [1, 2], 'THA': [3, 1]}, options=[4, 2])
+    made = made_answers({'USA': [1, None], 'THA': [4, 2]}, model='mine', run=2, order='reversed')
+    made['probability'] = [[.1, .2, .3, .4], [.5, .5], [.4, .3, .2, .1], None]
+    with tempfile.TemporaryDirectory() as folder:
+        made.to_parquet(f'{folder}/part.parquet')
+        again = read_answers([f'{folder}/part.parquet'], survey)
+        made[['culture', 'question_id', 'code']].to_parquet(f'{folder}/P2.parquet')
+        short = read_answers([f'{folder}/P2.parquet'], survey)
+    same = made.columns.drop('outside')
+    assert again[same].astype(object).fillna('none').to_dict() == made[same].astype(object).fillna('none').to_dict()
+    assert set(short.method) == {'P2'} and short.code.tolist() == [1, pd.NA, 4, 2]
+
+
+def test_a_wrong_row_of_a_table_is_named():
+    columns = 'culture,question_id,code\n'
+    complaints = {'USA,q2,3': 'code of q2 is 3, accepted is one of 1, 2', 'USA,q1,yes': 'is yes', 'USA,q1,1.5': 'is 1.5',
+                  'USA,q1,0': 'one of 1, 2, 3, 4', 'USA,q1,-1': 'is -1', 'USA,q1,inf': 'is inf'}
+    for row, complaint in complaints.items():
+        found = reading(dict(P1=f'{columns}THA,q1,1\n{row}\n'))
+        assert found.startswith('P1.csv, row 2: ') and complaint in found and '\n' not in found, found
+    assert 'give --method' in reading(dict(table=f'{columns}USA,q1,1\n'))
+    assert 'has a column culture' in reading(dict(P1=f'{columns}USA,q1,1\n'), culture='USA')
+    assert 'row 1: method is missing' in reading(dict(x='method,culture,question_id,code\n,USA,q1,1\n'))
+    assert 'row 1: run of q1 is a' in reading(dict(P1='run,culture,question_id,code\na,USA,q1,1\n'))
+    assert 'has the columns culture, item' in reading(dict(P1='culture,item\nUSA,q1\n'))
+    assert 'holds no answers' in reading(dict(P1=columns))
+
+
+def test_rows_that_are_no_answers_to_the_survey_are_counted():
+    columns = 'culture,question_id,code\n'
+    assert '1 answer of ATL set aside' in reading(dict(P1=f'{columns}ATL,q1,1\n'))
+    note = reading(dict(P1=f'{columns}ATL,q1,1\nUSA,q1,1\nUSA,q2,1\n')).attrs['notes'][0]
+    assert note == 'P1.csv: 1 answer of ATL set aside; made has no such culture'
+    mixed = 'source,culture,question_id,code\nsurvey,USA,q1,1\nsurvey,USA,q2,1\ngenerated,USA,g1,2\n'
+    assert reading(dict(P1=mixed)).attrs['notes'] == ['P1.csv: 1 answer to generated questions left out']
+
+
+def test_probabilities_belong_to_the_options():
+    def chosen(probability):
+        return reading(dict(P1=f'culture,question_id,code,probability\nUSA,q2,1,"{probability}"\n'))
+    answers = chosen([.5, .25])
+    assert answers.probability[0] == [.5, .25] and answers.outside[0] == .25
+    assert chosen('').probability[0] is None
+    for wrong in ([.5], [.5, .25, .25], [.9, .2], [-.1, .5], ['a', 'b'], 'half'):
+        assert 'a list of 2 numbers' in chosen(wrong), wrong
+    two = 'culture,question_id,code,probability\nUSA,q2,1,"[0.5, 0.5]"\nUSA,q2,1,"[0.6, 0.4]"\n'
+    assert 'P1.csv, row 1, and P1.csv, row 2, disagree on q2' in reading(dict(P1=two))
+    assert len(reading(dict(P1=two.replace('[0.6, 0.4]', '[0.5, 0.5]')))) == 1
 
 
 def test_release_is_found_only_where_it_is():
     import os
-    from pathlib import Path
-    import tempfile
     before = os.environ.get('CULTURESPA_RELEASE')
     try:
         with tempfile.TemporaryDirectory() as folder:
             os.environ['CULTURESPA_RELEASE'] = folder
             assert find_release() is None
+            (Path(folder)/'data').mkdir()
+            (Path(folder)/'data'/'wvs_questions.json').write_text('[]')
+            assert find_release() is None
+            (Path(folder)/'result'/'Llama').mkdir(parents=True)
+            (Path(folder)/'result'/'Llama'/'culture_unaware_0.json').write_text('[]')
+            assert find_release() == Path(folder)
     finally:
-        os.environ.pop('CULTURESPA_RELEASE') if before is None else os.environ.update(CULTURESPA_RELEASE=before)
+        if before is None:
+            os.environ.pop('CULTURESPA_RELEASE')
+        else:
+            os.environ['CULTURESPA_RELEASE'] = before

@@ -6,6 +6,7 @@ The release is never part of this project. The tests look for it in the folder t
 import functools
 import json
 import os
+import re
 import threading
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,8 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.survey import load_survey, modal_answers, similarity
-from culturespa.release import read_answers
+from culturespa.survey import InputError, load_survey, modal_answers, similarity
+from culturespa.release import load_llama3, read_answers, read_file_name
 from culturespa.wvs import fetch_release, load_codebook, load_countries, read_texts, release_files
 
 RELEASE = Path(os.environ.get('CULTURESPA_RELEASE') or Path(__file__).parents[2]/'shared'/'release')
@@ -173,6 +174,100 @@ def test_scores_of_the_released_answers():
         assert (unaware[c], aware[c]) == (pytest.approx(before, abs=.005), pytest.approx(after, abs=.005))
 
 
+# Answers in files
+
+TWIN = 'wvs_result_self_alignment_0.json'
+
+
+def result_names():
+    "Names of all result files of the release, whether they are here or not"
+    files = release_files().file
+    return [Path(file).name for file in files if file.startswith('result/')]
+
+
+def result_files():
+    return sorted(RELEASE.glob('result/*/*.json'))
+
+
+def need_all_results():
+    here = {path.name for path in result_files()}
+    missing = [name for name in result_names() if name not in here]
+    if missing:
+        pytest.skip(f'{len(missing)} of {len(result_names())} result files are not in {RELEASE}')
+
+
+@functools.cache
+def all_answers():
+    return read_answers(result_files(), survey())
+
+
+def test_every_result_file_there_is_is_read():
+    coverage = pd.DataFrame(all_answers().attrs['coverage'])
+    assert set(coverage.file) == {path.name for path in result_files()} - {TWIN}
+    assert (coverage.known == 259).all() and (coverage.foreign == 0).all() and (coverage.survey == 259).all()
+    assert len(all_answers()) == 259 * len(coverage)
+    for note in all_answers().attrs['notes']:
+        assert TWIN in note
+
+
+def test_files_say_which_method_and_culture_they_are():
+    said = {name: read_file_name(name, survey().cultures) for name in result_names()}
+    assert not any(facts['unknown'] for facts in said.values())
+    sheets = {(facts['method'], facts['culture']) for name, facts in said.items() if name != TWIN}
+    assert sheets == {('unaware', None), ('P3', 'USA'), ('P1+P3', 'USA'), ('P2+P3', 'USA'), ('P2+P3', 'CAN'),
+                      *(('P1', culture) for culture in N)}
+
+
+def test_a_file_without_a_culture_is_one_of_the_others():
+    need_all_results()
+    note, = all_answers().attrs['notes']
+    assert note.startswith(TWIN) and 'wvs_result_self_alignment_American_0.json' in note
+    alone = [path for path in result_files() if path.name == TWIN]
+    with pytest.raises(InputError, match='--culture'):
+        read_answers(alone, survey())
+    assert set(read_answers(alone, survey(), culture='USA').culture) == {'USA'}
+
+
+def test_scores_of_methods_with_few_cultures():
+    need_all_results()
+    expected = {('P3', 'USA'): 63.74, ('P1+P3', 'USA'): 66.99, ('P2+P3', 'USA'): 66.83, ('P2+P3', 'CAN'): 69.55}
+    modal, n = modal_codes(), survey().n_options
+    sheets = all_answers().set_index('question_id').groupby(['method', 'culture']).code
+    for (method, culture), score in expected.items():
+        codes = sheets.get_group((method, culture))
+        assert similarity(codes, modal[culture], n) == pytest.approx(score, abs=.005), (method, culture)
+
+
+def test_replies_are_read_as_the_authors_read_them():
+    "They take the first digits of any reply, up to 10, and ask neither for a sign nor for the question's codes"
+    for reply, code in zip(all_answers().text, all_answers().code):
+        digits = re.search(r'\d+', reply)
+        theirs = int(digits.group()) if digits and int(digits.group()) <= 10 else None
+        assert (None if pd.isna(code) else code) == theirs, reply
+
+
+def test_the_final_pages_read_the_same_folder():
+    asked, answers = load_llama3(RELEASE)
+    assert set(answers.model) == {'LLaMA-3'}
+    assert answers.drop(columns='model').equals(all_answers().drop(columns='model'))
+    assert asked.modal.equals(modal_codes())
+
+
+def test_the_two_lines_of_the_readme(tmp_path, capsys):
+    from culturespa.cli import main
+    release, out = tmp_path/'release', tmp_path/'runs'/'llama3'
+    assert main(['data', 'release', '--out', str(release), '--source', str(RELEASE), '--quiet']) == 0
+    answers = sorted(map(str, release.glob('result/*/*.json')))
+    assert len(answers) == len(result_files())
+    line = ['align', '--survey', str(release), '--answers', *answers, '--out', str(out), '--draws', '50']
+    assert main(line) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count('\n') == len(all_answers().attrs['notes'])
+    scores = pd.read_csv(out/'scores.csv').set_index(['method', 'culture']).score
+    assert set(scores.index.get_level_values('method')) == set(all_answers().method)
+    assert scores['P1', 'average'] == pytest.approx(66.61, abs=.005)
+
+
 def test_question_texts_of_the_release_fit_an_import():
     texts = read_texts(RELEASE)
     assert len(texts) == 259 and all(len(t['options']) == load_codebook().n_options[q] for q, t in texts.items())
@@ -180,16 +275,23 @@ def test_question_texts_of_the_release_fit_an_import():
 
 # Fetching
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
 def test_the_release_is_fetched_from_a_folder_and_a_server(tmp_path):
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args): pass
-    server = ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(RELEASE)))
+    handler = functools.partial(QuietHandler, directory=str(RELEASE))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    here = {file for file in release_files().file if (RELEASE/file).exists()}
     try:
         for out, source in ((tmp_path/'copy', RELEASE), (tmp_path/'web', f'http://127.0.0.1:{server.server_port}')):
             states = fetch_release(out, source).set_index('file').state
-            here = {f for f in release_files().file if (RELEASE/f).exists()}
-            assert set(states.index[states == 'fetched']) == here and set(states[~states.index.isin(here)]) <= {'not at the source'}
+            assert set(states.index[states == 'fetched']) == here
+            assert set(states[~states.index.isin(here)]) <= {'not at the source'}
             assert set(fetch_release(out, source).state) <= {'there already', 'not at the source'}
             assert load_survey(out).modal.equals(survey().modal)
-    finally: server.shutdown(); server.server_close()
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -158,7 +158,22 @@ def test_the_demo_survey_is_synthetic_complete_and_says_so():
 
 
 def test_only_codes_of_the_question_are_read():
-    replies = {'2': 2, 'I would say 3.': 3, '4. Never': 4, 'Rather not': None, '11': None, '0': None, '-1': None, '': None, '2.0': 2}
-    for reply, code in replies.items(): assert parse_reply(reply, [1, 2, 3, 4]) == code
+    replies = {'2': 2, 'I would say 3.': 3, '4. Never': 4, '2.0': 2, '2.2': 2, '1-2': 1}
+    unreadable = ['Rather not', '11', '0', '0-10', '', 'Q12: 3', '9' * 5000]
+    for reply, code in replies.items():
+        assert parse_reply(reply, [1, 2, 3, 4]) == code, reply
+    for reply in unreadable:
+        assert parse_reply(reply, [1, 2, 3, 4]) is None, reply
     assert parse_reply('0', [0, 1]) == 0
+    assert parse_reply('0-10', range(11)) == 0
     assert parse_reply('10', range(1, 11)) == 10
+
+
+def test_a_dash_behind_a_word_is_no_minus():
+    dashes = ['Answer-3', 'Option -3', 'option-3', '**Option** -3', 'Option \u20133', 'Option\u20143', '- 3', 'Answer --3']
+    for reply in dashes:
+        assert parse_reply(reply, [1, 2, 3]) == 3, reply
+    minuses = ['-1', ' -1', '\u22121', '\u20131', '(-1)', '**-1**', 'Answer: -1', 'Answer:\n-1', '-1 or 2']
+    for reply in minuses:
+        assert parse_reply(reply, [1, 2, 3]) is None, reply
+        assert parse_reply(reply, [-1, 1, 2, 3]) == -1, reply

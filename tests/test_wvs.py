@@ -141,9 +141,15 @@ def test_the_paper_preset_makes_multiples_of_one_over_n():
 
 def test_a_release_from_somewhere_else_is_refused():
     with TemporaryDirectory() as source, TemporaryDirectory() as out:
-        with pytest.raises(InputError, match='lacks data/country_similarity.json'): fetch_release(out, source)
-        (Path(source)/'data').mkdir(); (Path(source)/'data'/'country_similarity.json').write_text('{}')
-        with pytest.raises(InputError, match='is not the released file'): fetch_release(out, source)
-        with pytest.raises(InputError, match='neither a folder'): fetch_release(out, 'no/such/folder')
-        with pytest.raises(ConnectionError, match='cannot be reached'): fetch_release(out, 'http://127.0.0.1:9/')
+        first = Path(source)/'data'/'country_similarity.json'
+        with pytest.raises(InputError, match='lacks data/country_similarity.json'):
+            fetch_release(out, source)
+        first.parent.mkdir()
+        first.write_text('{}')
+        with pytest.raises(InputError, match='is not the released file'):
+            fetch_release(out, source)
+        with pytest.raises(InputError, match='neither a folder'):
+            fetch_release(out, 'no/such/folder')
+        with pytest.raises(ConnectionError, match='cannot be reached'):
+            fetch_release(out, 'http://127.0.0.1:9/')
         assert not [p for p in Path(out).rglob('*') if p.is_file()]

@@ -1,6 +1,6 @@
 """What the method does in the demo world, and where it must fail.
 
-    python benchmarks/demo_study.py                  # the world that ships: three seeds, controls, greedy answers, facts
+    python benchmarks/demo_study.py                  # the world that ships: three seeds, controls, greedy answers, options reversed, facts
     python benchmarks/demo_study.py --kind null      # a sister world (raises the shipped model on in it first)
     python benchmarks/demo_study.py --mixture 0.7    # the default world with another m: the method and the RDS control only
     python benchmarks/demo_study.py --save           # also renew data/results/demo, which the final pages read
@@ -18,9 +18,8 @@ import numpy as np
 import pandas as pd
 
 from culturespa.alignment import align
-from culturespa.answers import ask
+from culturespa.answers import ask, read_kept, save_answers
 from culturespa.cli import quiet_libraries
-from culturespa.answers import save_answers
 from culturespa.demo import World, make_survey, measure_cultures, measure_facts, raise_on, world_facts
 from culturespa.models import Sampling
 from culturespa.pipeline import configure, run_pipeline, survey_answers
@@ -60,10 +59,21 @@ def one_seed(kind, world, seed, out, where):
     if known.behind.std() > 1e-6: note('correlation with the people behind prompts', np.corrcoef(known.behind, known.shown)[0, 1])
     pairs = run.record['steps']['pairs']
     note('answers that move (%)', 100 * pairs['moved'] / pairs['comparable'])
+    everywhere = next(row for row in pairs['flips'] if row['culture'] == 'all')
+    for rate in ('between_conditions', 'within_unaware', 'within_aware', 'chance', 'beyond_chance'):
+        note(f'flips: {rate} (%)', 100 * everywhere[rate])
+    for sampling, size in pairs['samplings'].items():
+        note('pairs', size['pairs'], sampling)
+        note('repeats', size['repeats'], sampling)
     for name, methods in (('base', ['unaware', 'P1']), ('base+joint', ['P1'])):
         model = run.base if name == 'base' else run.model('joint')
         greedy = ask(model, run.survey.questions, run.prompter, methods, out=run.out/'greedy', sampling=Sampling(0, 1., 4), seed=seed, quiet=True)
-        for row in align(run.survey, greedy).query("culture == 'average'").itertuples(): note('score', row.score, row.model, row.method, 'greedy')
+        for row in align(run.survey, greedy).query("culture == 'average'").itertuples():
+            note('score', row.score, row.model, row.method, 'greedy')
+        turned = ask(model, run.survey.questions, run.prompter, methods, out=run.out/'reversed', orders='reversed',
+                     sampling=run.sampling, seed=seed, quiet=True)
+        for row in align(run.survey, turned).query("culture == 'average'").itertuples():
+            note('score', row.score, row.model, row.method, 'reversed options')
         for fact in measure_facts(model).itertuples():
             note(f'facts right: {fact.kind}', fact.accuracy, name, ''); note(f'log-probability of facts: {fact.kind}', fact.log_probability, name, '')
     return run, answers, rows
@@ -74,6 +84,9 @@ def save(kind, runs, table, folder):
     if kind == 'default':
         first, weights = runs[0][0], data_path('demo', 'model', 'model.safetensors').read_bytes()
         together = pd.concat([answers.assign(run=i) for i, (_, answers) in enumerate(runs)], ignore_index=True)
+        orders = [read_kept(run.out/'reversed', 'survey').assign(run=i) for i, (run, _) in enumerate(runs)]
+        save_answers(first.survey, pd.concat(orders, ignore_index=True), folder/'reversed',
+                     command='python benchmarks/demo_study.py --save', seeds=sorted({int(s) for s in table.seed}))
         save_answers(first.survey, together, folder, command='python benchmarks/demo_study.py --save', seeds=sorted({int(s) for s in table.seed}),
                      templates=first.prompter.templates.hash, model='demo', model_digest=hashlib.sha256(weights).hexdigest()[:12],
                      note='run numbers the seeds; each seed is a whole run of the method', first_run=first.record)

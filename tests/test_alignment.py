@@ -16,6 +16,25 @@ def test_answers_to_another_survey_are_refused():
         sheets(made, made_answers({'USA': [1]}).assign(question_id='Q999'))
 
 
+def test_a_table_of_three_columns_can_be_scored():
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    mine = pd.DataFrame(dict(culture=['USA'] * 3 + ['none'] * 3, question_id=['q1', 'q2', 'q3'] * 2, code=[1, 2, None, 2, 2, 2]))
+    filled = sheets(made, mine)
+    assert [key[1:3] for key in filled.index] == [('unaware', 'USA'), ('given', 'USA')]
+    assert filled.iloc[1].tolist() == [1, 2, -1] and set(filled.index.get_level_values('run')) == {0}
+    for wrong, words in ((mine.drop(columns='code'), 'lack the column code'), (mine.assign(code='yes'), "answered 'yes'"),
+                         (mine.assign(code=1.5), 'whole number'), (pd.concat([mine, mine]), 'answers q1 twice')):
+        with pytest.raises(InputError, match=words): sheets(made, wrong)
+
+
+def test_plain_answers_stand_for_the_cultures_that_were_asked():
+    made = made_survey({'USA': [1, 2], 'THA': [2, 2], 'KEN': [4, 1]}, options=[4, 2])
+    plain = made_answers({'none': [2, 2]}, method='unaware')
+    assert list(sheets(made, plain).index.get_level_values('culture')) == ['USA', 'THA', 'KEN']
+    one = sheets(made, pd.concat([plain, made_answers({'KEN': [3, 1]})]))
+    assert list(one.index.get_level_values('culture')) == ['KEN', 'KEN']
+
+
 def test_score_is_the_papers_formula():
     made = made_survey({'USA': [1, 2, 4], 'THA': [2, 2, 1], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
     filled = sheets(made, made_answers({'USA': [1, 2, 4], 'THA': [1, 2, 2], 'KEN': [3, None, 3]}))
@@ -33,6 +52,23 @@ def test_refusing_a_question_cannot_help_when_it_counts_as_worst():
     assert worst[0] == 100 and worst[1] > worst[2] == worst[3]
 
 
+def test_every_score_is_what_its_row_says():
+    made = made_survey({'KEN': [4, 1, 3]}, options=[4, 2, 4], scale=['ordinal', 'binary', 'nominal'])
+    filled = sheets(made, made_answers({'KEN': [2, 1, None]}))
+    # two steps of three on q1, none on q2, q3 refused: S 4 / (9 + 1), balanced (2/3 + 0) / 2
+    worth = {s: score_sheets(made, filled, s)[0] for s in SCORES.index}
+    assert worth['S'] == pytest.approx(100 * (1 - np.sqrt(4 / 10))) and worth['ordered'] == worth['S']
+    assert worth['balanced'] == pytest.approx(100 * (1 - 1 / 3))
+    assert worth['worst'] == pytest.approx(100 * (1 - np.sqrt((4 + 0 + 4) / 19)))      # from 3 the far end is 1
+    assert worth['middle'] == pytest.approx(100 * (1 - np.sqrt((4 + 0 + .25) / 19)))   # the middle of 1 to 4 is 2.5
+    answered = sheets(made, made_answers({'KEN': [2, 1, 1]}))
+    assert score_sheets(made, answered, 'ordered')[0] == pytest.approx(worth['S'])     # q3 is nominal
+    w = np.array([[1, 0, 0], [0, 1, 0], [3, 2, 0]])
+    np.testing.assert_allclose(score_sheets(made, filled, weights=w)[:, 0], 100 * (1 - np.sqrt([4 / 9, 0, 12 / 29])))
+    assert np.isnan(score_sheets(made, filled, weights=[[0, 0, 1]])).all()
+    with pytest.raises(InputError, match='unknown score'): score_sheets(made, filled, 'T')
+
+
 def test_counts_add_up_to_the_questions_with_a_human_answer():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, None, 3]}, options=[4, 2, 4])
     table = align(made, made_answers({'USA': [1, None, 4], 'KEN': [3, 1]})).set_index('culture')
@@ -46,7 +82,8 @@ def test_a_score_that_cannot_be_computed_is_missing_and_says_why():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
     table = align(made, made_answers({'USA': [1, 2, 4], 'KEN': [None] * 3, 'BRA': [1, 2, 4]})).set_index('culture')
     assert table.score.isna()[['KEN', 'BRA']].all()
-    assert table.note[['KEN', 'BRA', 'average']].tolist() == ['no reply could be read', 'no human answers', 'mean of 1 of 3 cultures']
+    assert table.note[['KEN', 'BRA', 'average']].tolist() == [
+        'no reply could be read', 'no human answers', 'mean of 1 of 3 cultures, without KEN, BRA']
     assert table.score['average'] == 100
     with pytest.raises(InputError, match='BRA: no human answers'): align(made, made_answers({'BRA': [1, 2, 4]}))
 
@@ -57,3 +94,47 @@ def test_score_table_keeps_every_culture_and_method():
     table = score_table(align(made, runs))['base', 'P1']
     assert list(table.index) == ['USA', 'KEN', 'average', 'unparsed %']
     assert table['unparsed %'] == pytest.approx(100 / 12)
+
+
+def test_code_zero_is_an_answer():
+    made = made_survey({'USA': [0, 2]}, options=[3, 3], first=0)
+    filled = sheets(made, made_answers({'USA': [0, 0]}))
+    assert score_sheets(made, filled)[0] == pytest.approx(100 * (1 - np.sqrt(4 / 8)))
+    row = align(made, made_answers({'USA': [0, 0]})).iloc[0]
+    assert row[['answered', 'unparsed', 'not_asked', 'run', 'order']].tolist() == [2, 0, 0, 0, 'original']
+    low, high = (score_sheets(made, sheets(made, made_answers({'USA': [1, None]})), s)[0] for s in ('worst', 'middle'))
+    assert low == pytest.approx(100 * (1 - np.sqrt((1 + 4) / 8))) and high == pytest.approx(100 * (1 - np.sqrt((1 + 1) / 8)))
+    with pytest.raises(InputError, match='its codes in made are 0 to 2'): sheets(made, made_answers({'USA': [3, 0]}))
+
+
+def test_a_culture_that_refuses_everything_stays_in_every_sum():
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    table = align(made, made_answers({'USA': [1, 2, None], 'KEN': [None] * 3})).set_index('culture')
+    assert list(table.loc['KEN', ['answered', 'unparsed', 'not_asked']]) == [0, 3, 0]
+    assert list(table.loc['average', ['answered', 'unparsed', 'not_asked']]) == [2, 4, 0]
+    assert score_table(table.reset_index()).loc['unparsed %'].iloc[0] == pytest.approx(100 * 4 / 6)
+
+
+def test_averages_are_over_the_same_cultures_or_missing():
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    two = pd.concat([made_answers({'USA': [1, 2, 4], 'KEN': [3, 1, 3]}), made_answers({'USA': [1, 2, 1]}, 'tuned')])
+    table = score_table(align(made, two))
+    assert np.isnan(table.loc['average', ('tuned', 'P1')]) and table.loc['average', ('base', 'P1')] < 100
+    assert table.loc['average of USA'].tolist() == [100, table.loc['USA', ('tuned', 'P1')]]
+
+
+def test_orders_of_options_are_not_averaged():
+    made = made_survey({'USA': [1, 2, 4]}, options=[4, 2, 4])
+    two = pd.concat([made_answers({'USA': [1, 2, 4]}), made_answers({'USA': [4, 1, 1]}, order='reversed')])
+    table = score_table(align(made, two))
+    assert list(table.columns) == [('base', 'P1, original'), ('base', 'P1, reversed')]
+    assert table.loc['average'].tolist() == [100, pytest.approx(100 * (1 - np.sqrt(19 / 19)))]
+
+
+def test_what_was_answered_and_what_is_foreign_is_counted():
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    mine = pd.concat([made_answers({'USA': [1, None, 4], 'KEN': [1, None, None]}), made_answers({'none': [1]}, method='unaware')])
+    mine.loc[len(mine)] = mine.iloc[0].to_dict() | dict(question_id='other')
+    found = coverage(made, mine).set_index('method')
+    assert found.loc['P1', ['cultures', 'questions', 'foreign', 'answered']].tolist() == [2, 3, 1, 2]
+    assert found.share['P1'] == pytest.approx(2 / 3) and found.loc['unaware', 'cultures'] == 0

@@ -7,8 +7,62 @@ import pandas as pd
 import pytest
 from culturespa.survey import InputError, load_cultures, similarity
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
-from culturespa.alignment import align, plot_scores, score_sheets, score_table, sheets
+from culturespa.alignment import CEILING, FLOOR, align, plot_scores, score_sheets, score_table, sheets
 from culturespa.distributions import distribution_scores
+
+def test_predictors_by_hand():
+    made = made_survey({'USA': [1, 4], 'GBR': [2, 1], 'THA': [4, 2], 'KEN': [4, None]}, options=[4, 4])
+    bare = predictors(made, draws=3).droplevel(['model', 'order'])
+    def said(method, culture, run=0):
+        return bare.loc[(method, culture, run)].tolist()
+    # the others of KEN say 1, 2, 4 and 4, 1, 2; those of the USA 2, 4, 4 and 1, 2
+    assert said('median of the other countries', 'KEN') == [2, 2]
+    assert said('median of the other countries', 'USA') == [4, 1.5]
+    assert said('mode of the other countries', 'USA') == [4, 1]          # 1 and 2 tie on the second: the lower
+    assert said('middle of the scale', 'USA') == [2.5, 2.5]
+    assert [said('another country', 'USA', run) for run in range(2)] == [[2, 1], [4, 2]]
+    assert said('people of the other countries', 'USA') == [4, 1]
+    # USA and GBR lie on different continents here, THA and KEN too: all others are abroad
+    assert said('median of other continents', 'GBR') == [4, 3]
+    for run in range(3):                                                 # everybody answers alike
+        assert said('fresh sample', 'GBR', run) == said('one compatriot', 'GBR', run) == [2, 1]
+        assert np.isnan(said('one compatriot', 'KEN', run)[1])
+        assert set(said('random option', 'USA', run)) <= {1, 2, 3, 4}
+
+
+def test_random_options_are_all_equally_likely():
+    made = made_survey({'USA': [1, 0]}, options=[4, 3], first=[1, 0])
+    drawn = predictors(made, draws=3000).xs('random option', level='method')
+    np.testing.assert_allclose(drawn.iloc[:, 0].value_counts(normalize=True).loc[[1, 2, 3, 4]], .25, atol=.03)
+    np.testing.assert_allclose(drawn.iloc[:, 1].value_counts(normalize=True).loc[[0, 1, 2]], 1 / 3, atol=.03)
+
+
+def test_a_floor_is_on_the_questions_that_were_answered():
+    made = made_survey({'USA': [1, 4, 4], 'THA': [2, 1, 1], 'KEN': [4, 1, 1]}, options=[4, 4, 4])
+    mine = sheets(made, made_answers({'KEN': [4, None], 'USA': [None, 2]}))
+    floor = on_cells(predictors(made, 1), answered_cells(mine)).xs(FLOOR, level='method')
+    floor = floor.droplevel(['model', 'order', 'run'])
+    assert list(floor.index) == ['USA', 'KEN']
+    assert floor.loc['KEN', 'q1'] == 1.5 and floor.loc['KEN', ['q2', 'q3']].isna().all()   # between 1 and 2
+    assert floor.loc['USA', 'q2'] == 1 and floor.loc['USA', ['q1', 'q3']].isna().all()
+    assert asked_cells(mine).loc['USA'].tolist() == [True, True, False]
+
+
+def test_the_two_ends_are_on_the_cells_of_each_method():
+    made = made_survey({'USA': [1, 4, 4], 'THA': [2, 1, 1], 'KEN': [4, 1, 1]}, options=[4, 4, 4])
+    mine = sheets(made, pd.concat([made_answers({'KEN': [4, 1, 1], 'USA': [1, 4, 4]}), made_answers({'KEN': [4]}, 'short')]))
+    ends = ends_by_method(made, mine, draws=5).set_index(['model', 'culture'])
+    assert set(ends.loc['short'].index) == {'KEN', 'average'} and set(ends.loc['base'].index) == {'USA', 'KEN', 'average'}
+    # KEN: others say 1, 2 on q1 (median 1.5 against 4), 4 and 1 on q2 and q3 (2.5 against 1)
+    assert ends.floor['short', 'KEN'] == pytest.approx(100 * (1 - 2.5 / 3))
+    assert ends.floor['base', 'KEN'] == pytest.approx(100 * (1 - np.sqrt((2.5**2 + 2 * 1.5**2) / 27)))
+    assert (ends.ceiling == 100).all()
+    assert ends.floor['base', 'average'] == pytest.approx(ends.floor['base'][['USA', 'KEN']].mean())
+    both = score_range(made, mine, draws=5)
+    assert both.floor[['KEN', 'average']].isna().all() and both.floor['USA'] == ends.floor['base', 'USA']
+    assert score_range(made, mine.xs('base', level='model', drop_level=False), 5).floor['KEN'] == ends.floor['base', 'KEN']
+    assert len(score_range(made, draws=5)) == 4
+
 
 def test_one_topic_alone_is_the_score_of_that_topic():
     invented = invented_survey()
@@ -19,3 +73,24 @@ def test_one_topic_alone_is_the_score_of_that_topic():
     expected = score_sheets(alone, filled[alone.questions.question_id])
     np.testing.assert_allclose([table[c, 'Politics'] for c in invented.cultures.culture], expected)
     assert by_options(invented, filled).query("culture == 'average'").weight.sum() == pytest.approx(100)
+
+
+def test_groups_of_questions_carry_their_own_ends():
+    made = made_survey({'USA': [1, 4, 1], 'THA': [2, 1, 1], 'KEN': [4, 1, 2]}, options=[4, 4, 2], topic=['Work', 'Work', 'Trust'])
+    mine = sheets(made, made_answers({'KEN': [3, 1, None]}))
+    table = by_topic(made, mine).set_index(['culture', 'topic'])
+    assert table.score['KEN', 'Work'] == pytest.approx(100 * (1 - np.sqrt(1 / 18)))
+    assert table.floor['KEN', 'Work'] == pytest.approx(100 * (1 - np.sqrt((2.5**2 + 1.5**2) / 18)))
+    assert table.ceiling['KEN', 'Work'] == 100 and table.questions['KEN', 'Work'] == 2
+    assert ('KEN', 'Trust') not in table.dropna().index       # refused: no score, and no floor to hold it against
+    by_n = by_options(made, mine).set_index(['culture', 'n_options'])
+    assert by_n.weight['KEN', 4] == pytest.approx(100 * 18 / 19)
+
+
+def test_orders_of_options_have_rows_of_their_own():
+    made = made_survey({'USA': [1, 4], 'THA': [2, 1], 'KEN': [4, 1]}, options=[4, 4])
+    both = sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), made_answers({'KEN': [1, 4]}, order='reversed')]))
+    models = ruler(made, both, 3).query("kind == 'model'").set_index('predictor').S
+    assert models['base, P1'] == 100 and models['base, P1, options reversed'] == 0
+    topics = by_topic(made, both).query("culture == 'KEN'").set_index('order').score
+    assert topics['original'] == 100 and topics['reversed'] == 0

@@ -15,6 +15,14 @@ def toy_answers():
             for (m, c), column in codes.items() for i, code in enumerate(column, 1)]
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS).astype({'code': 'Int64'}), questions
 
+def asked_twice():
+    questions = pd.DataFrame(dict(question_id=['G1', 'G2', 'G3'], first_code=1, n_options=2, options=[['Yes', 'No']] * 3))
+    codes = {('unaware', 'none', 0): [1, 1, 1], ('unaware', 'none', 1): [1, 1, 1],
+             ('P1', 'KEN', 0): [2, 1, 1], ('P1', 'KEN', 1): [2, 2, 1]}
+    rows = [dict(source='generated', model='base', method=m, culture=c, question_id=f'G{i}', order='original', run=r, code=code)
+            for (m, c, r), column in codes.items() for i, code in enumerate(column, 1)]
+    return pd.DataFrame(rows, columns=ANSWER_COLUMNS).astype({'code': 'Int64'}), questions
+
 def many(n=400, seed=0):
     rng = np.random.default_rng(seed)
     rows = [(c, f'G{i}', 'original', 0, rng.integers(1, 4), rng.integers(1, 4)) for c in ('CHN', 'KEN', 'USA', 'DEU') for i in range(n)]
@@ -23,26 +31,97 @@ def many(n=400, seed=0):
 
 def test_what_cannot_be_compared_is_counted():
     answers, questions = toy_answers()
-    both = side_by_side(answers, questions)
+    both = pair_answers(answers, questions)
     assert both.attrs['counts'] == dict(asked=8, read=7, non_answers=1, comparable=6, moved=4)
-    assert side_by_side(answers, questions, non_answers=True).moved.sum() == 5
-    with pytest.raises(InputError, match='no answers under P2'): side_by_side(answers, questions, method='P2')
+    assert pair_answers(answers, questions, non_answers=True).moved.sum() == 5
+    with pytest.raises(InputError, match='no answers under P2'): pair_answers(answers, questions, method='P2')
 
 
-def test_samplings_are_what_they_say_and_equally_large_per_culture():
+def test_flips_are_counted_by_hand():
+    table = flip_rates(*asked_twice()).set_index('culture')
+    assert list(table.index) == ['KEN', 'all']
+    found = table.loc['KEN']
+    assert found.questions == 3 and found.between_conditions == pytest.approx(1 / 2)
+    assert found.within_unaware == 0 and found.within_aware == pytest.approx(1 / 3)
+    assert found.chance == pytest.approx(1 / 6) and found.beyond_chance == pytest.approx(1 / 3)
+    # per question 1, 0 and 0 beyond chance: standard deviation sqrt(1/3), over sqrt(3)
+    assert found.error == pytest.approx(1 / 3)
+    answers, questions = asked_twice()
+    assert flip_rates(answers[answers.run == 0], questions).empty
+    answers.loc[(answers.culture == 'KEN') & (answers.question_id == 'G1') & (answers.run == 1), 'code'] = pd.NA
+    assert flip_rates(answers, questions).questions.tolist() == [2, 2]
+
+
+def test_beyond_chance_is_half_the_squared_distance():
+    def drawn_twice(plain, aware, n=4000, seed=0):
+        "Answers to `n` questions drawn twice from two distributions over three options"
+        rng = np.random.default_rng(seed)
+        rows = [pd.DataFrame(dict(method=m, culture=c, question_id=[f'G{i}' for i in range(n)], order='original', run=run,
+                                  code=rng.choice(3, size=n, p=p) + 1))
+                for m, c, p in (('unaware', 'none', plain), ('P1', 'KEN', aware)) for run in (0, 1)]
+        questions = pd.DataFrame(dict(question_id=rows[0].question_id, first_code=1, options=[['a', 'b', 'c']] * n))
+        return pd.concat(rows), questions
+    plain, aware = [.6, .3, .1], [.2, .3, .5]
+    found = flip_rates(*drawn_twice(plain, aware)).iloc[0]
+    assert found.beyond_chance == pytest.approx(.5 * (.4**2 + .4**2), abs=4 * found.error)
+    assert found.between_conditions == pytest.approx(1 - (.12 + .09 + .05), abs=.03)
+    nothing = flip_rates(*drawn_twice(plain, plain, seed=1)).iloc[0]
+    assert abs(nothing.beyond_chance) < 4 * nothing.error and nothing.between_conditions == pytest.approx(.54, abs=.03)
+
+
+def test_kept_answers_follow_the_reweighting():
+    kept, share = kept_distribution([.5, .3, .2], [.2, .3, .5])
+    # by hand: .2 x .5 = .10, .3 x .7 = .21, .5 x .8 = .40; together .71
+    np.testing.assert_allclose(kept, [.10 / .71, .21 / .71, .40 / .71])
+    assert share == pytest.approx(.71)
+    same, moved = kept_distribution([1, 0, 0], [1, 0, 0])
+    assert moved == 0 and np.isnan(same).all()
+
+
+def test_nothing_cuts_the_method():
     both = many()
-    pairs = collect(both, ['crqpc', 'rds', 'cds'])
+    both = both[~((both.culture == 'KEN') & ~both.moved & (np.arange(len(both)) % 3 > 0))]  # Kenya hardly ever stays
+    pairs = collect_pairs(both, ['crqpc', 'rds', 'cds'])
     size = pairs.groupby(['culture', 'sampling']).size().unstack()
-    assert (size.nunique(axis=1) == 1).all()
+    moved = both.groupby('culture').moved.sum()
+    assert (size.crqpc == moved).all() and (size.nunique(axis=1) == 1).all()
     assert (pairs.query("sampling == 'crqpc'").eval('unaware != code')).all()
     assert (pairs.query("sampling == 'cds'").eval('unaware == code')).all()
     assert 0 < pairs.query("sampling == 'rds'").eval('unaware != code').mean() < 1
-    assert not pairs.duplicated(['sampling', 'culture', 'question_id', 'order', 'run']).any()
+    key = ['sampling', 'culture', 'question_id', 'order', 'run']
+    assert (pairs.duplicated(key).groupby([pairs.sampling, pairs.culture]).sum()
+            == pairs.groupby(['sampling', 'culture']).repeat.sum()).all()
+    stayed = (~both.moved).groupby(both.culture).sum()
+    repeats = pairs[pairs.sampling == 'cds'].groupby('culture').repeat.sum()
+    assert (repeats == np.maximum(moved - stayed, 0)).all() and repeats['KEN'] > 0
+    assert not pairs[pairs.sampling != 'cds'].repeat.any()
+
+
+def test_a_pool_is_used_up_before_anything_comes_again():
+    both = many(40)
+    both = both[both.moved | (both.culture != 'KEN') | (np.arange(len(both)) % 8 == 0)]
+    cds = collect_pairs(both, ['crqpc', 'cds']).query("sampling == 'cds' and culture == 'KEN'")
+    times = cds.question_id.value_counts()
+    assert times.max() - times.min() <= 1 and times.max() > 1
+
+
+def test_matched_samplings_repeat_nothing_and_keep_the_mix_of_cultures():
+    both = many()
+    both = both[~((both.culture == 'KEN') & ~both.moved & (np.arange(len(both)) % 3 > 0))]
+    moved, stayed = (both[both.moved == m].culture.value_counts() for m in (True, False))
+    pairs = collect_pairs(both, ['crqpc', 'rds', 'cds'], matched=True)
+    assert not pairs.repeat.any()
+    size = pairs.groupby(['culture', 'sampling']).size().unstack()
+    factor = min(1, (stayed / moved).min())
+    assert (size.nunique(axis=1) == 1).all()
+    np.testing.assert_allclose(size.crqpc, factor * moved.loc[size.index], atol=1)
+    assert size.crqpc['KEN'] == stayed['KEN'] < moved['KEN']
+    assert len(collect_pairs(both, ['crqpc', 'rds'], matched=True)) == 2 * moved.sum()  # rds never runs short
 
 
 def test_shuffled_pairs_keep_their_answers_and_lose_their_culture():
     both = many()
-    pairs = collect(both, ['crqpc', 'shuffled'])
+    pairs = collect_pairs(both, ['crqpc', 'shuffled'])
     right, wrong = (pairs[pairs.sampling == s] for s in ('crqpc', 'shuffled'))
     assert (right.culture.to_numpy() != wrong.culture.to_numpy()).all()
     assert (right[['question_id', 'code']].to_numpy() == wrong[['question_id', 'code']].to_numpy()).all()
@@ -50,19 +129,32 @@ def test_shuffled_pairs_keep_their_answers_and_lose_their_culture():
 
 
 def test_no_pair_keeps_its_culture_however_few_cultures_there_are():
-    from culturespa.pairs import _exchange
     for counts in (dict(USA=50, ZWE=50), dict(USA=50, ZWE=30, THA=20), dict(USA=5, ZWE=5, THA=5)):
         pairs = pd.DataFrame(dict(culture=[c for c, n in counts.items() for _ in range(n)]))
-        given = _exchange(pairs, 42).culture
+        given = exchange_cultures(pairs, 42).culture
         assert (given != pairs.culture).all() and given.value_counts().to_dict() == counts
-    with pytest.raises(InputError, match='more than half of the pairs are of USA'): _exchange(pd.DataFrame(dict(culture=['USA'] * 3 + ['ZWE'])), 42)
+    with pytest.raises(InputError, match='more than half of the pairs are of USA'): exchange_cultures(pd.DataFrame(dict(culture=['USA'] * 3 + ['ZWE'])), 42)
 
 
 def test_parts_are_nested_and_the_seed_decides():
     both = many()
-    part = lambda fraction, seed=1: set(map(tuple, collect(both, ['rds'], fraction, seed)[['culture', 'question_id']].to_numpy()))
+    def part(fraction, seed=1):
+        return set(map(tuple, collect_pairs(both, ['rds'], fraction, seed)[['culture', 'question_id']].to_numpy()))
     assert part(.1) < part(.5) < part(1.)
     assert part(.1) == part(.1) and part(.1, 1) != part(.1, 2)
     for wrong in (dict(samplings=['all']), dict(fraction=0)):
-        with pytest.raises(InputError): collect(both, **wrong)
-    with pytest.raises(InputError, match='no pairs'): collect(both[~both.moved])
+        with pytest.raises(InputError): collect_pairs(both, **wrong)
+    with pytest.raises(InputError, match='no pairs'): collect_pairs(both[~both.moved])
+
+
+def test_counts_add_up_to_what_was_collected():
+    answers, questions = toy_answers()
+    questions = questions.assign(topic=['Trust', 'Trust', 'Work', 'Work'])
+    both = pair_answers(answers, questions)
+    pairs = collect_pairs(both, ['crqpc', 'cds'])
+    by = count_pairs(pairs, both, questions)
+    table = by.set_index(['sampling', 'culture', 'topic'])
+    assert table.loc[('crqpc', 'KEN', 'Trust'), ['pairs', 'compared', 'moved', 'moved_share']].tolist() == [2, 2, 2, 1]
+    assert table.loc[('crqpc', 'CHN', 'Trust'), ['pairs', 'compared', 'moved', 'moved_share']].tolist() == [1, 2, 1, .5]
+    assert table.loc[('cds', 'KEN', 'Work'), 'pairs'] == 0 and table.loc[('crqpc', 'CHN', 'Work'), 'pairs'] == 0
+    assert by.pairs.sum() == len(pairs) and by[by.sampling == 'crqpc'].moved.sum() == both.moved.sum()

@@ -2,6 +2,8 @@
 import pytest
 from culturespa.toys import *
 
+from culturespa.survey import ANSWER_COLUMNS
+
 def test_toys_say_what_they_are_told():
     survey = made_survey({'USA': [1, 2, 4], 'THA': [2, None, 1]}, options=[4, 2, 4])
     assert survey.modal.USA.tolist() == [1, 2, 4]

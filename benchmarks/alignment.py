@@ -11,37 +11,54 @@ import os
 import statistics
 import time
 
-for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ.setdefault(name, '1')
+for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
+    os.environ.setdefault(name, '1')
 
 import numpy as np
 import pandas as pd
 
 from culturespa.alignment import score_sheets, sheets
-from culturespa.inference import compare, intervals, place, resample
+from culturespa.comparison import compare, place
+from culturespa.inference import intervals, resample
 from culturespa.survey import Survey, load_cultures
 
-CULTURES, QUESTIONS, METHODS, DRAWS = 18, 259, 10, 10_000
+CULTURES, QUESTIONS, METHODS, DRAWS, FEW = 18, 259, 10, 10_000, 20
 
 
-def made(seed=0):
-    "A random survey of the size of the World Values Survey, and answer sheets of ten models"
-    rng, cultures = np.random.default_rng(seed), load_cultures()
-    n = rng.choice([2, 3, 4, 5, 10], QUESTIONS, p=[.14, .17, .41, .09, .19])
-    questions = pd.DataFrame(dict(question_id=[f'q{i}' for i in range(QUESTIONS)], language='en', topic=np.arange(QUESTIONS) // 20,
-                                  question='?', options=None, n_options=n, first_code=1, scale='ordinal'))
-    shares = [(c, q, code + 1, s, 1500) for c in cultures.culture for q, k in zip(questions.question_id, n)
-              for code, s in enumerate(rng.dirichlet(np.ones(k)))]
-    survey = Survey('made', questions, pd.DataFrame(shares, columns=['culture', 'question_id', 'code', 'share', 'n']), cultures, True)
-    rows = [(f'm{m}', 'P1', c, q, int(rng.integers(1, k + 1))) for m in range(METHODS) for c in cultures.culture
-            for q, k in zip(questions.question_id, n)]
-    answers = pd.DataFrame(rows, columns=['model', 'method', 'culture', 'question_id', 'code']).astype({'code': 'Int64'})
-    return survey, sheets(survey, answers)
+def made_survey(rng):
+    "A random survey of the size of the World Values Survey"
+    cultures = load_cultures()
+    n_options = rng.choice([2, 3, 4, 5, 10], QUESTIONS, p=[.14, .17, .41, .09, .19])
+    questions = pd.DataFrame(dict(
+        question_id=[f'q{i}' for i in range(QUESTIONS)], language='en', topic=np.arange(QUESTIONS) // 20, question='?',
+        options=None, n_options=n_options, first_code=1, scale='ordinal'))
+    rows = []
+    for culture in cultures.culture:
+        for question, n in zip(questions.question_id, n_options):
+            shares = rng.dirichlet(np.ones(n))
+            rows += [(culture, question, code, share, 1500) for code, share in enumerate(shares, 1)]
+    shares = pd.DataFrame(rows, columns=['culture', 'question_id', 'code', 'share', 'n'])
+    return Survey('made', questions, shares, cultures, synthetic=True)
+
+
+def made_sheets(survey, rng):
+    "Random answers of ten models"
+    rows = []
+    for model in range(METHODS):
+        for culture in survey.cultures.culture:
+            codes = rng.integers(1, survey.n_options.to_numpy() + 1)
+            rows += [(f'm{model}', 'P1', culture, question, code) for question, code in zip(survey.n_options.index, codes)]
+    answers = pd.DataFrame(rows, columns=['model', 'method', 'culture', 'question_id', 'code'])
+    return sheets(survey, answers.astype({'code': 'Int64'}))
 
 
 def timed(what, rounds):
+    "Median seconds"
     seconds = []
     for _ in range(rounds):
-        start = time.perf_counter(); what(); seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        what()
+        seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
@@ -50,20 +67,33 @@ def main():
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--json', action='store_true')
     options = parser.parse_args()
-    survey, personas = made()
-    few = resample(survey, 20)
-    def loop():
-        for w in few: score_sheets(survey, personas, weights=w[None])
-    rows = {
-        'draws of batteries and all scores': timed(lambda: score_sheets(survey, personas, weights=resample(survey, DRAWS)), options.rounds),
-        'the same, one draw at a time (scaled from 20)': timed(loop, options.rounds) * DRAWS / 20,
-        'intervals: batteries, questions, cultures, continents': timed(lambda: intervals(survey, personas, draws=DRAWS), options.rounds),
-        'place on the ruler, all drawn together': timed(lambda: place(survey, personas, draws=DRAWS), options.rounds),
-        'compare two of them, with Holm and max-t': timed(lambda: compare(survey, personas, ('m0', 'P1'), ('m1', 'P1'), draws=DRAWS), options.rounds)}
-    if options.json: print(json.dumps({k: round(v, 3) for k, v in rows.items()}))
-    else:
-        print(f'{DRAWS:,} draws, {CULTURES} cultures x {QUESTIONS} questions x {METHODS} methods, one thread, median of {options.rounds}')
-        for name, seconds in rows.items(): print(f'{name:56} {seconds:8.2f} s')
+    rng = np.random.default_rng(0)
+    survey = made_survey(rng)
+    personas = made_sheets(survey, rng)
+
+    def at_once():
+        score_sheets(survey, personas, weights=resample(survey, DRAWS))
+
+    def one_by_one():
+        for weights in resample(survey, FEW):
+            score_sheets(survey, personas, weights=weights[None])
+
+    jobs = {
+        'draws of batteries and all scores': at_once,
+        'the same, one draw at a time': one_by_one,
+        'intervals: batteries, questions, cultures, continents': lambda: intervals(survey, personas, draws=DRAWS),
+        'place on the ruler': lambda: place(survey, personas, draws=DRAWS),
+        'compare two of them, with Holm and max-t': lambda: compare(survey, personas, ('m0', 'P1'), ('m1', 'P1'), draws=DRAWS)}
+    seconds = {name: timed(job, options.rounds) for name, job in jobs.items()}
+    seconds['the same, one draw at a time'] *= DRAWS / FEW
+    if options.json:
+        print(json.dumps({name: round(value, 3) for name, value in seconds.items()}))
+        return
+    print(f'{DRAWS:,} draws, {CULTURES} cultures x {QUESTIONS} questions x {METHODS} methods, one thread, '
+          f'median of {options.rounds}')
+    for name, value in seconds.items():
+        print(f'{name:56} {value:8.2f} s')
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    main()

@@ -21,7 +21,8 @@ from .baselines import by_options, by_topic, predictors, ruler, score_range
 from .cultures import correlate, culture_matrix, pair_table, pair_values, plot_matrices, plot_pairs
 from .diagnostics import diversity, movement, robustness, specificity
 from .distributions import distribution_scores
-from .inference import compare, intervals, place
+from .comparison import compare, place
+from .inference import intervals
 from .maps import joint_map, plot_map
 from .prompts import METHODS
 from .survey import InputError, Survey, data_path

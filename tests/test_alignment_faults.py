@@ -9,7 +9,7 @@ import pytest
 
 from culturespa.alignment import sheets, align
 from culturespa.baselines import ruler, by_topic
-from culturespa.inference import compare, place
+from culturespa.comparison import compare, place
 from culturespa.diagnostics import diversity
 from culturespa.cultures import correlate
 from culturespa.maps import culture_map

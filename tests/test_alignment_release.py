@@ -11,7 +11,8 @@ import pytest
 
 from culturespa.alignment import sheets, align
 from culturespa.baselines import predictors, distribution_ruler, ruler, by_options
-from culturespa.inference import batteries, continents, compare, holm, place
+from culturespa.comparison import compare, holm, place
+from culturespa.inference import batteries, continents
 from culturespa.diagnostics import specificity, movement, diversity
 from culturespa.cultures import correlate, culture_matrix, pair_values
 from culturespa.maps import map_agreement

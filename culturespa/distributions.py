@@ -17,37 +17,53 @@ def share_array(
     survey:Survey,
 )->np.ndarray:      # culture x question x option, in the order of codes; NaN where a culture was not asked
     "People's answers as an array; what is missing from 1 did not answer"
-    places = [pd.Index(survey.cultures.culture), pd.Index(survey.questions.question_id)]
-    table = np.zeros((len(places[0]), len(places[1]), survey.n_options.max()))
+    cultures, questions = pd.Index(survey.cultures.culture), pd.Index(survey.questions.question_id)
+    table = np.zeros((len(cultures), len(questions), survey.n_options.max()))
     shares = survey.shares[survey.shares.code >= 0]
-    code = shares.code - shares.question_id.map(survey.first_code)
-    rows, columns = places[0].get_indexer(shares.culture), places[1].get_indexer(shares.question_id)
-    table[rows, columns, code.astype(int)] = shares.share
+    option = shares.code - shares.question_id.map(survey.first_code)
+    rows = cultures.get_indexer(shares.culture)
+    columns = questions.get_indexer(shares.question_id)
+    table[rows, columns, option.astype(int)] = shares.share
     table[table.sum(-1) == 0] = np.nan
     return table
 
-def normalised(p:np.ndarray)->np.ndarray:
+def normalised(
+    p:np.ndarray,  # ... x option
+)->np.ndarray:     # each adding up to 1; missing where nothing was there
     "Shares of those who answered"
-    with np.errstate(invalid='ignore', divide='ignore'): return p / p.sum(-1, keepdims=True)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return p / p.sum(-1, keepdims=True)
 
 # %% ../nbs/41_distributions.ipynb #a216156e
-DISTRIBUTION_SCORES = {'js': '1 - Jensen-Shannon distance', 'emd': "1 - earth mover's distance, ordered questions",
-                       'tv': '1 - total variation, nominal questions'}
+DISTRIBUTION_SCORES = {
+    'js': '1 - Jensen-Shannon distance',
+    'emd': "1 - earth mover's distance, ordered questions",
+    'tv': '1 - total variation, nominal questions'}
 
 def compare_distributions(
     survey:Survey,
-    p:np.ndarray,   # ... x question x option, each adding up to 1, zero beyond the question's options; NaN: unknown
+    p:np.ndarray,   # ... x question x option, each adding up to 1, zero beyond the options; NaN: unknown
     q:np.ndarray,   # as `p`
-)->dict:            # js, emd, tv: each 0 to 1, the mean over the questions both have; missing where there are none
+)->dict:            # js, emd, tv: each 0 to 1, the mean over the questions both have; missing without any
     "How alike two sets of answer distributions are"
-    nominal, span = (survey.questions.scale == 'nominal').to_numpy(), survey.n_options.to_numpy(float) - 1
+    nominal = (survey.questions.scale == 'nominal').to_numpy()
+    span = survey.n_options.to_numpy(float) - 1
     middle = (p + q) / 2
+    divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
+    distance = np.sqrt(np.clip(divergence, 0, None))   # rounding may leave it a hair below zero
+    work = np.abs(np.cumsum(p - q, -1)).sum(-1) / span
+    variation = np.abs(p - q).sum(-1) / 2
+    values = dict(
+        js=1 - distance,
+        emd=np.where(nominal, np.nan, 1 - work),
+        tv=np.where(nominal, 1 - variation, np.nan))
+    return {name: known_mean(value) for name, value in values.items()}
+
+def _relative_entropy(p:np.ndarray, q:np.ndarray)->np.ndarray:
+    "Kullback-Leibler divergence in bits; missing where `q` is"
     with np.errstate(divide='ignore', invalid='ignore'):
-        bits = sum(np.where(x > 0, x * np.log2(x / middle), 0 * middle).sum(-1) for x in (p, q)) / 2
-    moved = np.abs(np.cumsum(p - q, -1)).sum(-1) / span
-    values = dict(js=1 - np.sqrt(np.clip(bits, 0, None)), emd=np.where(nominal, np.nan, 1 - moved),
-                  tv=np.where(nominal, 1 - np.abs(p - q).sum(-1) / 2, np.nan))
-    return {name: known_mean(v) for name, v in values.items()}
+        terms = np.where(p > 0, p * np.log2(p / q), 0 * q)
+    return terms.sum(-1)
 
 # %% ../nbs/41_distributions.ipynb #69c22dd2
 def distribution_scores(
@@ -56,22 +72,36 @@ def distribution_scores(
 )->pd.DataFrame:           # model, method, culture (and average), questions, js, emd, tv
     "Score option probabilities against people's shares. Raises `InputError` if no answer has probabilities"
     known = answers[answers.probability.notna() & answers.question_id.isin(survey.questions.question_id)]
-    if 'source' in known: known = known[known.source == 'survey']
-    if known.empty: raise InputError("no option probabilities among these answers: ask with mode 'score'")
-    people, n = normalised(share_array(survey)), survey.n_options
-    column = {q: i for i, q in enumerate(n.index)}
+    if 'source' in known:
+        known = known[known.source == 'survey']
+    if known.empty:
+        raise InputError("no option probabilities among these answers: ask with mode 'score'")
+    people = normalised(share_array(survey))
+    cultures = list(survey.cultures.culture)
+    asked = set(known.culture) & set(cultures) or set(cultures)   # plain answers stand for those asked
     rows = []
     for (model, method, culture), part in known.groupby(['model', 'method', 'culture'], sort=False):
-        p = np.full(people.shape[1:], 0.); seen = np.zeros(len(p))
-        for q, probability in zip(part.question_id, part.probability):
-            if len(probability) != n[q]: raise InputError(
-                f"{q} has {len(probability)} probabilities: {n[q]} are needed, one per code")
-            p[column[q], :n[q]] += np.asarray(probability) / np.sum(probability); seen[column[q]] += 1
-        p = np.where(seen[:, None] > 0, p / np.maximum(seen, 1)[:, None], np.nan)
-        for i, c in enumerate(survey.cultures.culture):
-            if culture not in (c, 'none'): continue
-            both = int((~np.isnan(p + people[i]).any(-1)).sum())
-            rows.append(dict(model=model, method=method, culture=c, questions=both) | compare_distributions(survey, p, people[i]))
+        p = _mean_probabilities(survey, part)
+        own = [culture] if culture != 'none' else [c for c in cultures if c in asked]
+        for c in own:
+            q = people[cultures.index(c)]
+            both = int((~np.isnan(p + q).any(-1)).sum())
+            rows.append(dict(model=model, method=method, culture=c, questions=both) | compare_distributions(survey, p, q))
     table = pd.DataFrame(rows)
-    average = table.groupby(['model', 'method'], sort=False)[['questions', *DISTRIBUTION_SCORES]].mean().reset_index()
-    return pd.concat([table, average.assign(culture='average')], ignore_index=True).astype(dict(questions=int))
+    average = table.groupby(['model', 'method'], sort=False)[['questions', *DISTRIBUTION_SCORES]].mean()
+    average = average.reset_index().assign(culture='average')
+    return pd.concat([table, average], ignore_index=True).astype(dict(questions=int))
+
+def _mean_probabilities(survey:Survey, answers:pd.DataFrame)->np.ndarray:
+    "Question x option, the mean over all answers to a question; missing where there is none"
+    n = survey.n_options
+    row = {question: i for i, question in enumerate(n.index)}
+    total = np.zeros((len(n), n.max()))
+    times = np.zeros((len(n), 1))
+    for question, probability in zip(answers.question_id, answers.probability):
+        if len(probability) != n[question]:
+            raise InputError(f"{question} has {len(probability)} probabilities: "
+                             f"{n[question]} are needed, one per code")
+        total[row[question], :n[question]] += np.asarray(probability) / np.sum(probability)
+        times[row[question]] += 1
+    return np.where(times > 0, total / np.maximum(times, 1), np.nan)

@@ -262,14 +262,16 @@ def count_pairs(
 
 # %% ../nbs/33_pairs.ipynb #a22fd953
 def plot_moves(
-    both:pd.DataFrame,        # from `pair_answers`
+    by:pd.DataFrame,          # from `count_pairs`
     flips:pd.DataFrame,       # from `flip_rates`; may be empty
     title:str = '',
 ):                            # matplotlib axes
     "Share of answers that moved, culture by culture, beside what would move by chance"
     import matplotlib.pyplot as plt
-    share = 100 * both.groupby('culture').moved.mean().sort_values()
-    share = pd.concat([share, pd.Series({'all': 100 * both.moved.mean()})])
+    counts = by[by.sampling == by.sampling.iloc[0]].groupby('culture')[['moved', 'compared']].sum()
+    counts = counts.loc[(counts.moved / counts.compared).sort_values().index]
+    counts.loc['all'] = counts.sum()
+    share = 100 * counts.moved / counts.compared
     fig, ax = plt.subplots(figsize=(7.4, .27 * len(share) + 1.3), layout='constrained')
     at = np.arange(len(share))
     ax.barh(at, share, color='#c9d8ec', label='moved between the conditions')

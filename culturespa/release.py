@@ -401,7 +401,7 @@ def coverage_table(
 )->pd.DataFrame:        # a row per sheet, columns as above
     "How much of each sheet the survey knows, and how much of the survey each sheet answers"
     known = rows.question_id.isin(survey.questions.question_id)
-    counted = rows.assign(known=known, foreign=~known, answered=known & rows.code.notna())
+    counted = rows.assign(known=known, foreign=~known, answered=rows.code.notna())
     sheets = counted.groupby(['model', 'method', 'culture', 'order', 'run'], sort=False)
     table = sheets[['known', 'foreign', 'answered']].sum()
     table['survey'] = len(survey.questions)
@@ -428,10 +428,11 @@ def coverage_lines(
         what = _count(foreign, 'question')
         lines.append(f"{_where(part)}: {what} left out that {name} does not have")
     for known, part in coverage[coverage.known < coverage.survey].groupby('known', sort=False):
-        lines.append(f"{_where(part)}: {known} of the {part.survey.iloc[0]} questions of {name}")
+        asked = part.survey.iloc[0]
+        lines.append(f"{_where(part)}: answers to {known} of the {asked} questions of {name}")
     return lines
 
-# %% ../nbs/12_release.ipynb #548d452b
+# %% ../nbs/12_release.ipynb #673e01b2
 def coverage_sentence(
     coverage:pd.DataFrame,  # from `coverage_table`
 )->str:

@@ -2,31 +2,127 @@
 import pytest
 from culturespa.cultures import *
 
-import json
+import itertools
 import numpy as np
 import pandas as pd
 import pytest
 from dataclasses import replace
 from culturespa.alignment import sheets
+from culturespa.inference import jackknife
+from culturespa.matrices import (
+    culture_matrix, one_method, pair_source, pair_values, similarity_of_pairs, square)
+from culturespa.relation import mantel, mantel_on_map, pearson, western
 from culturespa.survey import InputError, load_survey, select
-from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
+from culturespa.toys import made_answers, made_survey, persona_answers
 
-def test_matrix_is_the_similarity_of_the_answers():
-    demo = select(load_survey('demo'), cultures=['USA', 'KEN', 'THA'])
-    asked = persona_answers(demo, .5, refuse=.1)
-    codes = asked.pivot(index='question_id', columns='culture', values='code').reindex(demo.questions.question_id)[demo.cultures.culture]
-    from culturespa.survey import similarity_matrix
-    table = culture_matrix(demo, sheets(demo, asked), 'base', 'P1')
-    np.testing.assert_allclose(table, similarity_matrix(codes, demo.n_options))
+def world_of(questions, cultures=('USA', 'DEU', 'KEN', 'ZWE', 'BRA', 'THA')):
+    "Random people, personas who follow them in .3 (P1) and .7 (P2) of questions, each a battery"
+    rng = np.random.default_rng(2)
+    codes = {culture: rng.integers(1, 6, questions) for culture in cultures}
+    parts = []
+    for method, lean in (('P1', .3), ('P2', .7)):
+        follows = {culture: rng.random(questions) < lean for culture in cultures}
+        replies = {culture: np.where(follows[culture], codes[culture], 3) for culture in cultures}
+        parts.append(made_answers(replies, method=method))
+    options = [5 + number % 2 for number in range(questions)]              # neighbours differ
+    return made_survey(codes, options), pd.concat(parts)
+
+def test_an_interval_of_a_correlation_stays_between_minus_one_and_one():
+    world = made_survey(dict(USA=[1] * 4, KEN=[2] * 4), [2, 3, 2, 3])         # four batteries
+    left = {(1, 1, 1, 1): .9, (0, 1, 1, 1): .5, (1, 0, 1, 1): .95, (1, 1, 0, 1): .99, (1, 1, 1, 0): .8}
+
+    def statistic(weights):
+        return np.array([left[tuple(row)] for row in np.asarray(weights).astype(int)])
+
+    expected = np.tanh(jackknife(world, lambda weights: np.arctanh(statistic(weights)), .8))
+    found = fisher_interval(world, statistic, .8)
+    assert found == pytest.approx(tuple(expected)) and found[0] == pytest.approx(.9)
+    assert fisher_interval(world, statistic) == fisher_interval(world, statistic, .95) != found
+    low, high = fisher_interval(world, statistic, .9999)[1:]
+    assert -1 <= low < found[1] and found[2] < high <= 1
+    assert jackknife(world, statistic, .9999)[2] > 1                          # the plain one leaves
+    perfect = fisher_interval(world, lambda weights: np.ones(len(weights)))
+    assert perfect == pytest.approx((1, 1, 1)) and max(perfect) <= 1
+    half = np.log(3) / 2                                                      # of (1 + .5) / (1 - .5)
+    np.testing.assert_allclose(fisher_z(np.array([0, .5, -.5])), [0, half, -half])
+    assert np.isfinite(fisher_z(np.array([-1, 1, 1 + 1e-15]))).all()
+    assert fisher_z(np.array([1.]))[0] > 10
 
 
-def test_mantel_finds_a_matrix_in_itself_and_not_in_noise():
-    people = load_survey('demo').similarity
-    assert mantel(people, people, 999) == (pytest.approx(1), .001)
-    rng = np.random.default_rng(0)
-    noise = [pd.DataFrame(x + x.T, people.index, people.index) for x in rng.normal(size=(60, *people.shape))]
-    assert .4 < np.mean([mantel(people, x, 199)[1] for x in noise]) < .6         # p-values of nothing are spread evenly
-    assert np.isnan(mantel(people, people * 0 + 100)).all() and np.isnan(mantel(people.iloc[:2, :2], people)).all()
+def test_partial_correlation_by_hand():
+    x, y, given = np.array([1., 2, 3, 4]), np.array([2., 1, 4, 3]), np.array([0, 0, 1, 1])
+    assert partial_correlation(x, y, given) == pytest.approx(-1)
+    assert partial_correlation(x, y, 7 - 3 * given) == pytest.approx(-1)        # any way to write it
+    # given 1 2 3 5 (mean 2.75, squares 8.75): x has the products 6.5 with it, y 3.5
+    steps = np.array([1., 2, 3, 5])
+    rest_x = x - 2.5 - 6.5 / 8.75 * (steps - 2.75)
+    rest_y = y - 2.5 - 3.5 / 8.75 * (steps - 2.75)
+    by_hand = (rest_x * rest_y).sum() / ((rest_x**2).sum() * (rest_y**2).sum())**.5
+    assert partial_correlation(x, y, steps) == pytest.approx(by_hand)
+    assert np.isnan(partial_correlation(x, given.astype(float), given))         # nothing is left of y
+
+
+def test_strata_by_hand():
+    world = made_survey(dict(USA=[1], DEU=[1], KEN=[1], ZWE=[1], NZL=[1]), [2])
+    # pairs USA-DEU U-K U-Z U-N D-K D-Z D-N K-Z K-N Z-N; USA, DEU and NZL are Western
+    west, between = [0, 3, 6], [1, 2, 4, 5, 8, 9]
+    strata = pair_strata(world)
+    assert (strata[west] == 'within_west').all() and (strata[between] == 'between').all()
+    assert strata[7] == 'within_rest' and len(strata) == 10
+    x = np.array([1, 7, 10, 3, 6, 9, 2, 5, 4, 8.])
+    y = np.array([2, 5, 6, 1, 2, 3, 3, 0, 5, 5.])
+    found = strata_correlations(world, x, y)
+    assert found['within_west'] == pytest.approx(-.5)          # 1 3 2 and 2 1 3
+    assert found['between'] == pytest.approx(np.corrcoef(x[between], y[between])[0, 1])
+    assert np.isnan(found['within_rest'])                      # one pair only
+    both, one = np.isin(range(10), west), np.isin(range(10), between)
+    assert found['partial'] == pytest.approx(partial_correlation(x, y, both))
+    kinds = np.column_stack([both, one])
+    assert found['partial_region'] == pytest.approx(partial_correlation(x, y, kinds))
+    assert found['partial'] != pytest.approx(found['partial_region'])
+    known = world.cultures.culture != 'ZWE'                    # Zimbabwe leaves the map
+    lost = replace(world, cultures=world.cultures.assign(x=world.cultures.x.where(known)))
+    assert (pair_strata(lost)[[2, 5, 7, 9]] == '').all() and (pair_strata(lost) != '').sum() == 6
+    kept = [0, 1, 3, 4, 6, 8]
+    fewer = strata_correlations(lost, x, y)
+    assert fewer['partial'] == pytest.approx(partial_correlation(x[kept], y[kept], both[kept]))
+    known &= world.cultures.culture != 'NZL'                   # USA, DEU and KEN are left: three pairs
+    three = replace(world, cultures=world.cultures.assign(x=world.cultures.x.where(known)))
+    assert np.isfinite(strata_correlations(three, x, y)['partial'])
+    nowhere = replace(world, cultures=world.cultures.assign(x=np.nan))
+    assert np.isnan(list(strata_correlations(nowhere, x, y).values())).all()
+
+
+def test_reliability_by_hand():
+    # Four batteries of one question each: three ways to split them, all equally likely
+    codes = dict(USA=[1, 1, 1, 1], DEU=[2, 3, 4, 2], KEN=[5, 9, 2, 8], ZWE=[7, 4, 11, 10])
+    world = made_survey(codes, [11, 10, 11, 10])
+    table, spans = np.array(list(codes.values()), float), np.array([10, 9, 10, 9])
+    first, second = np.triu_indices(4, 1)
+
+    def half(questions):
+        steps = (table[first] - table[second])[:, questions]
+        return 1 - np.sqrt((steps**2).sum(1) / (spans[questions]**2).sum())
+
+    def agree(questions):
+        others = [question for question in range(4) if question not in questions]
+        return np.corrcoef(half(list(questions)), half(others))[0, 1]
+
+    r = np.mean([agree((0, 1)), agree((0, 2)), agree((0, 3))])
+    assert reliability(world, splits=4000) == pytest.approx(2 * r / (1 + r), abs=.02)
+    r = agree(np.random.default_rng(5).permutation(4)[:2])         # one split, followed step by step
+    assert reliability(world, splits=1, seed=5) == pytest.approx(2 * r / (1 + r))
+    default = reliability(world)
+    assert default == reliability(world, splits=100, seed=0) != reliability(world, seed=1)
+    assert default != reliability(world, splits=99)
+    copies = made_survey({culture: [row[1]] * 4 for culture, row in codes.items()}, [10, 12, 10, 12])
+    assert reliability(copies) == pytest.approx(1)                 # every half says the same
+    three = made_survey({culture: row[:3] for culture, row in codes.items()}, [11, 10, 11])
+    assert np.isnan(reliability(three))                            # three batteries
+    assert np.isnan(reliability(select(world, ['USA', 'KEN'])))    # one pair
+    some = ['USA', 'DEU', 'ZWE']
+    asked = sheets(world, made_answers({culture: codes[culture] for culture in some}))
+    assert reliability(world, asked) == pytest.approx(reliability(select(world, some)))
 
 
 def test_a_correlation_that_cannot_be_computed_says_why():
@@ -34,6 +130,230 @@ def test_a_correlation_that_cannot_be_computed_says_why():
     one = persona_answers(demo, .5).query("culture == 'KEN'")
     assert correlate(demo, sheets(demo, one), 99).note[0] == '1 culture: a correlation needs at least 4'
     constant = persona_answers(demo, .5).assign(code=1)
-    assert correlate(demo, sheets(demo, constant), 99).note[0] == 'all pairs are equally alike: no correlation'
-    unaware = correlate(demo, sheets(demo, persona_answers(demo, .5, 'unaware')), 99).iloc[0]
-    assert unaware.note == 'one sheet for all cultures: no culture matrix' and np.isnan(unaware.pearson)
+    assert correlate(demo, sheets(demo, constant), 99).note[0] == (
+        'all pairs are equally alike: no correlation')
+    plain = correlate(demo, sheets(demo, persona_answers(demo, .5, 'unaware')), 99).iloc[0]
+    assert plain.note == 'one sheet for all cultures: no culture matrix' and np.isnan(plain.pearson)
+    asked = persona_answers(demo, .5)
+    two_gone = asked.assign(code=asked.code.mask(asked.culture.isin(['KEN', 'THA'])))
+    row = correlate(demo, sheets(demo, two_gone), 99).iloc[0]
+    assert row.note == (
+        '3 cultures: a correlation needs at least 4; without THA, KEN: no reply could be read')
+    assert row[['cultures', 'pearson', 'low', 'mantel_p', 'between']].isna().all()
+    first_half = asked.question_id.isin(demo.questions.question_id[:100])
+    apart = asked[first_half == (asked.culture == 'USA')]           # the others get the other half
+    assert correlate(demo, sheets(demo, apart), 99).note[0] == 'some pairs share no answered question'
+
+
+def test_people_who_cannot_be_compared_are_named_too():
+    codes = dict(USA=[1, 2], DEU=[2, 3], KEN=[1, 5], ZWE=[2, 1], BRA=[1, 4])
+    asked = made_answers(codes)
+
+    def note(people):
+        world = made_survey(people, [2, 5])
+        return correlate(world, sheets(world, asked)).note[0]
+
+    assert note(codes | dict(BRA=[None, None])).startswith('without BRA: no human answers')
+    assert note(codes | dict(BRA=[1, None], USA=[None, 2])) == (
+        'the people of some pairs share no answered question')
+    assert note({culture: [1, 1] for culture in codes}) == (
+        'the people of all pairs are equally alike: no correlation')
+
+
+def test_correlation_of_four_cultures_by_hand():
+    # One question with 11 options: each step is 10 points of similarity. Pairs UD UK UZ DK DZ KZ:
+    # people 1 7 10 6 9 3 steps (mean 6, squares 60), personas 3 5 6 2 3 1 (mean 10 / 3,
+    # squares 52 / 3), products 20
+    world = made_survey(dict(USA=[1], DEU=[2], KEN=[8], ZWE=[11]), [11])
+    asked = pd.concat([
+        made_answers(dict(USA=[1], DEU=[4], KEN=[6], ZWE=[7])),
+        made_answers(dict(USA=[1], DEU=[4], KEN=[6], ZWE=[None]), method='P2')])
+    table = correlate(world, sheets(world, asked))
+    row = table.iloc[0]
+    assert row.pearson == pytest.approx(20 / (60 * 52 / 3)**.5) and row.cultures == 4
+    ranks = np.corrcoef([1, 4, 6, 3, 5, 2], [3.5, 5, 6, 2, 3.5, 1])[0, 1]
+    assert row.spearman == pytest.approx(ranks)
+    # between: 7 10 6 9 and 5 6 2 3 have products 6, squares 10 and 10; the other strata are one pair
+    assert row['between'] == pytest.approx(.6) and np.isnan([row.within_west, row.within_rest]).all()
+    # without the Western pair: 0 3 -1 2 -4 (squares 30), 1.6 2.6 -1.4 -.4 -2.4 (17.2), products 18
+    assert row.partial == pytest.approx(18 / (30 * 17.2)**.5)
+    assert row.partial_region == pytest.approx(.6)
+    steps, other = [1, 7, 10, 6, 9, 3], square(np.array([3, 5, 6, 2, 3, 1.]), 'UDKZ').to_numpy()
+    r = []
+    for order in itertools.permutations(range(4)):
+        shuffled = other[np.ix_(order, order)][np.triu_indices(4, 1)]
+        r.append(np.corrcoef(steps, shuffled)[0, 1])
+    assert row.mantel_p == np.mean(np.array(r) >= r[0] - 1e-9)     # of all 24 orders
+    # products 140; 134 with USA and DEU exchanged, 134 with KEN and ZWE, 128 with both
+    assert row.mantel_p_strata == 1 / 4
+    assert row[['low', 'high', 'without_one_low', 'reliability', 'human_reliability']].isna().all()
+    assert row.note == '1 battery answered: an interval needs at least 20'
+    assert table.note[1] == (
+        '3 cultures: a correlation needs at least 4; without ZWE: no reply could be read')
+    matrix = culture_matrix(world, sheets(world, asked), 'base', 'P1')
+    positions = world.cultures.set_index('culture')
+    assert row.mantel_p_map == mantel_on_map(world.similarity, matrix, positions)
+    nowhere = replace(world, cultures=world.cultures.assign(x=np.nan, y=np.nan))
+    lost = correlate(nowhere, sheets(nowhere, asked)).iloc[0]
+    of_map = ['between', 'partial', 'partial_region', 'mantel_p_strata', 'mantel_p_map']
+    assert lost[of_map].isna().all()
+    assert (lost.pearson, lost.mantel_p) == (row.pearson, row.mantel_p)
+    assert list(table.columns) == CORRELATION_COLUMNS
+
+
+def test_leaving_out_each_culture_by_hand():
+    steps = np.array([1., 7, 10, 3, 6, 9, 2, 5, 4, 8])             # pairs AB AC AD AE BC BD BE CD CE DE
+    other = np.array([2., 5, 6, 1, 2, 3, 3, 0, 5, 5])
+    pairs = list(itertools.combinations('ABCDE', 2))
+    expected = []
+    for culture in 'ABCDE':
+        kept = [number for number, pair in enumerate(pairs) if culture not in pair]
+        expected.append(np.corrcoef(steps[kept], other[kept])[0, 1])
+    found = without_each(square(steps, 'ABCDE'), square(other, 'ABCDE'))
+    np.testing.assert_allclose(found, expected)
+    four = square(np.arange(6.), 'ABCD')
+    assert without_each(four, four).shape == (4,) and np.isnan(without_each(four, four)).all()
+    world = made_survey(dict(USA=[1], DEU=[2], KEN=[8], ZWE=[11], NZL=[3]), [11])
+    asked = sheets(world, made_answers(dict(USA=[1], DEU=[4], KEN=[6], ZWE=[7], NZL=[5])))
+    row = correlate(world, asked).iloc[0]
+    without = without_each(world.similarity, culture_matrix(world, asked, 'base', 'P1'))
+    assert (row.without_one_low, row.without_one_high) == (without.min(), without.max())
+
+
+def test_an_interval_needs_twenty_batteries():
+    world, asked = world_of(20)
+    asked = sheets(world, asked[asked.method == 'P2'])
+    row = correlate(world, asked, 99).iloc[0]
+    human, theirs = pair_source(world, None), pair_source(world, asked)
+    expected = fisher_interval(world, lambda weights: pearson(human(weights), theirs(weights)))
+    assert (row.pearson, row.low, row.high) == pytest.approx(expected) and row.note == ''
+    assert row.low < row.pearson < row.high
+    narrow = correlate(world, asked, 99, level=.5).iloc[0]
+    assert row.low < narrow.low < narrow.high < row.high
+    assert row.reliability == reliability(world, asked) != row.human_reliability == reliability(world)
+    again = correlate(world, asked, 99, seed=3).iloc[0]
+    assert again.reliability == reliability(world, asked, seed=3)
+    assert again.human_reliability == reliability(world, seed=3) and again.low == row.low
+    few, asked = world_of(19)
+    row = correlate(few, sheets(few, asked), 99).iloc[0]
+    assert np.isnan([row.low, row.high]).all()
+    assert row.note == '19 batteries answered: an interval needs at least 20'
+
+
+def test_a_part_of_the_questions_is_said():
+    world, asked = world_of(30)
+    asked = asked[asked.method == 'P2']
+    ids = world.questions.question_id
+    part = sheets(world, asked[asked.question_id.isin(ids[:26])])
+    row = correlate(world, part, 99).iloc[0]
+    assert row.note == 'personas answered 26 of 30 questions' and row.low < row.high
+    human = pair_values(world.similarity)                       # the people's side is the whole survey
+    assert row.pearson == pytest.approx(pearson(human, similarity_of_pairs(world, part)))
+    enough = sheets(world, asked[asked.question_id.isin(ids[:27])])
+    assert correlate(world, enough, 99).note[0] == ''           # 27 of 30 are nine tenths
+    unread = asked.assign(code=asked.code.mask(asked.question_id.isin(ids[11:])))
+    assert correlate(world, sheets(world, unread), 99).note[0] == (
+        'personas answered 11 of 30 questions; 11 batteries answered: an interval needs at least 20')
+    france = made_answers(dict(FRA=[1] * 30), method='P2')      # answers all, but not for this survey
+    foreign = pd.concat([asked[asked.question_id.isin(ids[:4])], france])
+    assert correlate(world, sheets(world, foreign), 99).note[0] == (
+        'without FRA: not in the survey; personas answered 4 of 30 questions; '
+        '4 batteries answered: an interval needs at least 20')
+
+
+def test_what_correlate_does_unless_told_otherwise():
+    demo = load_survey('demo')
+    demo = select(demo, question_ids=list(demo.questions.question_id[:60]))
+    asked = sheets(demo, persona_answers(demo, .5))
+    row, told = correlate(demo, asked).iloc[0], correlate(demo, asked, 9_999, 0, .95).iloc[0]
+    pd.testing.assert_series_equal(row, told)
+    people, theirs = demo.similarity, culture_matrix(demo, asked, 'base', 'P1')
+    positions, west = demo.cultures.set_index('culture'), western(demo)
+    assert (row.pearson, row.mantel_p) == pytest.approx(mantel(people, theirs))
+    assert row.mantel_p_strata == mantel(people, theirs, groups=west)[1]
+    assert row.mantel_p_map == mantel_on_map(people, theirs, positions)
+    other = correlate(demo, asked, 99, seed=1).iloc[0]
+    assert other.mantel_p == mantel(people, theirs, 99, 1)[1]
+    assert other.mantel_p_strata == mantel(people, theirs, 99, 1, west)[1]
+    assert other.mantel_p_map == mantel_on_map(people, theirs, positions, 99, 1)
+
+
+def test_interval_of_a_difference_by_hand():
+    # a reaches .3 down and .1 up, b .1 down and .4 up; the difference is .3
+    a, b = (.5, .2, .6), (.2, .1, .6)
+    # below: .3 of a and .4 of b, the root of .09 + .16 is .5; above: .1 and .1, the root of .02
+    assert difference_interval(a, b, 0) == pytest.approx((-.2, .3 + .02**.5))
+    # shared .5: .25 - .12 = .13 below, .02 - .01 above; shared 1: they move together
+    assert difference_interval(a, b, .5) == pytest.approx((.3 - .13**.5, .4))
+    assert difference_interval(a, b, 1) == pytest.approx((.2, .3))
+
+
+def test_methods_are_compared_on_the_cultures_both_have():
+    world, asked = world_of(24, ('USA', 'DEU', 'KEN', 'ZWE', 'BRA', 'THA', 'CHN'))
+    kinds = ('base', 'P2'), ('base', 'P1')
+    gone = (asked.method == 'P1') & (asked.culture == 'THA')
+    gone |= (asked.method == 'P2') & (asked.culture == 'KEN')
+    unread = (asked.method == 'P1') & (asked.culture == 'CHN')
+    left = asked.assign(code=asked.code.mask(unread))[~gone]
+    found = compare_correlations(world, sheets(world, left), *kinds)
+    common = ['USA', 'DEU', 'ZWE', 'BRA']
+    some, alone = select(world, common), asked[asked.culture.isin(common)]
+    pd.testing.assert_series_equal(found, compare_correlations(some, sheets(some, alone), *kinds))
+    assert found.cultures == 4 and np.isnan(found.without_one_low)
+    table = correlate(some, sheets(some, alone), 99).set_index('method')
+    assert (found.a, found.b) == pytest.approx((table.pearson['P2'], table.pearson['P1']))
+    assert found.difference == found.a - found.b
+
+
+def test_the_interval_of_a_difference_uses_what_the_estimates_share():
+    world, asked = world_of(20)
+    kinds = ('base', 'P2'), ('base', 'P1')
+    wide = sheets(world, asked)
+    found = compare_correlations(world, wide, *kinds)
+    human = pair_source(world, None)
+    left = 1 - np.eye(20)                                            # without each battery in turn
+    ends, z = [], []
+    for kind in kinds:
+        source = pair_source(world, one_method(wide, *kind))
+        ends.append(fisher_interval(world, lambda weights: pearson(human(weights), source(weights))))
+        z.append(np.arctanh(pearson(human(left), source(left))))
+    expected = difference_interval(*ends, np.corrcoef(z)[0, 1])
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.low < found.difference < found.high
+    narrow = compare_correlations(world, wide, *kinds, level=.5)
+    assert found.low < narrow.low < narrow.high < found.high
+    pd.testing.assert_series_equal(found, compare_correlations(world, wide, *kinds, .95))
+    without = [without_each(world.similarity, culture_matrix(world, wide, *kind)) for kind in kinds]
+    change = without[0] - without[1]
+    assert (found.without_one_low, found.without_one_high) == (change.min(), change.max())
+    same = compare_correlations(world, wide, kinds[0], kinds[0])
+    assert same.difference == 0 and same.low == -same.high
+    thin, replies = world_of(19)
+    few = compare_correlations(thin, sheets(thin, replies), *kinds)
+    assert np.isnan(few[['low', 'high']]).all()
+    thick, replies = world_of(22)
+    some = thick.questions.question_id[:19]
+    half = sheets(thick, replies[(replies.method == 'P1') | replies.question_id.isin(some)])
+    assert np.isnan(compare_correlations(thick, half, *kinds).low)          # one side is too thin
+    truth = {culture: codes.to_list() for culture, codes in world.modal.items()}
+    both = pd.concat([asked[asked.method == 'P1'], made_answers(truth, method='P2')])
+    exact = compare_correlations(world, sheets(world, both), *kinds)
+    assert exact.a == pytest.approx(1) and 0 < exact.low < exact.difference < exact.high < 2
+
+
+def test_a_comparison_that_cannot_be_made_says_why():
+    codes = dict(USA=[1, 2], DEU=[2, 3], KEN=[1, 5], ZWE=[2, 1], BRA=[1, 4])
+    world = made_survey(codes, [2, 5])
+    few = {culture: codes[culture] for culture in ('USA', 'DEU', 'KEN')}
+    other = {culture: codes[culture] for culture in ('ZWE', 'BRA')}
+    asked = sheets(world, pd.concat([
+        made_answers(codes), made_answers(few, method='P2'), made_answers(other, method='P3'),
+        made_answers(dict(none=[1, 1]), method='unaware')]))
+    three = ('base, P1 and base, P2 have 3 cultures in common; on these base, P1 has no correlation: '
+             '3 cultures: a correlation needs at least 4')
+    with pytest.raises(InputError, match=three):
+        compare_correlations(world, asked, ('base', 'P1'), ('base', 'P2'))
+    with pytest.raises(InputError, match='have 0 cultures in common'):
+        compare_correlations(world, asked, ('base', 'P2'), ('base', 'P3'))
+    with pytest.raises(InputError, match='no culture matrix'):
+        compare_correlations(world, asked, ('base', 'P1'), ('base', 'unaware'))

@@ -18,6 +18,20 @@ def test_distribution_scores_by_hand():
     assert same['js'] == same['emd'] == same['tv'] == 1
 
 
+def test_a_culture_is_scored_by_the_mean_of_its_probabilities():
+    made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[2, 2])
+    two = pd.concat([made_answers({'USA': [1, 2], 'KEN': [2, 1]}, run=run) for run in (0, 1)])
+    two['probability'] = [[.8, .2], [.5, .5], [0, 1], [2, 2], [.4, .6], [.5, .5], [0, 1], [1, 1]]
+    plain = made_answers({'none': [1, 1]}, method='unaware').assign(probability=[[1, 0], [1, 0]])
+    table = distribution_scores(made, pd.concat([two, plain])).set_index(['method', 'culture'])
+    # USA: .6 of two runs on its mode, then a half: steps missed .4 and .5; KEN: 0 and .5
+    assert table.emd['P1', 'USA'] == pytest.approx(1 - .45) and table.emd['P1', 'KEN'] == pytest.approx(1 - .25)
+    assert table.emd['P1', 'average'] == pytest.approx(1 - .35) and table.questions['P1', 'average'] == 2
+    assert table.emd['unaware', 'USA'] == table.emd['unaware', 'KEN'] == .5
+    alone = distribution_scores(made, pd.concat([two[two.culture == 'KEN'], plain]))
+    assert set(alone.culture[alone.method == 'unaware']) == {'KEN', 'average'}
+
+
 def test_distributions_need_probabilities():
     made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[4, 2])
     with pytest.raises(InputError, match='no option probabilities'): distribution_scores(made, made_answers({'USA': [1, 2]}))

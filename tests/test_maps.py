@@ -2,20 +2,259 @@
 import pytest
 from culturespa.maps import *
 
-import json
 import numpy as np
 import pandas as pd
 import pytest
 from dataclasses import replace
+from scipy.spatial.distance import pdist
 from culturespa.alignment import sheets
+from culturespa.relation import mantel
+from culturespa.matrices import culture_matrix, pair_distances, pair_values, square
 from culturespa.survey import InputError, load_survey, select
-from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
-from culturespa.cultures import culture_matrix
+from culturespa.toys import made_answers, made_survey, persona_answers
+
+def test_a_plane_is_mapped_without_stress():
+    corners = pd.DataFrame([[0, 0], [30, 0], [0, 40], [30, 40.]], list('ABCD'), ['x', 'y'])
+    apart = [30, 40, 50, 50, 40, 30]
+    matrix = square(100 - pdist(corners), corners.index)
+    points, stress = culture_map(matrix)
+    assert list(points.columns) == ['x', 'y'] and list(points.index) == list('ABCD')
+    assert points.index.name == 'culture'
+    np.testing.assert_allclose(pdist(points), apart, atol=1e-4)
+    assert stress == pytest.approx(0, abs=1e-6)
+    # Four cultures all 40 apart are the corners of a tetrahedron: no plane holds them
+    points, stress = culture_map(square(np.full(6, 60.), 'ABCD'))
+    on_plane = pdist(points)
+    kruskal = np.sqrt(((40 - on_plane)**2).sum() / (on_plane**2).sum())
+    assert stress == pytest.approx(kruskal, rel=1e-3) and stress > .1
+    lopsided = matrix.copy()
+    lopsided.loc['A', ['A', 'B']], lopsided.loc['B', 'A'] = [99, 60], 80      # 70 on average
+    np.testing.assert_allclose(pdist(culture_map(lopsided)[0]), apart, atol=1e-4)
+    with pytest.raises(InputError, match='2 cultures: a map needs at least 3'):
+        culture_map(matrix.iloc[:2, :2])
+    assert len(culture_map(matrix.iloc[:3, :3])[0]) == 3
+    with pytest.raises(InputError, match='share no answered question'):
+        culture_map(matrix.mask(matrix == 50))
+    pd.testing.assert_frame_equal(culture_map(matrix)[0], culture_map(matrix, seed=0)[0])
+
 
 def test_a_turned_map_fits_perfectly():
     rng = np.random.default_rng(0)
     here = pd.DataFrame(rng.normal(size=(6, 2)), list('ABCDEF'), ['x', 'y'])
-    there = pd.DataFrame(3 * here.to_numpy() @ np.array([[0, 1], [1, 0]]) + 5, here.index, ['x', 'y'])
+    mirrored = 3 * here.to_numpy() @ np.array([[0, 1], [1, 0]]) + 5
+    there = pd.DataFrame(mirrored, here.index, ['x', 'y'])
     back, fit, p = fit_map(here, there, 99)
     assert fit == pytest.approx(1) and p == .01
     np.testing.assert_allclose(back, there)
+    turn = np.array([[np.cos(.7), np.sin(.7)], [-np.sin(.7), np.cos(.7)]])     # turned, not mirrored
+    there = pd.DataFrame(here.to_numpy() @ turn / 4 - 2, here.index, ['x', 'y'])
+    some = there.drop(index='F')[::-1].copy()
+    some.loc['E', 'x'] = np.nan
+    back, fit, p = fit_map(here, some)
+    np.testing.assert_allclose(back, there)                       # those without a target move along
+    assert list(back.index) == list('ABCDEF') and p == pytest.approx(1 / 24, abs=.02)   # of 24 orders
+    assert p == fit_map(here, some, 999, 0)[2] and fit_map(here, there, 0)[2] == 1
+    with pytest.raises(InputError, match='2 cultures on both maps'):
+        fit_map(here.iloc[:2], there)
+    assert fit_map(here.iloc[:3], there)[1] == pytest.approx(1)
+    for one, other in ((here * 0, there), (here, there * 0)):
+        with pytest.raises(InputError, match='on one point'):
+            fit_map(one, other)
+    assert 0 < fit_map(here.assign(x=1.), there)[1] < 1           # an upright line is still a map
+
+
+def test_a_fit_worked_by_hand():
+    # A cross with a long and a short arm, and one whose arms are exchanged. Products: 2 * 1 on either
+    # end, 4 on each arm, 8 in all, over the squares of each, 10 and 10: r = .8
+    cross = pd.DataFrame([[2, 0], [-2, 0], [0, 1], [0, -1.]], list('ABCD'), ['x', 'y'])
+    other = pd.DataFrame([[1, 0], [-1, 0], [0, 2], [0, -2.]], list('ABCD'), ['x', 'y'])
+    moved, fit, p = fit_map(cross, other + 7)
+    assert fit == pytest.approx(.8**2)
+    np.testing.assert_allclose(moved, .8 * cross + 7, atol=1e-12)
+    # 4 of the 24 orders fit as seen (A and B, C and D exchanged or not); 4 put A and B on C and D,
+    # which is perfect; the others fit worse
+    assert p == pytest.approx(8 / 24, abs=.04)
+    other_seed = fit_map(cross, other + 7, seed=1)[2]
+    assert other_seed != p and other_seed == pytest.approx(8 / 24, abs=.04)
+
+
+def test_agreement_with_the_map_by_hand():
+    # One question of 101 options: a step is one point. The map is a rectangle with sides 3 and 4
+    world = made_survey(dict(USA=[1], DEU=[40], KEN=[60], ZWE=[90]), [101])
+    world = replace(world, cultures=world.cultures.assign(x=[0, 3, 3, 0], y=[0, 0, 4, 4]))
+    far, steps = [3, 5, 4, 4, 5, 3.], [39, 59, 89, 20, 50, 30]
+    row = map_agreement(world, permutations=23).iloc[0]
+    assert row.pearson == pytest.approx(np.corrcoef(far, steps)[0, 1])
+    ranks = [1.5, 5.5, 3.5, 3.5, 5.5, 1.5], [3, 5, 6, 1, 4, 2]
+    assert row.spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    near = square(-np.array(far), world.cultures.culture)
+    assert row.mantel_p == mantel(near, world.similarity)[1]           # all 24 orders, by either count
+    points, stress = culture_map(world.similarity)
+    target = world.cultures.set_index('culture')
+    assert (row.fit, row.fit_p) == fit_map(points, target)[1:] and row.stress == stress
+    assert (row.model, row.method, row.cultures, row.note) == ('people', 'survey', 4, '')
+    again = map_agreement(world, seed=1).iloc[0]
+    assert again.fit_p == fit_map(points, target, seed=1)[2]
+    demo = load_survey('demo')
+    default = map_agreement(demo).iloc[0]
+    assert default.mantel_p == 1 / 10_000 and default.fit_p == 1 / 1000
+    plane = demo.cultures.set_index('culture')[['x', 'y']]
+    other = plane.sample(frac=1, random_state=0).reset_index(drop=True)    # everybody somewhere else
+    lost = replace(demo, cultures=demo.cultures.assign(x=other.x, y=other.y))
+    near = square(-pdist(other), demo.cultures.culture)
+    people = demo.similarity
+    for among in (dict(), dict(permutations=199), dict(permutations=199, seed=1)):
+        assert map_agreement(lost, **among).mantel_p[0] == mantel(near, people, **among)[1]
+
+
+def test_a_method_without_a_map_keeps_its_row():
+    codes = dict(USA=[1, 2], DEU=[2, 3], KEN=[1, 5], ZWE=[2, 1], BRA=[1, 4])
+    world = made_survey(codes, [2, 5])
+    asked = pd.concat([
+        made_answers(codes | dict(BRA=[None, None], FRA=[1, 1])),
+        made_answers({culture: codes[culture] for culture in ('USA', 'DEU', 'KEN')}, method='P2'),
+        made_answers({culture: [1, 1] for culture in codes}, method='P3'),
+        made_answers(codes | dict(USA=[1, None], KEN=[None, 1]), method='P1+P3'),
+        made_answers(dict(none=[1, 1]), method='unaware')])
+    table = map_agreement(world, sheets(world, asked), 99).set_index('method')
+    assert list(table.index) == ['survey', 'P1', 'P2', 'P3', 'P1+P3']
+    assert table.cultures.tolist() == [5, 4, 3, 5, 5]
+    assert table.note.to_dict() == {
+        'survey': '', 'P1': 'without BRA: no reply could be read; without FRA: not in the survey',
+        'P2': '3 cultures with map coordinates: at least 4 are needed',
+        'P3': 'all pairs are equally alike', 'P1+P3': 'some pairs share no answered question'}
+    assert table.pearson.notna().tolist() == [True, True, False, False, False]
+    gone = made_survey(codes | dict(BRA=[None, None]), [2, 5])
+    table = map_agreement(gone, sheets(gone, made_answers(codes)), 99)
+    assert table.cultures.tolist() == [4, 5] and table.note.tolist() == ['', '']
+    assert list(table.columns) == MAP_COLUMNS and table.model.tolist() == ['people', 'base']
+    few = replace(world, cultures=world.cultures.assign(x=[1, 2, np.nan, 3, np.nan]))
+    with pytest.raises(InputError, match='3 cultures have map coordinates: at least 4 are needed'):
+        map_agreement(few)
+
+
+def test_people_and_personas_share_one_map():
+    demo = select(load_survey('demo'), ['USA', 'GBR', 'BRA', 'THA', 'KEN', 'ZWE'])
+    truth = demo.modal.melt(ignore_index=False, value_name='code').reset_index()
+    truth = truth.assign(source='survey', model='base', method='P1', order='original', run=0)
+    drawn = persona_answers(demo, .5, method='P2', runs=2)
+    drawn['code'] = drawn.code.mask(drawn.culture == 'KEN')                 # Kenya's is unreadable
+    france = drawn[drawn.culture == 'USA'].assign(culture='FRA')
+    plain = persona_answers(demo, 0, 'unaware', runs=2)
+    wide = sheets(demo, pd.concat([truth, drawn, france, plain]))
+    positions, stress = joint_map(demo, wide)
+    found = positions.set_index(['method', 'culture'])[['x', 'y']]
+    np.testing.assert_allclose(found.loc['P1'], found.loc['survey'], atol=.03)       # as their people
+    assert len(positions) == 6 + 1 + 6 + 7 and found.loc['unaware'].index.tolist() == ['none']
+    assert found[found.x.isna()].index.tolist() == [('P2', 'KEN'), ('P2', 'FRA')] and 0 < stress < .5
+    assert positions.y.isna().equals(positions.x.isna())
+    on_map = demo.cultures.set_index('culture')[['x', 'y']]
+    np.testing.assert_allclose(positions[['map_x', 'map_y']][:6], on_map)
+    assert positions.map_x[positions.culture.isin(['none', 'FRA'])].isna().all()
+    again = fit_map(found.loc['survey'], on_map, 0)[0]
+    np.testing.assert_allclose(again, found.loc['survey'], atol=1e-9)               # no better turn
+    some = joint_map(demo, wide, [['base', 'P1']])[0]
+    assert some.method.tolist() == ['survey'] * 6 + ['P1'] * 6
+    assert some.index.tolist() == list(range(12))
+    three = demo.cultures.assign(x=[1, 2, 3, np.nan, np.nan, np.nan])               # too few to turn by
+    free = joint_map(replace(demo, cultures=three), wide)[0]
+    assert axis_correlations(free).isna().all() and free.x.std() > 5 > positions.x.std()
+    four = demo.cultures.assign(x=[1, 2, 3, 4, np.nan, np.nan])
+    turned = joint_map(replace(demo, cultures=four), wide)[0]
+    assert axis_correlations(turned).notna().all() and turned.x.std() < 5
+    pd.testing.assert_frame_equal(positions, joint_map(demo, wide, seed=0)[0])
+
+
+def test_a_persona_has_one_place_between_its_runs():
+    # One question, 101 options, the people at 1, 31, 61 and 91: everything lies on a line
+    world = made_survey(dict(USA=[1], DEU=[31], KEN=[61], ZWE=[91]), [101])
+    world = replace(world, cultures=world.cultures.assign(x=[0., 3, 6, 9], y=0.))
+    usa, plain = [11, 31, None], [5, 7]
+    runs = [made_answers(dict(USA=[code], DEU=[81]), run=run) for run, code in enumerate(usa)]
+    runs += [made_answers(dict(none=[code]), 'base', 'unaware', run) for run, code in enumerate(plain)]
+    positions, stress = joint_map(world, sheets(world, pd.concat(runs)))
+    assert positions.culture.tolist() == ['USA', 'DEU', 'KEN', 'ZWE', 'none', 'USA', 'DEU']
+    # ten steps are one unit of the map: (11 + 31) / 2 is 21, (5 + 7) / 2 is 6
+    np.testing.assert_allclose(positions.x, [0, 3, 6, 9, .5, 2, 8], atol=1e-3)
+    np.testing.assert_allclose(positions.y, 0, atol=1e-3)
+    assert stress < 1e-3 and positions.model.tolist() == ['people'] * 4 + ['base'] * 3
+
+
+def test_an_axis_earns_its_name():
+    from culturespa.maps import _axis_label
+    people = pd.DataFrame(dict(model='people', method='survey', culture=list('ABCD'), x=[0, 1, 2, 3.],
+                               y=[1, 0, 1, 0.], map_x=[0, 2, 4, 6.], map_y=[0, 1, 2, 3.]))
+    other = people.assign(model='base', x=[9, 0, 0, 5.])                   # personas do not count
+    everybody = pd.concat([people, other], ignore_index=True)
+    found = axis_correlations(everybody)
+    # y goes 1 0 1 0, the map 0 1 2 3: products -.75 + .25 + .25 - .75 = -1 over the root of 1 * 5
+    assert found.x == pytest.approx(1) and found.y == pytest.approx(-1 / 5**.5)
+    assert _axis_label('here', found.x) == 'towards here (people r = 1.00)'
+    assert _axis_label('there', found.y) == '(no name: people r = -0.45 with there)'
+    assert _axis_label('this', .7) == 'towards this (people r = 0.70)'
+    assert _axis_label('this', .65) == '(no name: people r = 0.65 with this)'
+    assert _axis_label('this', np.nan) == ''
+    everybody.loc[0, 'map_x'] = np.nan
+    assert axis_correlations(everybody).isna().all()                       # three people are too few
+
+
+def test_a_picture_names_axes_and_personas_without_a_place():
+    import matplotlib.pyplot as plt
+    demo = select(load_survey('demo'), ['USA', 'GBR', 'BRA', 'THA', 'KEN', 'ZWE'])
+    tuned = persona_answers(demo, .9, model='tuned')
+    tuned['code'] = tuned.code.mask(tuned.culture == 'KEN')
+    asked = pd.concat([persona_answers(demo, 0, 'unaware'), persona_answers(demo, .5), tuned])
+    positions = joint_map(demo, sheets(demo, asked))[0]
+    steps = [('base', 'unaware'), ('base', 'P1'), ('tuned', 'P1')]
+    ax = plot_map(positions, steps, title='T')
+    r = axis_correlations(positions)
+    assert ax.get_xlabel() == f'towards self-expression (people r = {r.x:.2f})'
+    assert f'people r = {r.y:.2f}' in ax.get_ylabel() and 'secular-rational' in ax.get_ylabel()
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ['people', 'base, P1', 'tuned, P1', 'base, unaware'] and ax.get_title() == 'T'
+    assert ax.get_legend().get_title().get_text() == 'not placed: KEN (tuned, P1)'
+    arrows = [text for text in ax.texts if text.get_text() == '']
+    assert len(arrows) == 6 + 5                                  # Kenya gets no second arrow
+    at = positions.set_index(['model', 'method', 'culture'])[['x', 'y']].apply(tuple, axis=1)
+    stops = at['base', 'unaware', 'none'], at['base', 'P1', 'USA'], at['tuned', 'P1', 'USA']
+    assert (arrows[0].xyann, arrows[0].xy) == stops[:2] and (arrows[6].xyann, arrows[6].xy) == stops[1:]
+    bare = plot_map(positions, steps[1:2], people=False)
+    assert [text.get_text() for text in bare.get_legend().get_texts()] == ['base, P1']
+    assert not bare.texts and bare.get_legend().get_title().get_text() == ''
+    back = plot_map(positions, [steps[2], steps[1]])             # Kenya had no place to come from
+    assert len([text for text in back.texts if text.get_text() == '']) == 5
+    with pytest.raises(InputError, match=r"unknown \(model, method\) \('base', 'P2'\)"):
+        plot_map(positions, [('base', 'P2')])
+    plt.close('all')
+
+
+def test_trees_by_hand():
+    distances = np.array([10., 40, 44, 50, 46, 20])
+    four = square(100 - distances, 'ABCD')
+    tree, faithful = culture_tree(four)
+    meet = [10, 45, 45, 45, 45, 20]                     # where the pairs AB AC AD BC BD CD meet
+    assert tree[:, :2].tolist() == [[0, 1], [2, 3], [4, 5]] and tree[:, 3].tolist() == [2, 2, 4]
+    assert faithful == pytest.approx(np.corrcoef(meet, distances)[0, 1])
+    # in another matrix A and C meet at 10, B at 30 with them, D at 60 with all
+    other = square(100 - np.array([30., 10, 60, 30, 60, 60]), 'ABCD')
+    meet_there = [30, 10, 60, 30, 60, 60]
+    assert culture_tree(four, other)[1] == pytest.approx(np.corrcoef(meet, meet_there)[0, 1])
+    moved = other.loc[list('DCBA'), list('DCBA')]
+    assert culture_tree(four, moved)[1] == culture_tree(four, other)[1]   # cultures go by name
+    assert culture_tree(four, four)[1] == pytest.approx(1)
+    assert (culture_tree(four, other)[0] == tree).all()
+    with pytest.raises(InputError, match="culture of the other matrix 'D': accepted are A, B, C"):
+        culture_tree(four, other.iloc[:3, :3])
+
+
+def test_trees_are_drawn_on_one_scale():
+    import matplotlib.pyplot as plt
+    wide = square(100 - np.array([10., 40, 44, 50, 46, 20]), 'ABCD')
+    narrow = square(100 - np.array([1., 4, 4, 5, 4, 2]), 'ABCD')
+    figure = plot_trees(dict(wide=wide, narrow=narrow))
+    assert [ax.get_title() for ax in figure.axes] == ['wide', 'narrow']
+    assert [ax.get_xlim() for ax in figure.axes] == [(pytest.approx(45 * 1.05), 0)] * 2
+    grid = plot_clustermap(wide, 'title')
+    assert grid.ax_heatmap.get_title() == 'title'
+    assert grid.ax_heatmap.collections[0].get_clim() == (50, 100)
+    plt.close('all')

@@ -112,6 +112,9 @@ def test_a_file_without_a_culture_is_set_aside_and_the_rest_is_read():
     assert answers.code.tolist() == [1, 2] and note.startswith('P3.json set aside')
     note, = reading(dict(P3=['1', '2'], P1_USA=['1', '2'])).attrs['notes']
     assert note.startswith('P3.json set aside')   # the same replies under another method are no twin
+    for more, less in (('P3', 'P3_USA'), ('P3_USA', 'P3')):   # nor are replies to part of the questions
+        note = reading({more: ['1', '2'], less: ['1']}).attrs['notes'][0]
+        assert note.startswith('P3.json set aside')
     note, = reading(dict(P1_MEX=['1', '1'], P1_USA=['1', '2'])).attrs['notes']
     assert note.startswith('P1_MEX.json set aside')
     note, = reading(dict(P1_USA_THA=['1', '2'], P1_USA=['1', '2'])).attrs['notes']
@@ -131,6 +134,7 @@ def test_a_method_is_never_guessed_from_half_of_a_name():
     assert set(reading(files, model='Chain of Thought').method) == {'P1'}
     assert 'P1+P2 is no method' in reading(dict(P1_P2_USA=['1', '2']))
     assert 'no method in' in reading(dict(USA_0=['1', '2']))
+    assert 'is not taken for P1' in reading(dict(P1_cot='culture,question_id,code\nUSA,q1,1\n'))
     assert 'is not taken for unaware' in reading(dict(unaware_but_polite=['1', '2']))
     assert "unknown method 'P1+P2'" in reading(files, method='P1+P2')
     assert "unknown culture 'ATL'" in reading(files, culture='ATL')
@@ -158,6 +162,13 @@ def test_two_files_for_one_persona_agree_or_are_refused():
     for other in (['1', '1'], ['1', 'no']):
         refused = reading(dict(P1_USA=['1', '2'], culture_aware_American=other))
         assert 'P1_USA.json, row 2, and culture_aware_American.json, row 2, disagree on q2' in refused
+    with tempfile.TemporaryDirectory() as folder:   # of one name in two folders: whole paths
+        paths = []
+        for name, replies in dict(one=['1', '2'], two=['1', '1']).items():
+            (Path(folder)/name).mkdir()
+            paths += written(Path(folder)/name, dict(P1_USA=replies))
+        with pytest.raises(InputError, match=r'one/toy/P1_USA\.json, row 2, and .*two/toy/P1_USA\.json'):
+            read_answers(paths, made_survey({'USA': [1, 2]}, options=[4, 2]))
     runs = reading(dict(P1_USA_0=['1', '2'], P1_USA_1=['1', '2']))
     assert len(runs) == 4 and runs.attrs['notes'] == []   # a second run may say what the first said
 
@@ -169,7 +180,7 @@ def test_what_the_survey_does_not_know_is_counted():
     assert counts.loc['USA'].tolist() == [2, 1, 1, 2]   # q1 read, q2 not, q3 foreign
     assert counts.loc['THA'].tolist() == [1, 0, 1, 2]   # q1 read, q2 not there
     assert answers.attrs['notes'] == ['P1_USA.json: 1 question left out that made does not have',
-                                      'P1_THA.json: 1 of the 2 questions of made']
+                                      'P1_THA.json: answers to 1 of the 2 questions of made']
     assert reading(dict(P1_USA=['1', '2'])).attrs['notes'] == []
 
 

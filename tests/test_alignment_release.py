@@ -12,7 +12,7 @@ import pytest
 from culturespa.alignment import sheets, align
 from culturespa.baselines import predictors, distribution_ruler, ruler, by_options
 from culturespa.comparison import compare, holm, place
-from culturespa.inference import batteries, continents
+from culturespa.inference import batteries, continents, effective_batteries, largest_battery
 from culturespa.diagnostics import specificity, movement, diversity
 from culturespa.cultures import correlate, culture_matrix, pair_values
 from culturespa.maps import map_agreement
@@ -93,29 +93,43 @@ def test_batteries(survey):
     assert batteries(survey.questions).max() + 1 == 68
 
 
+def test_few_batteries_decide(survey):
+    assert effective_batteries(survey) == pytest.approx(8.4, abs=.05)
+    heaviest = largest_battery(survey)
+    assert heaviest["questions"] == [f"Q{i}" for i in range(176, 196)] and heaviest["share"] == pytest.approx(.275, abs=.0005)
+
+
 def test_P1_minus_unaware(survey, personas):
     table = compare(survey, personas, P1, UNAWARE).set_index("culture")
     row = table.loc["average"]
-    assert row.difference == pytest.approx(4.2, abs=.05)
-    assert [row.question_low, row.question_high] == pytest.approx([2.1, 6.5], abs=.25)
-    assert [row.low, row.high] == pytest.approx([1.6, 6.6], abs=.25)
+    assert row.difference == pytest.approx(4.2, abs=.05) and row.without_largest == pytest.approx(2.6, abs=.05)
+    assert row.p == pytest.approx(.001, abs=.0008)
+    assert [row.low, row.high] == pytest.approx([1.3, 6.6], abs=.15)
+    assert [row.question_low, row.question_high] == pytest.approx([2.0, 6.4], abs=.25)
     single = table[table.holm.notna()]
-    assert len(single) == 18 and (single.p < .05).sum() in (8, 9, 10) and (single.holm < .05).sum() == 3
-    assert (single.p <= single.holm).all()
+    assert len(single) == 18 and (single.p <= single.holm).all() and (single.p <= single.max_t).all()
+    for adjusted in ("holm", "max_t"):
+        assert list(single.index[single[adjusted] < .05]) == ["NGA", "ZWE"]
+    assert ((single.low > 0) == ((single.p <= .05) & (single.difference > 0))).all()      # interval and test agree
+    again = compare(survey, personas, UNAWARE, P1, seed=1).set_index("culture")
+    assert list(again.index[again.holm < .05]) == ["NGA", "ZWE"]
 
 
 def test_P1_minus_no_model(survey, personas):
     everything = pd.concat([personas, predictors(survey, 1)])
     row = compare(survey, everything, P1, OTHERS).set_index("culture").loc["average"]
-    assert [row.question_low, row.question_high] == pytest.approx([-4.6, 2.0], abs=.35)
-    assert [row.low, row.high] == pytest.approx([-6.8, 2.3], abs=.35)
+    assert [row.question_low, row.question_high] == pytest.approx([-4.5, 2.2], abs=.35)
+    assert [row.low, row.high] == pytest.approx([-7.0, 2.7], abs=.2) and row.p > .5
     assert compare(survey, everything, P1, CONTINENTS).set_index("culture").difference["average"] > 0
 
 
 def test_place_on_the_ruler(survey, personas):
     table = place(survey, personas).query("culture == 'average'").set_index("method")
-    assert table.position["unaware"] == pytest.approx(-21.4, abs=.6) and table.position_high["unaware"] < 0
-    assert table.position["P1"] == pytest.approx(-4.3, abs=.6) and table.position_low["P1"] < 0 < table.position_high["P1"]
+    assert table.score.round(2).to_dict() == {"unaware": 62.36, "P1": 66.61}
+    # the floor is that of the questions answered: unaware refuses five on which the others' median is far off
+    assert table.floor["unaware"] == pytest.approx(68.3, abs=.05) and table.floor["P1"] == pytest.approx(67.6, abs=.05)
+    assert table.position["unaware"] == pytest.approx(-24.7, abs=.6) and table.position_high["unaware"] < 0
+    assert table.position["P1"] == pytest.approx(-4.1, abs=.6) and table.position_low["P1"] < 0 < table.position_high["P1"]
 
 
 def test_specificity(survey, personas):

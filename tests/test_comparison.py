@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dataclasses import replace
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from culturespa.alignment import CEILING, FLOOR, sheets
 from culturespa.baselines import predictors
@@ -15,39 +16,49 @@ from culturespa.toys import invented_survey, made_answers, made_survey, persona_
 
 def test_every_run_is_paired_with_every_run():
     gap = np.nan
-    one, two = np.array([[[.1, .2]], [[.3, gap]]]), np.array([[[gap, .5]], [[.6, .7]], [[gap, gap]]])
-    both = on_same_cells(one[:, None], two[None])
-    np.testing.assert_array_equal(both[:, 0], [[gap, .2], [.1, .2], [gap, gap], [gap, gap], [.3, gap], [gap, gap]])
-    np.testing.assert_array_equal(on_same_cells(two[None], one[:, None])[:, 0], [[gap, .5], [.6, .7], [gap, gap], [gap, gap], [.6, gap], [gap, gap]])
-    np.testing.assert_array_equal(on_same_cells(one, one[:1] * gap), one * gap)
+    one = np.array([[[.1, .2]], [[.3, gap]]])
+    two = np.array([[[gap, .5]], [[.6, .7]], [[gap, gap]]])
+    both = on_same_cells(one[:, None], two[None])[:, 0]
+    assert_array_equal(both, [[gap, .2], [.1, .2], [gap, gap], [gap, gap], [.3, gap], [gap, gap]])
+    both = on_same_cells(two[None], one[:, None])[:, 0]
+    assert_array_equal(both, [[gap, .5], [.6, .7], [gap, gap], [gap, gap], [.6, gap], [gap, gap]])
+    assert_array_equal(on_same_cells(one, one[1:], two[1:2]), [[[.1, gap]], [[.3, gap]]])
 
 
-def test_swapping_all_names_turns_the_sign():
+def test_names_are_swapped_battery_by_battery():
     rng = np.random.default_rng(1)
     lost_a, lost_b = rng.uniform(0, 9, (2, 5, 3, 2))
     most = np.full((5, 3, 2), 9.)
-    most[:, 0, 1] = lost_a[:, 0, 1] = lost_b[:, 0, 1] = 0                    # the second culture was asked in two runs only
+    for table in (most, lost_a, lost_b):
+        table[:, 0, 1] = 0                          # the second culture was asked in two runs only
     flips = sign_flips(5)
     found = swapped_differences(lost_a, lost_b, most, flips)
     assert found.shape == (32, 2)
-    np.testing.assert_allclose(found[::-1], -found)
+    assert_allclose(found[::-1], -found)
     for pattern in (0, 6, 21):
         keep = flips[pattern][:, None, None] > 0
         a, b = np.where(keep, lost_a, lost_b).sum(0), np.where(keep, lost_b, lost_a).sum(0)
         each = 100 * (np.sqrt(b / 45) - np.sqrt(a / 45))
-        np.testing.assert_allclose(found[pattern], [each[:, 0].mean(), each[1:, 1].mean()])
+        assert_allclose(found[pattern], [each[:, 0].mean(), each[1:, 1].mean()])
     alike = swapped_differences(lost_a, lost_b, most, flips, 'balanced')
-    np.testing.assert_allclose(alike[0, 0], 100 * (lost_b - lost_a)[:, :, 0].sum() / 45 / 3)
+    assert_allclose(alike[0, 0], 100 * (lost_b - lost_a)[:, :, 0].sum() / 45 / 3)
     most[:, :, 1] = 0
     assert np.isnan(swapped_differences(lost_a, lost_b, most, flips)[:, 1]).all()
-    np.testing.assert_allclose(flip_p(np.array([[2., -1.], [2., 3.], [-2., .5], [1., 0.]])), [3 / 4, 2 / 4])
+
+
+def test_p_is_the_share_of_patterns_as_far_from_zero():
+    values = np.array([[2., -1.], [2., 3.], [-2., .5], [1., 0.]])
+    assert_allclose(flip_p(values), [3 / 4, 2 / 4])
+    assert_allclose(flip_p(values + 1e-12), [3 / 4, 2 / 4])          # rounding does not break a tie
+    assert_allclose(flip_p(np.array([[1.], [.999]])), [1 / 2])
 
 
 def test_a_test_without_a_difference_rejects_as_often_as_it_says():
     rng = np.random.default_rng(0)
     worlds, flips = 400, sign_flips(12, 200)
-    sums = rng.exponential(size=(2, 12, 1, worlds)) * rng.exponential(size=(12, 1, 1))**2   # a few batteries weigh most
-    p = flip_p(swapped_differences(sums[0], sums[1], np.full((12, 1, worlds), 99.), flips))
+    weight = rng.exponential(size=(12, 1, 1))**2     # a few batteries weigh most
+    lost_a, lost_b = rng.exponential(size=(2, 12, 1, worlds)) * weight
+    p = flip_p(swapped_differences(lost_a, lost_b, np.full((12, 1, worlds), 99.), flips))
     for level in (.05, .2, .5):
         low, high = stats.binom.ppf([.001, .999], worlds, level)
         assert low <= (p <= level + 1e-9).sum() <= high, level
@@ -55,183 +66,247 @@ def test_a_test_without_a_difference_rejects_as_often_as_it_says():
 
 def test_adjusted_p_values_worked_by_hand():
     # sorted .01 .03 .04, times 3, 2, 1: .03 .06 .04; the last may not be below the one before it
-    np.testing.assert_allclose(holm([.01, .04, .03]), [.03, .06, .06])
-    np.testing.assert_allclose(holm([.5, .6]), [1, 1])
-    np.testing.assert_allclose(holm([.02]), [.02])
+    assert_allclose(holm([.01, .04, .03]), [.03, .06, .06])
+    assert_allclose(holm([.5, .6]), [1, 1])
+    assert_allclose(holm([.02]), [.02])
     assert len(holm([])) == 0
     # spreads: sqrt((16 + 0 + 0 + 16) / 4) = sqrt(8) and sqrt((1 + 4 + 4 + 1) / 4) = sqrt(2.5)
+    # sizes: 1.41 0.63 | 0 1.26 | 0 1.26 | 1.41 0.63; largest of each pattern: 1.41 1.26 1.26 1.41
     values = np.array([[4., 1.], [0., 2.], [0., -2.], [-4., -1.]])
-    # sizes: 1.41 0.63 | 0 1.26 | 0 1.26 | 1.41 0.63; largest: 1.41 1.26 1.26 1.41
-    np.testing.assert_allclose(largest_p(values), [2 / 4, 4 / 4])
-    np.testing.assert_allclose(largest_p(np.column_stack([values, np.zeros(4)])), [2 / 4, 1, 1])
-    np.testing.assert_allclose(largest_p(values * [1, 100]), largest_p(values))             # units do not matter
+    assert_allclose(largest_p(values), [2 / 4, 4 / 4])
+    assert_allclose(largest_p(np.column_stack([values, np.zeros(4)])), [2 / 4, 1, 1])
+    assert_allclose(largest_p(values * [1, 100]), [2 / 4, 4 / 4])       # units do not matter
+    third = np.array([3., 3., 0., -3.])       # 3 / sqrt(27 / 4) = 1.15: every pattern reaches it
+    assert_allclose(largest_p(np.column_stack([values, third])), [2 / 4, 1, 1])
 
 
-def test_adjusted_families_err_no_more_often_than_they_say():
+def test_families_err_no_more_often_than_they_say():
     rng = np.random.default_rng(2)
     families, tests = 300, 8
     flips = sign_flips(15, 200)
-    wrong = np.zeros(2)
+    by_holm = by_largest = 0
     for _ in range(families):
         shared = rng.normal(size=(15, 1))
         values = flips @ (shared + rng.normal(size=(15, tests)))
-        wrong += [holm(flip_p(values)).min() <= .05 + 1e-9, largest_p(values).min() <= .05 + 1e-9]
-    at_most = stats.binom.ppf(.999, families, .05)
-    assert (wrong <= at_most).all() and wrong[1] >= wrong[0]
+        by_holm += holm(flip_p(values)).min() <= .05 + 1e-9
+        by_largest += largest_p(values).min() <= .05 + 1e-9
+    assert by_holm <= by_largest <= stats.binom.ppf(.999, families, .05)
+    assert by_largest >= stats.binom.ppf(.001, families, .05)
 
 
-def test_pairs_are_compared_on_what_both_answered():
-    # 22 questions of 3 steps, each a battery, but the first two are one. `one` does not answer q22, `two` refuses q21.
-    # USA: `one` misses q3 by 1; `two` misses q1 by 3 and q2 by 1. KEN: both miss q4 by 2.
-    ones, topics = [1] * 22, ['t', 't'] + [f't{i}' for i in range(20)]
-    made = made_survey({'USA': ones, 'KEN': ones}, options=[4] * 22, topic=topics)
-    def replies(**other): return [other.get(f'q{i + 1}', 1) for i in range(22)]
-    two = pd.concat([
-        sheets(made, made_answers({'USA': replies(q3=2)[:21], 'KEN': replies(q4=3)[:21]}, 'one')),
-        sheets(made, made_answers({'USA': replies(q1=4, q2=2, q21=None), 'KEN': replies(q4=3)}, 'two'))])
-    table = compare(made, two, ('one', 'P1'), ('two', 'P1')).set_index('culture')
-    usa = 100 * (np.sqrt(10 / 180) - np.sqrt(1 / 180))                                  # on 20 shared questions
-    assert table.difference.to_dict() == pytest.approx(dict(USA=usa, KEN=0, America=usa, Africa=0, average=usa / 2))
-    assert table.without_largest['USA'] == pytest.approx(-100 * np.sqrt(1 / 162)) and table.without_largest['KEN'] == 0
-    assert table.shared.to_dict() == dict(USA=20, KEN=21, America=20, Africa=21, average=20.5)
-    assert table.batteries['USA'] == 19 and table.batteries['KEN'] == 20 and table.cultures['average'] == 2
-    assert table.note['USA'] == 'fewer than 20 batteries' and table[['p', 'holm', 'max_t', 'low', 'high']].loc['USA'].isna().all()
-    assert table.note['KEN'] == '' and (table.loc['KEN', ['p', 'holm', 'max_t']] == 1).all() and table.low['KEN'] == table.high['KEN'] == 0
-    assert table.effective['KEN'] == pytest.approx(21**2 / (2**2 + 19))
-    turned = compare(made, two, ('two', 'P1'), ('one', 'P1')).set_index('culture')
-    assert turned.difference['USA'] == pytest.approx(-usa) and turned.low['average'] == pytest.approx(-table.high['average'])
-    apart = sheets(made, pd.concat([made_answers({'USA': [1, None, None]}, 'one'), made_answers({'USA': [None, 2, 1]}, 'two')]))
-    with pytest.raises(InputError, match='no question was answered by both one, P1 and two, P1 as the same culture'):
-        compare(made, apart, ('one', 'P1'), ('two', 'P1'))
-    with pytest.raises(InputError, match=r"unknown \(model, method\) \('three', 'P1'\): accepted are \('one', 'P1'\), \('two', 'P1'\)"):
-        compare(made, two, ('one', 'P1'), ('three', 'P1'))
-    with pytest.raises(InputError, match='unknown score'):
-        compare(made, two, ('one', 'P1'), ('two', 'P1'), 'T')
-    counted = compare(made, two, ('one', 'P1'), ('two', 'P1'), 'worst').set_index('culture')
-    assert counted.shared['USA'] == 21 and counted.difference['USA'] == pytest.approx(100 * (np.sqrt(19 / 189) - np.sqrt(1 / 189)))
-
-
-def test_a_verdict_worked_by_hand():
-    # 20 batteries of one question. USA: b misses three questions by 3 that a hits, all else is equal. Names may be swapped:
-    # the three signs agree in 2 of 8 patterns, so p is 1/4. KEN: the same in five other questions, p = 2/32. BRA: no difference.
-    ones = [1] * 20
-    made = made_survey({'USA': ones, 'KEN': ones, 'BRA': ones}, options=[4] * 20, topic=[f't{i}' for i in range(20)])
-    two = pd.concat([
-        sheets(made, made_answers({'USA': ones, 'KEN': ones, 'BRA': ones}, 'a')),
-        sheets(made, made_answers({'USA': [4] * 3 + ones[3:], 'KEN': ones[5:] + [4] * 5, 'BRA': ones}, 'b'))])
+def test_differences_worked_by_hand():
+    # 22 questions of 3 steps, each a battery, but q1 and q2 are one. `a` was not asked q22.
+    # USA: `a` misses q3 by 1; `b` misses q1 by 3 and q2 by 1 and refuses q21. KEN: both miss q4 by 2.
+    made = made_survey({'USA': [1] * 22, 'KEN': [1] * 22}, options=[4] * 22, topic=[0, *range(21)])
+    def codes(**other): return [other.get(f'q{i}', 1) for i in range(1, 23)]
+    a = made_answers({'USA': codes(q3=2)[:21], 'KEN': codes(q4=3)[:21]}, 'a')
+    b = made_answers({'USA': codes(q1=4, q2=2, q21=None), 'KEN': codes(q4=3)}, 'b')
+    two = sheets(made, pd.concat([a, b]))
     table = compare(made, two, ('a', 'P1'), ('b', 'P1')).set_index('culture')
-    assert table.difference['USA'] == pytest.approx(100 * np.sqrt(3 / 20)) and table.difference['KEN'] == pytest.approx(50)
-    assert table.p['USA'] == pytest.approx(1 / 4, abs=.015) and table.p['KEN'] == pytest.approx(1 / 16, abs=.01)
-    assert table.p['BRA'] == 1 and table.holm['BRA'] == 1 and table.max_t['BRA'] == 1
-    assert table.holm['KEN'] == pytest.approx(3 * table.p['KEN']) and table.holm['USA'] == pytest.approx(2 * table.p['USA'])
-    assert table.holm[['America', 'Africa', 'average']].isna().all() and table.max_t[['America', 'Africa', 'average']].isna().all()
-    assert table.p['Africa'] == table.p['KEN']
+    usa = 100 * (np.sqrt(10 / 180) - np.sqrt(1 / 180))             # on 20 shared questions
+    differences = dict(USA=usa, KEN=0, America=usa, Africa=0, average=usa / 2)
+    assert table.difference.to_dict() == pytest.approx(differences)
+    without = -100 * np.sqrt(1 / 162)                              # without q1 and q2
+    found = table.without_largest[['USA', 'KEN', 'average']]
+    assert found.tolist() == pytest.approx([without, 0, without / 2])
+    assert table.shared.tolist() == [20, 21, 20, 21, 20.5]
+    assert table.batteries.tolist() == [19, 20, 19, 20, 20]
+    assert table.cultures.tolist() == [1, 1, 1, 1, 2]
+    assert table.effective['KEN'] == pytest.approx(21**2 / (2**2 + 19))
+    assert table.note['USA'] == 'fewer than 20 batteries' and table.note['KEN'] == ''
+    verdict = ['low', 'high', 'question_low', 'question_high', 'p', 'holm', 'max_t']
+    assert table.loc['USA', verdict].isna().all()
+    assert table.loc['KEN', verdict].tolist() == [0, 0, 0, 0, 1, 1, 1]
+    turned = compare(made, two, ('b', 'P1'), ('a', 'P1')).set_index('culture')
+    assert turned.difference['USA'] == pytest.approx(-usa)
+    assert turned.low['average'] == pytest.approx(-table.high['average'])
+    counted = compare(made, two, ('a', 'P1'), ('b', 'P1'), 'worst').set_index('culture')
+    assert counted.shared['USA'] == 21                             # the refusal counts as 3 steps
+    assert counted.difference['USA'] == pytest.approx(100 * (np.sqrt(19 / 189) - np.sqrt(1 / 189)))
+
+
+def test_what_cannot_be_compared_is_refused():
+    made = made_survey({'USA': [1, 2, 1]}, options=[4, 2, 4])
+    a, b = made_answers({'USA': [1, None, None]}, 'a'), made_answers({'USA': [None, 2, 1]}, 'b')
+    apart = sheets(made, pd.concat([a, b]))
+    with pytest.raises(InputError, match='no question was answered by both a, P1 and b, P1 as'):
+        compare(made, apart, ('a', 'P1'), ('b', 'P1'))
+    with pytest.raises(InputError, match=r"unknown \(model, method\) \('c', 'P1'\): accepted are"):
+        compare(made, apart, ('a', 'P1'), ('c', 'P1'))
+    with pytest.raises(InputError, match='unknown score'):
+        compare(made, apart, ('a', 'P1'), ('b', 'P1'), 'T')
+    other = made_answers({'USA': [1, 2, 1]}, 'b', order='reversed')
+    with pytest.raises(InputError, match='in the same order: they cannot be compared'):
+        compare(made, sheets(made, pd.concat([a, other])), ('a', 'P1'), ('b', 'P1'))
+
+
+def test_verdicts_worked_by_hand():
+    # 20 batteries of one question. USA: b misses three by 3 that a hits, all else is equal; the three
+    # signs agree in 2 of 8 patterns, so p is 1/4. KEN: five other questions, p is 2/32. BRA: p is 1.
+    ones = [1] * 20
+    same = {'USA': ones, 'KEN': ones, 'BRA': ones}
+    made = made_survey(same, options=[4] * 20, topic=list(range(20)))
+    a = made_answers(same, 'a')
+    b = made_answers({'USA': [4] * 3 + ones[3:], 'KEN': ones[5:] + [4] * 5, 'BRA': ones}, 'b')
+    two = sheets(made, pd.concat([a, b]))
+    table = compare(made, two, ('a', 'P1'), ('b', 'P1')).set_index('culture')
+    assert table.difference['USA'] == pytest.approx(100 * np.sqrt(3 / 20))
+    assert table.difference['KEN'] == pytest.approx(50)
+    p = table.p
+    assert p['USA'] == pytest.approx(1 / 4, abs=.015) and p['KEN'] == pytest.approx(1 / 16, abs=.01)
+    assert p['Africa'] == p['KEN'] and p['BRA'] == 1
+    adjusted = table.holm[['USA', 'KEN', 'BRA']].tolist()
+    assert adjusted == pytest.approx([2 * p['USA'], 3 * p['KEN'], 1])
+    assert table.max_t['BRA'] == 1 and p['KEN'] <= table.max_t['KEN'] < p['KEN'] + p['USA'] + .01
+    groups = ['America', 'Africa', 'average']
+    assert table.loc[groups, ['holm', 'max_t']].isna().all(axis=None)
     assert table.low['USA'] <= 0 < table.difference['USA'] < table.high['USA']
-    three = compare(made, two, ('a', 'P1'), ('b', 'P1'), level=.5).set_index('culture')
-    assert three.low['USA'] > 0 and three.p['USA'] == table.p['USA']
-    assert compare(made, two, ('a', 'P1'), ('b', 'P1'), seed=1).p[0] != table.p['USA']
-    assert compare(made, two, ('a', 'P1'), ('b', 'P1'), draws=50).p[0] * 50 % 1 == 0
+    half = compare(made, two, ('a', 'P1'), ('b', 'P1'), level=.5).set_index('culture')
+    assert half.low['USA'] > 0 and half.p['USA'] == p['USA']
+    assert compare(made, two, ('a', 'P1'), ('b', 'P1'), seed=1).p[0] != p['USA']
+
+
+def test_interval_and_test_agree_on_single_cultures():
+    rng = np.random.default_rng(5)
+    n_options = np.array([2, 4, 10] * 8)
+    made = made_survey({c: [1] * 24 for c in ('USA', 'KEN', 'BRA', 'THA')}, options=n_options)
+    def drawn(model, skill):
+        "Answers nearer to the first option, which everybody chose, the larger `skill` is"
+        steps = np.floor(rng.random((4, 24))**skill * n_options).astype(int)
+        return made_answers(dict(zip(made.cultures.culture, 1 + steps)), model)
+    sure = []
+    for seed in range(4):
+        two = sheets(made, pd.concat([drawn('a', 2.), drawn('b', 1.)]))
+        for score in ('S', 'balanced'):
+            table = compare(made, two, ('a', 'P1'), ('b', 'P1'), score, draws=400, seed=seed)
+            table = table[table.culture.isin(made.cultures.culture)]
+            assert_array_equal((table.low > 0) | (table.high < 0), table.p <= .05)
+            sure += list(table.p <= .05)
+    assert 5 < sum(sure) < 27                        # of 32: both verdicts were tried
 
 
 def test_runs_and_orders_are_paired():
     ones = [1] * 20
-    made = made_survey({'USA': ones}, options=[4] * 20, topic=[f't{i}' for i in range(20)])
-    def sheet(model, order, run, misses): return sheets(made, made_answers({'USA': [1 + misses] + ones[1:]}, model, order=order, run=run))
-    two = pd.concat([sheet('a', 'original', 0, 0), sheet('a', 'original', 1, 1), sheet('a', 'reversed', 0, 2),
-                     sheet('b', 'original', 0, 3), sheet('b', 'shuffled', 0, 0)])
-    lost = [0, 100 * np.sqrt(1 / 180), 100 * np.sqrt(4 / 180), 100 * np.sqrt(9 / 180)]      # by 0, 1, 2 and 3 steps
-    table = compare(made, two, ('a', 'P1'), ('b', 'P1'), draws=200).query("culture == 'average'")
-    assert table.order.tolist() == ['original'] and table.difference.item() == pytest.approx(lost[3] - lost[1] / 2)
-    assert table.shared.item() == 20
-    with_floor = pd.concat([two, sheet('floor', 'original', 0, 1)])
-    for a, b, sign in ((('a', 'P1'), ('floor', 'P1'), 1), (('floor', 'P1'), ('a', 'P1'), -1)):
-        each = compare(made, with_floor, a, b, draws=200).query("culture == 'average'").set_index('order').difference * sign
-        assert each.to_dict() == pytest.approx(dict(original=lost[1] / 2, reversed=lost[1] - lost[2]))     # it has no order
-    never = pd.concat([sheet('a', 'original', 0, 0), sheet('b', 'reversed', 0, 0)])
-    with pytest.raises(InputError, match='in the same order: they cannot be compared'):
-        compare(made, never, ('a', 'P1'), ('b', 'P1'))
+    made = made_survey({'USA': ones}, options=[4] * 20, topic=list(range(20)))
+    def asked(model, order, run, steps):
+        "Answers that miss one question by so many steps"
+        return made_answers({'USA': [1 + steps] + ones[1:]}, model, order=order, run=run)
+    kinds = [('a', 'original', 0, 0), ('a', 'original', 1, 1), ('a', 'reversed', 0, 2),
+             ('b', 'original', 0, 3), ('b', 'shuffled', 0, 0), ('floor', 'original', 0, 1)]
+    all_of_them = sheets(made, pd.concat([asked(*kind) for kind in kinds]))
+    def average(a, b):
+        table = compare(made, all_of_them, (a, 'P1'), (b, 'P1'), draws=200)
+        return table[table.culture == 'average'].set_index('order').difference.to_dict()
+    lost = [100 * np.sqrt(steps**2 / 180) for steps in range(4)]
+    assert average('a', 'b') == pytest.approx(dict(original=lost[3] - lost[1] / 2))  # mean of two runs
+    above = dict(original=lost[1] / 2, reversed=lost[1] - lost[2])                   # a floor has no order
+    assert average('a', 'floor') == pytest.approx(above)
+    below = {order: -value for order, value in above.items()}
+    assert average('floor', 'a') == pytest.approx(below)
 
 
 def test_a_method_does_not_differ_from_itself():
     invented = invented_survey()
-    invented = replace(invented, questions=invented.questions.assign(topic=[f'topic {i // 2}' for i in range(40)]))
-    two = pd.concat([sheets(invented, persona_answers(invented, .5, 'P1', m, seed=3)) for m in ('one', 'two')])
-    table = compare(invented, two, ('one', 'P1'), ('two', 'P1'), draws=200)
+    invented = replace(invented, questions=invented.questions.assign(topic=np.arange(40) // 2))
+    two = pd.concat([persona_answers(invented, .5, 'P1', name, seed=3) for name in ('one', 'two')])
+    table = compare(invented, sheets(invented, two), ('one', 'P1'), ('two', 'P1'), draws=200)
     assert (table.difference == 0).all() and (table[['low', 'high']] == 0).all(axis=None)
-    assert (table.p == 1).all() and (table.batteries == 23).all()         # 20 pairs, three of them with two kinds of options
+    assert (table.p == 1).all()
+    assert (table.batteries == 23).all()           # 20 pairs, three of them with two kinds of options
 
 
 def test_positions_worked_by_hand():
-    np.testing.assert_allclose(position(np.array([60., 70, 90, 50, 100]), 60., np.full(5, 90.)), [0, 100 / 3, 100, -100 / 3, 400 / 3])
-    assert np.isnan(position(np.array([60., 60.]), np.array([90., 90.]), np.array([90., 80.]))).all()
+    found = position(np.array([60., 70., 90., 50.]), 60., np.full(4, 90.))
+    assert_allclose(found, [0, 100 / 3, 100, -100 / 3])
+    assert np.isnan(position(60., np.array([90., 90.]), np.array([90., 80.]))).all()
 
 
-def test_a_model_its_floor_and_its_ceiling_on_the_same_cells():
-    gap = np.nan
-    own = np.array([[[.1, .2, gap], [.3, .4, .5]], [[.6, gap, .7], [.8, .9, 1.]]])          # two runs, two cultures, three questions
+def test_a_model_and_its_ends_on_the_same_cells():
+    gap = np.nan                     # two cultures, three questions; two runs, one floor, two samples
+    own = np.array([[[.1, .2, gap], [.3, .4, .5]], [[.6, gap, .7], [.8, .9, 1.]]])
     floor = np.array([[[0., 1., 1.], [gap, gap, gap]]])
     ceiling = np.array([[[gap, .1, .2], [.3, .4, .5]], [[gap, .6, .7], [.8, .9, 1.]]])
     shared, lower, upper = with_ends(own, floor, ceiling)
-    np.testing.assert_array_equal(shared, [[[gap, .2, gap], [.3, .4, .5]], [[gap, gap, .7], [.8, .9, 1.]]])
-    np.testing.assert_array_equal(lower, [[[gap, 1, gap], [gap] * 3], [[gap, gap, 1], [gap] * 3]])
-    assert upper.shape == (4, 2, 3)                                                         # each run with each fresh sample
-    np.testing.assert_array_equal(upper[:, 0], [[gap, .1, gap], [gap, .6, gap], [gap, gap, .2], [gap, gap, .7]])
-    assert np.isnan(upper[:, 1]).all()
+    assert_array_equal(shared, [[[gap, .2, gap], [.3, .4, .5]], [[gap, gap, .7], [.8, .9, 1.]]])
+    assert_array_equal(lower[:, 0], [[gap, 1, gap], [gap, gap, 1]])
+    assert_array_equal(upper[:2, 0], [[gap, .1, gap], [gap, .6, gap]])
+    assert_array_equal(upper[2:, 0], [[gap, gap, .2], [gap, gap, .7]])
+    assert np.isnan(lower[:, 1]).all() and np.isnan(upper[:, 1]).all()
 
 
 def test_floor_and_model_are_asked_the_same_questions():
-    # Modes (4 options): q1 1 1 1 2, q2 1 4 4 4, q3 2 1 4 4, and 20 questions in which all countries agree.
-    # USA's floor, the median of the others: q1 1, q2 4, q3 4. Its model answers q1 1, q2 3, q3 3: on these three questions it
-    # loses 0 + 4 + 1, the floor 0 + 9 + 4, of 27 at most. KEN's floor: q1 1, q2 4, q3 2; its model answers q1 2 and q2 2.
-    same = [1] * 20
-    made = made_survey({'USA': [1, 1, 2] + same, 'KEN': [1, 4, 1] + same, 'THA': [1, 4, 4] + same, 'BRA': [2, 4, 4] + same}, options=[4] * 23)
+    # Modes: q1 1 1 1 2, q2 1 4 4 4, q3 2 1 4 4; in 20 more questions all agree.
+    # USA's floor, the median of the others: 1, 4, 4. Its model answers 1, 3, 3: it loses 0 + 4 + 1 of
+    # 27, the floor 0 + 9 + 4. KEN's floor: 1, 4. Its model answers 2, 2: it loses 1 + 4 of 18.
+    modes = {'USA': [1, 1, 2], 'KEN': [1, 4, 1], 'THA': [1, 4, 4], 'BRA': [2, 4, 4]}
+    made = made_survey({c: codes + [1] * 20 for c, codes in modes.items()}, options=[4] * 23)
     few = sheets(made, made_answers({'USA': [1, 3, 3], 'KEN': [2, 2]}))
-    usa, usa_floor = 100 * (1 - np.sqrt(5 / 27)), 100 * (1 - np.sqrt(13 / 27))
-    ken, ken_floor = 100 * (1 - np.sqrt(5 / 18)), 100
-    table = place(made, few, draws=200, samples=3).set_index('culture')
-    assert table.score.to_dict() == pytest.approx(dict(USA=usa, KEN=ken, America=usa, Africa=ken, average=(usa + ken) / 2))
-    assert table.floor.to_dict() == pytest.approx(dict(USA=usa_floor, KEN=ken_floor, America=usa_floor, Africa=100, average=(usa_floor + 100) / 2))
-    assert (table.ceiling == 100).all()                    # everyone of a country answers alike, a fresh sample too
-    assert table.position['USA'] == pytest.approx(100 * (usa - usa_floor) / (100 - usa_floor)) and table.position['USA'] > 0
-    assert np.isnan(table.position['KEN'])                 # its floor is its ceiling
-    assert table.position['average'] == pytest.approx(100 * (usa + ken - usa_floor - 100) / (100 - usa_floor))
-    assert table.questions.to_dict() == dict(USA=3, KEN=2, America=3, Africa=2, average=2.5)
-    assert (table.note == 'fewer than 20 questions').all()
-    assert table[['low', 'high', 'position_low', 'position_high']].isna().all(axis=None)
-    against = compare(made, pd.concat([few, predictors(made, 1)]), ('base', 'P1'), ('floor', FLOOR), draws=200).set_index('culture')
-    assert against.difference.to_dict() == pytest.approx((table.score - table.floor).to_dict())
-    assert against.shared['USA'] == 3 and against.cultures['average'] == 2 and against.p.isna().all()
+    usa, usa_floor, ken = (100 * (1 - np.sqrt(rate)) for rate in (5 / 27, 13 / 27, 5 / 18))
+    placed = place(made, few, draws=200, samples=3).set_index('culture')
+    rows = placed.loc[['USA', 'KEN', 'average']]
+    assert rows.score.tolist() == pytest.approx([usa, ken, (usa + ken) / 2])
+    assert rows.floor.tolist() == pytest.approx([usa_floor, 100, (usa_floor + 100) / 2])
+    assert (rows.ceiling == 100).all()             # all of a country answer alike, a fresh sample too
+    length = 100 - usa_floor
+    average = 100 * (usa + ken - usa_floor - 100) / length
+    expected = [100 * (usa - usa_floor) / length, np.nan, average]       # KEN's floor is its ceiling
+    assert rows.position.tolist() == pytest.approx(expected, nan_ok=True)
+    assert rows.questions.tolist() == [3, 2, 2.5] and rows.cultures.tolist() == [1, 1, 2]
+    assert set(placed.note) == {'fewer than 20 questions'}
+    assert placed[['low', 'high', 'position_low', 'position_high']].isna().all(axis=None)
+    everything = pd.concat([few, predictors(made, 1)])
+    against = compare(made, everything, ('base', 'P1'), ('floor', FLOOR), draws=200)
+    against = against.set_index('culture')
+    assert against.difference.to_dict() == pytest.approx((placed.score - placed.floor).to_dict())
+    assert against.shared['USA'] == 3 and against.cultures['average'] == 2
+    assert against.p.isna().all()
 
 
 def test_places_of_whole_surveys():
     made = invented_survey()
-    world = replace(made, questions=made.questions.assign(topic=[f'topic {i}' for i in range(40)]))
-    personas = sheets(world, pd.concat([persona_answers(world, .3, 'P1', runs=2, refuse=.02), persona_answers(world, 1., 'P1', 'good')]))
-    found = place(world, personas, draws=400, samples=5)
-    again = intervals(world, personas, draws=400)
-    pd.testing.assert_frame_equal(found[['culture', 'order', 'score', 'low', 'high', 'batteries', 'effective', 'note']],
-                                  again[['culture', 'order', 'score', 'low', 'high', 'batteries', 'effective', 'note']])
-    np.testing.assert_allclose(found.position, 100 * (found.score - found.floor) / (found.ceiling - found.floor))
-    assert (found.position_low < found.position).all() and (found.position < found.position_high).all()
-    narrow = place(world, personas, draws=400, samples=5, level=.5)
-    assert (narrow.position_high - narrow.position_low < found.position_high - found.position_low).all()
-    bare = predictors(world, 5)
+    made = replace(made, questions=made.questions.assign(topic=np.arange(40)))
+    some = persona_answers(made, .3, 'P1', runs=2, refuse=.02)
+    good = persona_answers(made, 1., 'P1', 'good')
+    personas = sheets(made, pd.concat([some, good]))
+    everything = pd.concat([personas, predictors(made, 1)])
+    same = ['model', 'culture', 'order', 'score', 'low', 'high', 'batteries', 'effective', 'note']
+    for score in ('S', 'balanced'):
+        found = place(made, personas, score, draws=400, samples=5)
+        pd.testing.assert_frame_equal(found[same], intervals(made, personas, score, draws=400)[same])
+        long = found[found.ceiling - found.floor >= 10]
+        by_hand = 100 * (long.score - long.floor) / (long.ceiling - long.floor)
+        assert_allclose(long.position, by_hand)
+        assert (long.position_low < by_hand).all() and (by_hand < long.position_high).all()
+        above = compare(made, everything, ('good', 'P1'), ('floor', FLOOR), score, draws=400)
+        both = long[long.model == 'good'].merge(above[['culture', 'p']], on='culture')
+        assert_array_equal((both.position_low > 0) | (both.position_high < 0), both.p <= .05)
+    inner = place(made, personas, 'balanced', draws=400, samples=5, level=.5).loc[long.index]
+    assert (inner.position_high - inner.position_low < long.position_high - long.position_low).all()
+
+
+def test_floor_and_ceiling_are_the_ends_of_the_ruler():
+    made = invented_survey()
+    made = replace(made, questions=made.questions.assign(topic=np.arange(40)))
+    bare = predictors(made, 5)
     ends = bare[bare.index.get_level_values('method').isin([FLOOR, CEILING])]
-    at = place(world, ends, draws=400, samples=5).query("culture == 'average'").set_index('method')
+    at = place(made, ends, draws=400, samples=5).query("culture == 'average'").set_index('method')
     assert at.position.to_dict() == pytest.approx({FLOOR: 0, CEILING: 100})
-    assert at.loc[FLOOR, ['position_low', 'position_high']].tolist() == pytest.approx([0, 0], abs=1e-9)
+    bounds = at[['position_low', 'position_high']]
+    assert bounds.loc[FLOOR].tolist() == pytest.approx([0, 0], abs=1e-9)
+    assert bounds.loc[CEILING].tolist() == pytest.approx([100, 100])     # whatever the questions
 
 
 def test_a_ruler_shorter_than_ten_points_is_none():
-    def length(steps):
-        "Eleven options; the others' median lies `steps` from the USA's answer to the one question"
-        made = made_survey({'USA': [1], 'KEN': [1 + steps], 'THA': [1 + steps]}, options=[11])
-        return place(made, sheets(made, made_answers({'USA': [1]})), draws=200, samples=2).set_index('culture').loc['USA']
-    assert length(1).ceiling - length(1).floor == 10 and length(1).position == 100
-    assert np.isnan(length(0).position) and length(0).floor == 100
-    alone = made_survey({'USA': [1, 2]}, options=[4, 4])
-    row = place(alone, sheets(alone, made_answers({'USA': [1, 3]})), draws=200, samples=2).iloc[0]
-    assert row.score == pytest.approx(100 * (1 - np.sqrt(1 / 18))) and np.isnan(row.floor) and np.isnan(row.position)
-    only_one_asked = made_survey({'USA': [1, 2], 'KEN': [3, None], 'THA': [3, None]}, options=[4, 4])
-    row = place(only_one_asked, sheets(only_one_asked, made_answers({'USA': [2, 3]})), draws=200, samples=2).iloc[0]
-    assert row.score == pytest.approx(100 * 2 / 3) and row.floor == pytest.approx(100 / 3) and row.questions == 1
+    def row_of(modes, options, codes):
+        made = made_survey(modes, options=options)
+        return place(made, sheets(made, made_answers({'USA': codes})), draws=200, samples=2).iloc[0]
+    row = row_of({'USA': [1], 'KEN': [2], 'THA': [2]}, [11], [1])   # eleven options, one step apart
+    assert row.ceiling - row.floor == 10 and row.position == 100
+    row = row_of({'USA': [1, 1], 'KEN': [2, 1], 'THA': [2, 1]}, [11, 2], [1, 1])
+    assert 9.9 < row.ceiling - row.floor < 10 and np.isnan(row.position)
+    row = row_of({'USA': [1, 2]}, [4, 4], [1, 3])                   # nobody else
+    assert row.score == pytest.approx(100 * (1 - np.sqrt(1 / 18)))
+    assert row[['floor', 'position']].isna().all()
+    others = {'KEN': [3, None], 'THA': [3, None]}                   # only the USA was asked q2
+    row = row_of({'USA': [1, 2]} | others, [4, 4], [2, 3])
+    assert [row.score, row.floor] == pytest.approx([100 * 2 / 3, 100 / 3]) and row.questions == 1

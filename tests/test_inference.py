@@ -2,33 +2,32 @@
 import pytest
 from culturespa.inference import *
 
-import itertools
 import numpy as np
 import pandas as pd
 import pytest
 from dataclasses import replace
+from numpy.testing import assert_allclose
 from scipy import stats
-from culturespa.alignment import CEILING, FLOOR, score_sheets, sheets
-from culturespa.baselines import predictors
+from culturespa.alignment import score_sheets, sheets
 from culturespa.survey import InputError
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
 
 def test_a_battery_is_one_topic_with_one_list_of_options():
-    made = made_survey({'USA': [1] * 6}, options=[4, 4, 5, 5, 5, 5], topic=['a', 'a', 'a', 'b', 'b', 'a'])
+    made = made_survey({'USA': [1] * 6}, options=[4, 4, 5, 5, 5, 5], topic=list('aaabba'))
     assert batteries(made.questions).tolist() == [0, 0, 1, 2, 2, 3]
-    texts = made.questions.assign(options=[['yes', 'no'], ['yes', 'no'], ['no', 'yes'], ['no', 'yes'], ['no', 'yes'], ['no', 'yes']])
-    assert batteries(texts).tolist() == [0, 0, 1, 2, 2, 3]
+    texts = [['yes', 'no']] * 2 + [['no', 'yes']] * 4
+    assert batteries(made.questions.assign(options=texts)).tolist() == [0, 0, 1, 2, 2, 3]
     shifted = made.questions.assign(topic='a', n_options=4, first_code=[1, 1, 0, 0, 1, 1])
     assert batteries(shifted).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_battery_counts_by_its_squared_scale():
     # spans 3, 3 | 1 | 1: squares 18, 1, 1 of 20, and 20^2 / (18^2 + 1 + 1) = 400 / 326
-    made = made_survey({'USA': [1] * 4, 'KEN': [1] * 4}, options=[4, 4, 2, 2], topic=['a', 'a', 'b', 'c'])
-    np.testing.assert_allclose(battery_shares(made), [.9, .05, .05])
+    made = made_survey({'USA': [1] * 4}, options=[4, 4, 2, 2], topic=list('aabc'))
+    assert_allclose(battery_shares(made), [.9, .05, .05])
     assert effective_batteries(made) == pytest.approx(400 / 326)
     assert largest_battery(made) == dict(questions=['q1', 'q2'], share=pytest.approx(.9))
-    np.testing.assert_allclose(kish(np.array([[1, 3], [1, 1]])), [2, 16 / 10])
+    assert_allclose(kish(np.array([[1, 3], [1, 1]])), [2, 16 / 10])
 
 
 def test_batteries_are_drawn_whole():
@@ -38,13 +37,14 @@ def test_batteries_are_drawn_whole():
     w = resample(made, draws=50)
     assert w.shape == (50, 40) and len(np.unique(w, axis=0)) > 40
     first_of_each = np.unique(group, return_index=True)[1]
-    assert (w == w[:, first_of_each][:, group]).all()                   # a battery comes whole, or not at all
-    assert (w[:, first_of_each].sum(1) == 6).all()                      # as many batteries as there are
+    by_battery = w[:, first_of_each]
+    assert (w == by_battery[:, group]).all()      # a battery comes whole, or not at all
+    assert (by_battery.sum(1) == 6).all()         # as many batteries as there are
     assert resample(made, 50, 'question').sum(1).tolist() == [40] * 50
     assert (resample(made, 5, seed=1) != resample(made, 5, seed=2)).any()
+    assert len(resample(made, 1)) == 1
     with pytest.raises(InputError, match='at least 1, not 0'):
         resample(made, 0)
-    assert len(resample(made, 1)) == 1
     with pytest.raises(InputError, match='accepted are battery, question'):
         resample(made, 5, 'item')
 
@@ -52,11 +52,10 @@ def test_batteries_are_drawn_whole():
 def test_all_patterns_of_signs_or_a_choice_with_ours_among_them():
     assert sorted(map(tuple, sign_flips(2, 4))) == [(-1, -1), (-1, 1), (1, -1), (1, 1)]
     assert sign_flips(2, 4)[0].tolist() == [1, 1]
-    some = sign_flips(2, 3)
-    assert some.shape == (3, 2) and some[0].tolist() == [1, 1]
+    assert sign_flips(2, 3).shape == (3, 2) and sign_flips(2, 3)[0].tolist() == [1, 1]
     many = sign_flips(30, 2000)
     assert (many[0] == 1).all() and set(np.unique(many)) == {-1, 1}
-    assert np.abs(many[1:].mean(0)).max() < .1                          # each sign half of the time
+    assert np.abs(many[1:].mean(0)).max() < .1    # each sign half of the time
     assert (sign_flips(30, 50, seed=1) != sign_flips(30, 50, seed=2)).any()
     assert len(sign_flips(1, 1)) == 1
     with pytest.raises(InputError, match='at least 1, not 0'):
@@ -68,186 +67,272 @@ def test_an_interval_holds_what_the_test_does_not_reject():
     weight, rate = rng.exponential(size=9), rng.normal(size=9)
     shares = weight / weight.sum()
     value = shares @ rate
-    flips = sign_flips(9)
+    pulls, flips = shares * (rate - value), sign_flips(9)
     def p_of(truth):
         part = shares * (rate - truth)
         return (np.abs(flips @ part) >= np.abs(part.sum()) - 1e-12).mean()
     for level in (.5, .9, .95):
-        low, high = flip_interval(np.array([value]), (shares * (rate - value))[:, None], shares[:, None], flips, level)
-        for end, outward in ((low.item(), -1e-6), (high.item(), 1e-6)):
-            assert p_of(end - outward) > 1 - level >= p_of(end + outward)
+        ends = flip_interval(np.array([value]), pulls[:, None], shares[:, None], flips, level)
+        for end, outward in zip(ends, (-1e-6, 1e-6)):
+            assert p_of(end.item() - outward) > 1 - level >= p_of(end.item() + outward)
 
 
 def test_too_few_batteries_have_no_interval():
-    def interval_of(rates, level=.95):
+    def interval_of(rates):
         k = len(rates)
-        return flip_interval(np.array([rates.mean()]), (rates - rates.mean())[:, None] / k, np.full((k, 1), 1 / k), sign_flips(k), level)
+        pulls = (rates - rates.mean())[:, None] / k
+        ends = flip_interval(np.array([rates.mean()]), pulls, np.full((k, 1), 1 / k), sign_flips(k))
+        return [end.item() for end in ends]
     rates = np.array([1., 2., 6., 3., 5., 4.])
-    assert np.isnan(interval_of(rates[:5])).all()       # two of 32 patterns reach any value: 6.25 %
-    low, high = interval_of(rates)                      # two of 64
+    assert np.isnan(interval_of(rates[:5])).all()   # two of 32 patterns reach any value: 6.25 %
+    low, high = interval_of(rates)                  # two of 64
     assert low < 3.5 < high
-    same = interval_of(np.full(6, 2.))
-    assert [bound.item() for bound in same] == [2, 2]   # nothing varies
-    tie = interval_of(np.array([1., 1, 1, 1, 0, 0]))    # 4 of 6 signs agree in 2 of 16 patterns
-    assert tie[0] == 0 or tie[0] < 0
+    assert interval_of(np.full(6, 2.)) == [2, 2]    # nothing varies
+    low, high = interval_of(np.array([0., 0, 0, 0, 0, 0, 0, 0, 1, 1]))
+    assert low == 0 and high < 1                    # two of ten: half of the patterns tie with ours
 
 
 def test_jackknife_gives_one_statistic_or_many():
+    # rates 2 (of q1 and q2, weight 18 of 23), 2, 6, 4, 5 and 9: the mean is (36 + 26) / 23
     made = made_survey({'USA': [1] * 7}, options=[4, 4, 2, 2, 2, 2, 2], topic=list('aabcdef'))
-    worth, span2 = np.array([1., 3., 2., 6., 4., 5., 9.]), np.array([9, 9, 1, 1, 1, 1, 1])
-    def mean(w): return w @ (span2 * worth) / (w @ span2)
-    def several(w): return np.column_stack([mean(w), -mean(w)])
+    weight, worth = np.array([9, 9, 1, 1, 1, 1, 1]), np.array([1., 3., 2., 6., 4., 5., 9.])
+    def mean(w): return w @ (weight * worth) / (w @ weight)
     value, low, high = jackknife(made, mean)
-    # rates 2 (weight 18 of 23), 2, 6, 4, 5 and 9: the mean is (36 + 26) / 23
-    rates, shares = np.array([2., 2, 6, 4, 5, 9]), np.array([18, 1, 1, 1, 1, 1]) / 23
     assert value == pytest.approx(62 / 23) and np.ndim(low) == 0 and low < value < high
-    by_hand = flip_interval(np.array([62 / 23]), (shares * (rates - 62 / 23))[:, None], shares[:, None], sign_flips(6))
+    shares = np.array([18, 1, 1, 1, 1, 1]) / 23
+    pulls = shares * (np.array([2., 2, 6, 4, 5, 9]) - 62 / 23)
+    by_hand = flip_interval(np.array([62 / 23]), pulls[:, None], shares[:, None], sign_flips(6))
     assert (low, high) == pytest.approx([bound.item() for bound in by_hand])
-    np.testing.assert_allclose(jackknife(made, several), [[value, -value], [low, -high], [high, -low]])
-    narrow = jackknife(made, mean, level=.5)
-    assert low < narrow[1] < value < narrow[2] < high
-    def curved(w): return mean(w)**3                      # its pulls do not add up to zero by themselves
-    cubed = jackknife(made, curved, level=.5)
-    assert cubed[1] < cubed[0] < cubed[2]
-    few = made_survey({'USA': [1] * 5}, options=[4] * 5, topic=list('abcde'))
-    assert np.isnan(jackknife(few, lambda w: w @ np.arange(5.) / w.sum(1))[1:]).all()
-    alone = made_survey({'USA': [1, 2]}, options=[4, 4])
-    assert jackknife(alone, lambda w: w.sum(1))[0] == 2 and np.isnan(jackknife(alone, lambda w: w.sum(1))[1:]).all()
-    two = made_survey({'USA': [1, 2]}, options=[4, 4], topic=['a', 'b'])
-    assert np.isfinite(jackknife(two, lambda w: w @ [1., 3.] / w.sum(1), level=.1)).all()
+    def several(w): return np.column_stack([mean(w), -mean(w)])
+    assert_allclose(jackknife(made, several), [[value, -value], [low, -high], [high, -low]])
+    _, inner_low, inner_high = jackknife(made, mean, level=.5)
+    assert low < inner_low < value < inner_high < high
+
+
+def test_jackknife_of_curved_statistics_and_of_few_batteries():
+    made = made_survey({'USA': [1] * 8}, options=[4] * 8, topic=list('abcdefgh'))
+    worth = np.array([1., 3., 2., 6., 4., 5., 9., 8.])
+    def squared_mean(w): return (w @ worth / w.sum(1))**2
+    # mean 38/8; without q1 it is 37/7 and so on; 7/8 of what that changes, less the mean of these
+    value = (38 / 8)**2
+    pulls = 7 / 8 * (value - ((38 - worth) / 7)**2)
+    pulls = pulls - pulls.mean()
+    equal = np.full((8, 1), 1 / 8)
+    by_hand = flip_interval(np.array([value]), pulls[:, None], equal, sign_flips(8))
+    found = jackknife(made, squared_mean)
+    assert found == pytest.approx([value, *(bound.item() for bound in by_hand)])
+    def first(w): return w @ np.arange(w.shape[1]) / w.sum(1)
+    for k, bounded in ((1, False), (5, False), (6, True)):
+        few = made_survey({'USA': [1] * k}, options=[4] * k, topic=list('abcdef')[:k])
+        value, low, high = jackknife(few, first)
+        assert value == (k - 1) / 2 and np.isfinite(low) == np.isfinite(high) == bounded
+    two = made_survey({'USA': [1] * 2}, options=[4] * 2, topic=list('ab'))
+    assert np.isfinite(jackknife(two, first, level=.1)).all()
 
 
 def test_sums_of_batteries_give_the_score():
-    # USA misses q1 by 1 of 3 steps and q3 by 2 of 3; KEN refuses q2 and misses q3 by 3; BRA is no culture of the survey
+    # USA misses q1 by 1 of 3 steps and q3 by 2; KEN refuses q2 and misses q3 by 3; BRA is unknown
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 4]}, options=[4, 2, 4])
-    filled = sheets(made, made_answers({'USA': [2, 2, 2], 'KEN': [4, None, 1], 'BRA': [1, 1, 1]}))
+    replies = {'USA': [2, 2, 2], 'KEN': [4, None, 1], 'BRA': [1, 1, 1]}
+    filled = sheets(made, made_answers(replies))
     part = misses(made, filled)
-    np.testing.assert_allclose(part, [[[1 / 3, 0, 2 / 3], [0, np.nan, 1]]], atol=1e-12)
+    assert_allclose(part, [[[1 / 3, 0, 2 / 3], [0, np.nan, 1]]], atol=1e-12)
+    assert misses(made, filled, 'worst')[0, 1, 1] == 1                           # a refusal counts
     lost, most = sums_of_units(made, part)
-    np.testing.assert_allclose(lost[:, 0], [[1, 0], [0, 0], [4, 9]], atol=1e-12)         # battery x culture
-    np.testing.assert_allclose(most[:, 0], [[9, 9], [1, 0], [9, 9]])
-    np.testing.assert_allclose(score_of_sums(lost.sum(0), most.sum(0)), [[100 * (1 - np.sqrt(5 / 19)), 100 * (1 - np.sqrt(9 / 18))]])
-    # rates 5/19 and 1/2; pulls -50 / sqrt(rate) * (lost - rate * most) / all: USA q2 -50 / sqrt(5/19) * (0 - 5/19) / 19
-    by_hand = -50 / np.sqrt(5 / 19) * np.array([1 - 45 / 19, -5 / 19, 4 - 45 / 19]) / 19
-    np.testing.assert_allclose(pulls_on_score(lost, most)[:, 0, 0], by_hand)
-    np.testing.assert_allclose(pulls_on_score(lost, most)[:, 0, 1], -50 / np.sqrt(.5) * np.array([-4.5, 0, 4.5]) / 18)
-    lost, most = sums_of_units(made, misses(made, filled, 'balanced'), 'balanced')
-    np.testing.assert_allclose(score_of_sums(lost.sum(0), most.sum(0), 'balanced'), [[100 * (1 - 1 / 3), 50]])
-    np.testing.assert_allclose(pulls_on_score(lost, most, 'balanced')[:, 0, 1], [50 / 2, 0, -50 / 2])
-    assert misses(made, filled, 'worst')[0, 1, 1] == 1                                  # a refusal counts
-    pair = replace(made, questions=made.questions.assign(topic=['a', 'b', 'b'], n_options=4))
-    np.testing.assert_allclose(sums_of_units(pair, part)[0][:, 0], [[1, 0], [4, 9]], atol=1e-12)
-    assert sums_of_units(pair, part, unit='question')[0].shape == (3, 1, 2)
-    nothing = score_of_sums(np.array([1e-17, -1e-17]), np.array([0, 4]))
-    assert np.isnan(nothing[0]) and nothing[1] == 100
-    perfect = np.zeros((3, 1, 1))
-    assert (pulls_on_score(perfect, perfect + 9) == 0).all() and np.isnan(pulls_on_score(perfect, perfect)).all()
+    assert_allclose(lost[:, 0], [[1, 0], [0, 0], [4, 9]], atol=1e-12)            # battery x culture
+    assert_allclose(most[:, 0], [[9, 9], [1, 0], [9, 9]])
+    usa, ken = 5 / 19, 9 / 18
+    assert_allclose(score_of_sums(lost.sum(0), most.sum(0))[0], 100 * (1 - np.sqrt([usa, ken])))
+    pulls = pulls_on_score(lost, most)[:, 0]
+    more_lost = np.array([1 - 9 * usa, 0 - usa, 4 - 9 * usa])
+    assert_allclose(pulls[:, 0], -50 / np.sqrt(usa) * more_lost / 19)
+    assert_allclose(pulls[:, 1], -50 / np.sqrt(ken) * np.array([-9 * ken, 0, 9 - 9 * ken]) / 18)
+    balanced = sums_of_units(made, misses(made, filled, 'balanced'), 'balanced')
+    assert_allclose(balanced[0][:, 0], [[1 / 3, 0], [0, 0], [2 / 3, 1]], atol=1e-12)
+    assert_allclose(balanced[1][:, 0], [[1, 1], [1, 0], [1, 1]])
+    in_all = [values.sum(0) for values in balanced]
+    assert_allclose(score_of_sums(*in_all, 'balanced'), [[100 * (1 - 1 / 3), 50]])
+    assert_allclose(pulls_on_score(*balanced, 'balanced')[:, 0, 1], [25, 0, -25])
 
 
-def test_pulls_are_what_a_little_more_weight_would_change():
+def test_sums_are_over_batteries_or_questions():
+    alike = made_survey({'USA': [1] * 3}, options=[4] * 3, topic=list('abb'))
+    part = np.array([[[1 / 3, 1 / 3, 2 / 3]]])
+    assert_allclose(sums_of_units(alike, part)[0].ravel(), [1, 5])
+    assert_allclose(sums_of_units(alike, part)[1].ravel(), [9, 18])
+    assert_allclose(sums_of_units(alike, part, unit='question')[0].ravel(), [1, 1, 4])
+    rounded = score_of_sums(np.array([1e-17, -1e-17]), np.array([0, 4]))
+    assert np.isnan(rounded[0]) and rounded[1] == 100
+    perfect, asked = np.zeros((3, 1, 1)), np.full((3, 1, 1), 9.)
+    assert (pulls_on_score(perfect, asked) == 0).all()
+    assert np.isnan(pulls_on_score(perfect, perfect)).all()
+
+
+def test_a_pull_is_what_a_little_more_weight_would_change():
     rng = np.random.default_rng(0)
-    lost, most = rng.uniform(0, 4, (5, 2, 3)), np.full((5, 2, 3), 9.)
+    lost, most = rng.uniform(0, 4, (5, 2, 3)), rng.uniform(4, 9, (5, 2, 3))
     for score in ('S', 'balanced'):
         before = score_of_sums(lost.sum(0), most.sum(0), score)
-        for unit, share in enumerate(most / most.sum(0)):
+        pulls = pulls_on_score(lost, most, score)
+        for unit in range(5):
             more = np.ones((5, 1, 1))
             more[unit] += 1e-6
             after = score_of_sums((lost * more).sum(0), (most * more).sum(0), score)
-            np.testing.assert_allclose(pulls_on_score(lost, most, score)[unit], (after - before) / 1e-6, rtol=1e-4)
+            assert_allclose(pulls[unit], (after - before) / 1e-6, rtol=1e-4, atol=1e-6)
 
 
 def test_averages_are_over_the_cultures_that_are_known():
     made = made_survey({'USA': [1], 'CAN': [1], 'KEN': [1]}, options=[4])
-    assert continents(made) == {'USA': ['USA'], 'CAN': ['CAN'], 'KEN': ['KEN'], 'America': ['USA', 'CAN'], 'Africa': ['KEN'],
-                                'average': ['USA', 'CAN', 'KEN']}
-    part = np.array([[[0.], [1.], [np.nan]], [[1 / 3], [np.nan], [np.nan]]])       # two runs, one of them without Canada
+    single = dict(USA=['USA'], CAN=['CAN'], KEN=['KEN'])
+    several = dict(America=['USA', 'CAN'], Africa=['KEN'], average=['USA', 'CAN', 'KEN'])
+    assert continents(made) == single | several
+    gap = np.nan
+    part = np.array([[[0.], [1.], [gap]], [[1 / 3], [gap], [gap]]])   # two runs, one without Canada
     averages = group_averages(made, part)
     assert list(averages) == ['USA', 'CAN', 'America', 'average'] and averages.shape == (3, 4)
-    assert over_groups(np.array([1., 3., np.nan]), averages).tolist() == [1, 3, 2, 2]
-    np.testing.assert_array_equal(over_groups(np.array([[1., np.nan, 5.]]), averages), [[1, np.nan, np.nan, np.nan]])
-    np.testing.assert_allclose(average_scores(*sums_of_units(made, part), 'S', averages), [100 * 5 / 6, 0, 100 * 5 / 12, 100 * 5 / 12])
-    assert group_averages(made, part * np.nan).empty
+    assert over_groups(np.array([1., 3., gap]), averages).tolist() == [1, 3, 2, 2]
+    assert_allclose(over_groups(np.array([[1., gap, 5.]]), averages), [[1, gap, gap, gap]])
+    found = average_scores(*sums_of_units(made, part), 'S', averages)
+    assert_allclose(found, [100 * 5 / 6, 0, 100 * 5 / 12, 100 * 5 / 12])
+    assert group_averages(made, part * gap).empty
 
 
-def test_intervals_of_a_case_worked_by_hand():
-    # 20 questions of 3 steps in 20 batteries. USA misses the first by 3 in run 0 and hits all in run 1; KEN misses two by 1.
-    ones = [1] * 20
-    made = made_survey({'USA': ones, 'KEN': ones}, options=[4] * 20, topic=[f't{i}' for i in range(20)])
-    filled = pd.concat([
-        sheets(made, made_answers({'USA': [4] + ones[1:], 'KEN': [2, 2] + ones[2:]}, run=0)),
-        sheets(made, made_answers({'USA': ones, 'KEN': [2, 2] + ones[2:]}, run=1))])
-    table = intervals(made, filled, draws=2000).set_index('culture')
-    usa = 50 * (1 - np.sqrt(9 / 180)) + 50
-    ken = 100 * (1 - np.sqrt(2 / 180))
-    expected = dict(USA=usa, KEN=ken, America=usa, Africa=ken, average=(usa + ken) / 2)
-    assert table.score.to_dict() == pytest.approx(expected)
-    assert table.cultures.to_dict() == dict(USA=1, KEN=1, America=1, Africa=1, average=2)
-    assert (table.questions == 20).all() and (table.batteries == 20).all() and (table.note == '').all()
-    np.testing.assert_allclose(table.effective, 20)
-    assert (table.runs == 2).all() and (table.order == 'original').all() and (table.model == 'base').all() and (table.method == 'P1').all()
-    gap = 100 * np.sqrt(9 / 180)
-    assert table.run_sd.to_dict() == pytest.approx(dict(USA=gap / np.sqrt(2), KEN=0, America=gap / np.sqrt(2), Africa=0, average=gap / np.sqrt(8)))
-    reach = stats.t.ppf(.975, 1) * gap / 2                                       # of two runs
-    assert table.run_low['USA'] == max(0, usa - np.hypot(usa - table.low['USA'], reach)) == 0
-    assert table.run_high['KEN'] == pytest.approx(table.high['KEN']) and table.run_low['KEN'] == pytest.approx(table.low['KEN'])
-    inner = intervals(made, filled, draws=2000, level=.5).set_index('culture')
-    assert inner.run_low['USA'] == pytest.approx(usa - np.hypot(usa - inner.low['USA'], stats.t.ppf(.75, 1) * gap / 2))
-    assert inner.low['KEN'] > table.low['KEN']
-    assert inner.run_high.max() <= 100 and table.high.max() <= 100
-    # KEN loses 2 of 180: a missed question pulls -50 / sqrt(2/180) * (1 - 2/20) / 180, another one +50 / sqrt(2/180) * 2/20 / 180
+def test_what_an_average_rests_on():
+    # USA: 24 questions, 3 of them one battery; in the second run only 20. KEN: two of that battery.
+    made = made_survey({'USA': [1] * 24, 'BRA': [1] * 24, 'KEN': [1] * 24}, options=[4] * 24,
+                       topic=[max(i, 2) for i in range(24)])
+    part = np.full((2, 3, 24), np.nan)
+    part[0, 0] = part[1, 0, :20] = part[0, 2, :2] = 0
+    averages = group_averages(made, part)
+    shares = weight_shares(sums_of_units(made, part)[1])
+    usa, ken = shares[:, 0], shares[:, 2]
+    assert_allclose(usa[:2], [(3 / 24 + 3 / 20) / 2, (1 / 24 + 1 / 20) / 2])
+    assert ken.tolist() == [1] + [0] * 21 and np.isnan(shares[:, 1]).all()
+    table = rests_on(part, shares, averages)
+    assert list(table.index) == ['USA', 'KEN', 'America', 'Africa', 'average']   # not Brazil
+    assert table.questions.tolist() == [22, 2, 22, 2, 12]
+    assert table.batteries.tolist() == [22, 1, 22, 1, 22]
+    assert table.cultures.tolist() == [1, 1, 1, 1, 2]
+    assert_allclose(table.effective[['KEN', 'average']], [1, 4 / ((usa + ken)**2).sum()])
+    few = 'fewer than 20 questions'
+    assert table.note.tolist() == ['', few, '', few, few]
+    # a culture with enough questions in one battery still shows nothing about how sure they are
+    table = rests_on(np.zeros((1, 3, 38)), shares, averages)
+    alone = 'fewer than 20 batteries'
+    assert table.note.tolist() == ['', alone, '', alone, 'a culture rests on one battery']
+
+
+def test_bounds_worked_by_hand():
+    # 20 questions of 3 steps, each a battery; KEN misses two by 1: S = 100 (1 - sqrt(2 / 180))
+    made = made_survey({'KEN': [1] * 20}, options=[4] * 20, topic=list(range(20)))
+    part = np.array([[[1 / 3, 1 / 3] + [0] * 18]])
+    averages, sums = group_averages(made, part), sums_for(made, [part], 'S')
+    flips = flips_for(made, 2000, 0, .95)
+    table = with_bounds(part, sums, 'S', averages, flips, .95).loc['KEN']
+    value = 100 * (1 - np.sqrt(2 / 180))
+    assert table.value == pytest.approx(value)
+    # a missed one pulls -50 / sqrt(2/180) (1 - 9 * 2/180) / 180, another -50 / sqrt(2/180) (-.1) / 180
     pulls = 50 / np.sqrt(2 / 180) * np.array([-.9] * 2 + [.1] * 18) / 180
-    low, high = flip_interval(np.array([ken]), pulls[:, None], np.full((20, 1), 1 / 20), sign_flips(20, 2000))
-    assert (table.low['KEN'], table.high['KEN']) == pytest.approx((low.item(), high.item()))
-    assert (table.question_low['KEN'], table.question_high['KEN']) == pytest.approx((low.item(), high.item()))
+    equal, patterns = np.full((20, 1), 1 / 20), sign_flips(20, 2000)
+    ends = np.ravel(flip_interval(np.array([value]), pulls[:, None], equal, patterns))
+    for columns in (['low', 'high'], ['question_low', 'question_high']):
+        assert table[columns].tolist() == pytest.approx(ends)
+    inner = with_bounds(part, sums, 'S', averages, flips, .5).loc['KEN']
+    assert table.low < inner.low <= inner.high < table.high
+    # twice the score, divided by the score: the shares are moved by the pulls
+    def double(score): return 2 * score
+    def itself(score): return score
+    def zero(score): return 0 * score
+    found = with_bounds(part, sums, 'S', averages, flips, .95, double, itself).loc['KEN']
+    moved = equal + (pulls / value)[:, None]
+    ends = np.ravel(flip_interval(np.array([2 * value]), 2 * pulls[:, None], moved, patterns))
+    assert found[['low', 'high']].tolist() == pytest.approx(ends)
+    found = with_bounds(part, sums, 'S', averages, flips, .95, double, zero).loc['KEN']
+    assert found.value == pytest.approx(2 * value) and np.isfinite(found.low)
+    assert list(sums) == UNITS and list(sums_for(made, [part], 'S', UNITS[:1])) == ['battery']
+
+
+def test_draws_must_allow_for_an_interval():
+    made = made_survey({'KEN': [1] * 30}, options=[4] * 30, topic=[i // 2 for i in range(30)])
+    flips = flips_for(made, 40, 0, .95)
+    assert flips['battery'].shape == (40, 15) and flips['question'].shape == (40, 30)
+    assert (flips_for(made, 40, 1, .95)['question'] != flips['question']).any()
+    for draws, level, needed in ((39, .95, 40), (199, .99, 200)):
+        assert flips_for(made, needed, 0, level)
+        with pytest.raises(InputError, match=f'must be at least {needed} for .* not {draws}'):
+            flips_for(made, draws, 0, level)
+
+
+def test_scores_and_runs_worked_by_hand():
+    # 20 questions of 3 steps. USA misses one by 3 in run 0 and none in run 1; KEN misses two by 1
+    ones = [1] * 20
+    made = made_survey({'USA': ones, 'KEN': ones}, options=[4] * 20, topic=list(range(20)))
+    two_missed = [2, 2] + ones[2:]
+    first = made_answers({'USA': [4] + ones[1:], 'KEN': two_missed}, run=0)
+    second = made_answers({'USA': ones, 'KEN': two_missed}, run=1)
+    filled = sheets(made, pd.concat([first, second]))
+    table = intervals(made, filled, draws=2000).set_index('culture')
+    gap, ken = 100 * np.sqrt(9 / 180), 100 * (1 - np.sqrt(2 / 180))
+    usa = 100 - gap / 2
+    scores = dict(USA=usa, KEN=ken, America=usa, Africa=ken, average=(usa + ken) / 2)
+    assert table.score.to_dict() == pytest.approx(scores)
+    spreads = [gap / np.sqrt(2), 0, gap / 2 / np.sqrt(2)]
+    assert table.run_sd[['USA', 'KEN', 'average']].tolist() == pytest.approx(spreads)
+    assert set(table.runs) == {2} and set(table.order) == {'original'} and set(table.note) == {''}
+    assert set(table.model) == {'base'} and set(table.method) == {'P1'}
+    assert table.run_low['KEN'] == pytest.approx(table.low['KEN']) and table.high.max() <= 100
+    assert table.run_low['USA'] == 0 and table.run_high['USA'] == 100     # two runs say little
+    inner = intervals(made, filled, draws=2000, level=.5).set_index('culture').loc['USA']
+    reach = stats.t.ppf(.75, 1) * gap / 2
+    assert inner.run_low == pytest.approx(usa - np.hypot(usa - inner.low, reach))
+    assert inner.run_high == pytest.approx(min(100, usa + np.hypot(inner.high - usa, reach)))
+
+
+def test_three_runs_have_two_degrees_of_freedom():
+    ones = [1] * 24
+    made = made_survey({'USA': ones}, options=[11] * 24, topic=list(range(24)))
+    def run_of(i, steps): return made_answers({'USA': [1 + steps] * 4 + [3] * 4 + [8] * 16}, run=i)
+    runs = pd.concat([run_of(0, 1), run_of(1, 2), run_of(2, 4)])
+    row = intervals(made, sheets(made, runs), draws=400).iloc[-1]
+    lost = np.array([4 * 1, 4 * 4, 4 * 16]) + 4 * 4 + 16 * 49
+    scores = 100 * (1 - np.sqrt(lost / 2400))
+    assert [row.score, row.run_sd] == pytest.approx([scores.mean(), scores.std(ddof=1)])
+    reach = stats.t.ppf(.975, 2) * row.run_sd / np.sqrt(3)
+    assert row.run_low == pytest.approx(row.score - np.hypot(row.score - row.low, reach))
+    assert row.run_high == pytest.approx(row.score + np.hypot(row.high - row.score, reach))
+    once = intervals(made, sheets(made, run_of(0, 1)), draws=400).iloc[-1]
+    assert once.runs == 1 and once[['run_sd', 'run_low', 'run_high']].isna().all()
+    assert np.isfinite(once.low)
 
 
 def test_no_interval_below_twenty_questions_or_batteries():
-    def table_of(questions, per_battery=1, cultures=('USA',), skip=0):
+    def row_of(questions, per_battery=1, answered=None):
         ones = [1] * questions
-        made = made_survey({c: ones for c in cultures}, options=[4] * questions, topic=[f't{i // per_battery}' for i in range(questions)])
-        replies = {c: [2, 3, 1] + ones[3:questions - skip] for c in cultures}
-        return intervals(made, sheets(made, made_answers(replies)), draws=200).set_index('culture')
-    enough = table_of(20)
-    assert (enough.note == '').all() and enough.low.notna().all() and (enough.low < enough.score).all()
-    for few, note in ((table_of(19), 'fewer than 20 questions'), (table_of(25, skip=6), 'fewer than 20 questions'),
-                      (table_of(38, per_battery=2), 'fewer than 20 batteries')):
-        assert (few.note == note).all() and few.score.notna().all()
-        assert few[['low', 'high', 'question_low', 'question_high', 'run_low', 'run_high']].isna().all(axis=None)
-    assert (table_of(40, per_battery=2).note == '').all()
-    assert table_of(38, per_battery=2).batteries['USA'] == 19 and table_of(25, skip=6).questions['USA'] == 19
-    assert enough.run_sd.isna().all() and (enough.runs == 1).all() and enough.run_low.isna().all()
-    with pytest.raises(InputError, match='39 draws are too few for an interval of 95%: at least 40'):
-        intervals(made_survey({'USA': [1]}, options=[4]), sheets(made_survey({'USA': [1]}, options=[4]), made_answers({'USA': [1]})), draws=39)
+        topic = [i // per_battery for i in range(questions)]
+        made = made_survey({'USA': ones}, options=[4] * questions, topic=topic)
+        replies = {'USA': ([2, 3] + ones[2:])[:answered]}
+        return intervals(made, sheets(made, made_answers(replies)), draws=200).iloc[-1]
+    bounds = ['low', 'high', 'question_low', 'question_high']
+    for enough in (row_of(20), row_of(40, per_battery=2), row_of(30, answered=20)):
+        assert enough.note == '' and enough.low < enough.score < enough.high
+    for few in (row_of(19), row_of(30, answered=19)):
+        assert few.note == 'fewer than 20 questions' and few.questions == 19
+        assert few[bounds].isna().all() and np.isfinite(few.score)
+    few = row_of(38, per_battery=2)
+    assert few.note == 'fewer than 20 batteries' and few.batteries == 19
+    assert few[bounds].isna().all()
 
 
-def test_an_average_rests_on_what_its_cultures_answered():
-    # USA answers all 24 questions: the first 3 are one battery, the other 21 stand alone. KEN answers two of the first battery.
-    ones = [1] * 24
-    made = made_survey({'USA': ones, 'KEN': ones, 'BRA': ones}, options=[4] * 24, topic=['t'] * 3 + [f't{i}' for i in range(21)])
-    replies = {'USA': [2, 1, 3] + ones[3:], 'KEN': [2, 3], 'BRA': [None] * 24}
-    table = intervals(made, sheets(made, made_answers(replies)), draws=200).set_index('culture')
-    assert list(table.index) == ['USA', 'KEN', 'America', 'Africa', 'average']             # Brazil has no score
-    assert table.questions.to_dict() == dict(USA=24, KEN=2, America=24, Africa=2, average=13)
-    assert table.batteries.to_dict() == dict(USA=22, KEN=1, America=22, Africa=1, average=22)
-    assert table.cultures['America'] == 1 and table.cultures['average'] == 2
-    assert table.effective['USA'] == pytest.approx(24**2 / (3**2 + 21))
-    assert table.effective['average'] == pytest.approx(1 / ((3 / 24 / 2 + 1 / 2)**2 + 21 * (1 / 48)**2))
-    assert (table.note[['KEN', 'Africa', 'average']] == 'fewer than 20 questions').all() and (table.note[['USA', 'America']] == '').all()
-    # with 20 questions in KEN's one battery there is enough to speak of, but nothing to say how sure KEN's part is
-    ones = [1] * 40
-    made = made_survey({'USA': ones, 'KEN': ones}, options=[4] * 40, topic=['t'] * 20 + [f't{i}' for i in range(20)])
-    table = intervals(made, sheets(made, made_answers({'USA': ones, 'KEN': [2] + [1] * 19})), draws=200).set_index('culture')
-    assert table.note['average'] == 'a culture rests on one battery' and np.isnan(table.low['average'])
-    assert table.note['USA'] == '' and table.note['KEN'] == 'fewer than 20 batteries'
-    nobody = sheets(made, made_answers({'USA': [None] * 40}))
-    assert intervals(made, nobody).empty and list(intervals(made, nobody)) == INTERVALS
-
-
-def test_orders_are_kept_apart():
+def test_orders_are_kept_apart_and_silence_has_no_row():
     ones = [1] * 20
-    made = made_survey({'USA': ones}, options=[4] * 20, topic=[f't{i}' for i in range(20)])
-    both = pd.concat([sheets(made, made_answers({'USA': [1 + misses] + ones[1:]}, order=order, run=run))
-                      for order, run, misses in (('original', 0, 0), ('original', 1, 0), ('reversed', 0, 3))])
-    table = intervals(made, both, draws=200).query("culture == 'average'").set_index('order')
-    assert table.score.to_dict() == pytest.approx(dict(original=100, reversed=100 * (1 - np.sqrt(9 / 180))))
+    made = made_survey({'USA': ones}, options=[4] * 20, topic=list(range(20)))
+    def asked(order, run, steps):
+        return made_answers({'USA': [1 + steps] + ones[1:]}, order=order, run=run)
+    three = pd.concat([asked('original', 0, 0), asked('original', 1, 0), asked('reversed', 0, 3)])
+    table = intervals(made, sheets(made, three), draws=200)
+    table = table[table.culture == 'average'].set_index('order')
+    scores = dict(original=100, reversed=100 * (1 - np.sqrt(9 / 180)))
+    assert table.score.to_dict() == pytest.approx(scores)
     assert table.runs.to_dict() == dict(original=2, reversed=1)
+    nobody = sheets(made, made_answers({'USA': [None] * 20}))
+    assert intervals(made, nobody).empty and list(intervals(made, nobody)) == INTERVALS

@@ -19,8 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'culturespa'
-MEASURING = ['alignment', 'distributions', 'baselines', 'inference', 'diagnostics', 'robustness', 'cultures', 'maps']
-WIDER = ['alignment', 'distributions', 'baselines', 'inference', 'diagnostics', 'cultures', 'maps', 'findings', 'alignment_faults']
+MEASURING = ['alignment', 'distributions', 'baselines', 'inference', 'diagnostics', 'robustness', 'comparison', 'cultures', 'maps']
+WIDER = ['alignment', 'distributions', 'baselines', 'inference', 'diagnostics', 'comparison', 'cultures', 'maps', 'findings', 'alignment_faults']
 
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
              ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,

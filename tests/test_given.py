@@ -17,6 +17,17 @@ def authors_file(path, questions):
     path.write_text(json.dumps(items))
     return path
 
+def test_topics_go_by_number_and_may_lie_deeper():
+    with tempfile.TemporaryDirectory() as folder:
+        deep = Path(folder)/'data'/'model'
+        deep.mkdir(parents=True)
+        for topic in (10, 2, 0):
+            (deep/f'generated_questions_topic_{topic}_from_all_seed.json').write_text('[]')
+        for where in (deep, folder):
+            assert [file.name.split('_')[3] for file in question_files(where)] == ['0', '2', '10']
+        assert all(len(sha256) == 64 for sha256 in file_hashes(folder).values())
+
+
 def test_a_topic_is_known_by_its_words_and_never_by_a_part_of_them():
     ours = 'work and organisational trust'
     assert match_topic('Organizational Trust & Work', ['Trust', ours]) == ours
@@ -42,6 +53,8 @@ def test_what_is_kept_dropped_and_set_aside_adds_up():
         assert counts['attempts'] == 9 == len(kept) + len(dropped)
         few, gone, counts = take_questions(file, survey, per_topic=2, topics=['Food'])
         assert few.question_id.tolist() == ['G00001', 'G00002']
+        surplus = gone.text[gone['filter'] == 'surplus']
+        assert json.loads(surplus.iloc[0])['options'] == ['1. Yes', '2. No']   # as it was given
         reasons = {'topic': 3, 'surplus': 2, 'duplicate': 1, 'bare scale': 1}
         assert gone['filter'].value_counts().to_dict() == reasons
 
@@ -57,6 +70,17 @@ def test_questions_of_the_survey_do_not_come_back():
             assert kept.question.tolist() == ['Is tea good?']
             assert kept.question_id.tolist() == ['G00004']
             assert dropped.reason.tolist() == ['duplicate'] * 3
+
+
+def test_the_preset_decides_what_is_kept():
+    survey = load_survey('demo')
+    questions = [('Food', 'How good is tea, with 0 being bad?', ['0', '1', '2']),
+                 ('Food', 'Is tea good?', ['Yes', 'No', 'Yes'])]
+    with tempfile.TemporaryDirectory() as folder:
+        file = authors_file(Path(folder)/'some.json', questions)
+        for preset, kept in (('paper', 'G00002'), ('ours', 'G00001')):
+            found, dropped, counts = take_questions(file, survey, preset)
+            assert found.question_id.tolist() == [kept] and counts['filter'] == preset
 
 
 def test_an_edited_table_keeps_its_names_and_comes_back_the_same():

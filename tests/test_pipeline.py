@@ -37,13 +37,13 @@ def test_given_questions_are_step_1_and_their_files_may_not_change():
     with tempfile.TemporaryDirectory() as folder:
         file, out = small_file(Path(folder)/'given.json'), Path(folder)/'run'
         part = dict(questions=file, topics=('Food', 'Faith'), cultures=('USA', 'ZWE'))
-        made = configure('demo', **part)
-        assert made.per_topic is None and made.questions == str(file.resolve())
-        assert questions_step(Run(out, made, quiet=True)) == 'questions: 8 kept of 9 read'
-        run = Run(out, made, quiet=True)
-        assert run.table('questions').question_id.tolist() == [f'G{i:05}' for i in range(2, 10)]
-        assert run.table('dropped').reason.tolist() == ['bare scale']
-        noted = run.record['steps']['questions']
+        setting = configure('demo', **part)
+        assert setting.per_topic is None and setting.questions == str(file.resolve())
+        assert questions_step(Run(out, setting, quiet=True)) == 'questions: 8 kept of 9 read'
+        begun = Run(out, setting, quiet=True)
+        assert begun.table('questions').question_id.tolist() == [f'G{i:05}' for i in range(2, 10)]
+        assert begun.table('dropped').reason.tolist() == ['bare scale']
+        noted = begun.record['steps']['questions']
         assert noted['sha256'].keys() == {'given.json'} and len(noted['sha256']['given.json']) == 64
         assert noted['left_after'] == {'duplicate': 9, 'bare scale': 8, 'malformed': 8, 'options': 8}
         before = (out/'questions.parquet').read_bytes()
@@ -61,8 +61,8 @@ def test_given_questions_are_step_1_and_their_files_may_not_change():
 def test_a_table_of_a_run_edited_by_hand_begins_another():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        given = configure('demo', questions=small_file(folder/'given.json'))
-        first = Run(folder/'first', given, quiet=True)
+        first_setting = configure('demo', questions=small_file(folder/'given.json'))
+        first = Run(folder/'first', first_setting, quiet=True)
         questions_step(first)
         edited = first.table('questions').drop(index=2)
         edited.loc[0, 'question'] = 'Is breakfast important in your life?'
@@ -86,7 +86,7 @@ def test_given_questions_leave_nothing_behind_when_they_cannot_be_used():
                               ('none.json', 'no questions at'),
                               ('topic.json', "topic.json, row 1: topic is 'Weather'")):
             with pytest.raises(InputError, match=message):
-                run_pipeline(folder/'run', configure('demo', questions=folder/name), quiet=True)
+                questions_step(Run(folder/'run', configure('demo', questions=folder/name)))
             assert not (folder/'run').exists()
         for changes, message in ((dict(seeds='one'), 'seeds is about writing'),
                                  (dict(filter='theirs'), 'paper, ours')):
@@ -96,13 +96,29 @@ def test_given_questions_leave_nothing_behind_when_they_cannot_be_used():
         assert configure('demo', **again.model_dump()) == again
 
 
+def test_the_filter_of_the_configuration_is_that_of_the_writer():
+    from culturespa.models import ScriptedModel
+    twice = '{"question": "Is tea good?", "options": ["Good", "Neutral", "Good"]}'
+    with tempfile.TemporaryDirectory() as folder:
+        for preset in ('paper', 'ours'):
+            setting = configure('demo', filter=preset, per_topic=1, topics=('Food',))
+            begun = Run(Path(folder)/preset, setting, quiet=True)
+            begun.base = ScriptedModel(lambda chat, seed: twice)
+            if preset == 'paper':
+                assert questions_step(begun) == 'questions: 1 kept of 1 written'
+                assert begun.record['steps']['questions']['filter'] == 'paper'
+            else:
+                with pytest.raises(RuntimeError, match='no usable question in 10 attempts'):
+                    questions_step(begun)
+
+
 def test_an_estimate_knows_of_given_questions():
     with tempfile.TemporaryDirectory() as folder:
         file = small_file(Path(folder)/'given.json')
-        run = Run(Path(folder)/'run', configure('demo', questions=file, topics=('Food',)), quiet=True)
-        assert 'given.json: 4' in estimate_run(run, probe=0)
-        run = Run(Path(folder)/'run', configure('demo', per_topic=7, topics=('Food',)), quiet=True)
-        written = estimate_run(run, probe=0)
+        begun = Run(Path(folder)/'run', configure('demo', questions=file, topics=('Food',)), quiet=True)
+        assert 'given.json: 4' in estimate_run(begun, probe=0)
+        begun = Run(Path(folder)/'run', configure('demo', per_topic=7, topics=('Food',)), quiet=True)
+        written = estimate_run(begun, probe=0)
         assert 'about 7 calls for 7 questions' in written and not (Path(folder)/'run').exists()
 
 

@@ -54,12 +54,14 @@ def test_numbers_go_words_of_the_ends_move_and_nonsense_is_dropped():
     for words in (['0-2 hours', '3-5 hours'], ['0 - 1 hours', '2 - 3 hours'], ['18 - 24', '25 - 34'],
                   ['1.5 million', '2.0 million']):
         assert clean_options('Q?', words) == ('Q?', words)
-    nonsense = {'numbered in part': ['1. Yes', 'No'],
-                'go up': ['2. Yes', '1. No'],
-                'gaps': ['1', '2', '9'],
-                'worded in part': ['1. Yes', '2', '3. No', '4'],
-                'no answer': ['1. Low', '2', '3. Refused']}
-    for reason, options in nonsense.items():
+    nonsense = [('numbered in part', ['1. Yes', 'No']),
+                ('go up', ['2. Yes', '1. No']), ('go up', ['1. Yes', '1. No']),
+                ('gaps', ['1', '2', '9']),
+                ('worded in part', ['1. Yes', '2', '3. No', '4']),
+                ('worded in part', ['1', '2', '3. High']),
+                ('no answer', ['1. Low', '2', '3. Refused']),
+                ('no answer', ["1. Don't know", '2', '3. High'])]
+    for reason, options in nonsense:
         with pytest.raises(Dropped, match=reason) as caught:
             clean_options('Q?', options)
         assert caught.value.filter == 'malformed'
@@ -73,9 +75,30 @@ def test_the_papers_cleaning_goes_by_first_characters():
     assert clean_options_paper('Q?', ['1.5 million', '2 (two)'])[1] == ['5 million', 'two']   # alas
     assert clean_options_paper('Q?', ['1 - Low', '2', '3 - High'])[1] == ['1', '2', '3']
     for options in (['0', '1-2', '3-4'], ['1 - Low', '2', '3 - High', '4'],
-                    ['1 - Low', '2', '3 - Refused'], ['1: Yes', '2: No']):
+                    ['1 - Low', '2', '3 - Refused'], ['1 - Refused', '2', '3 - High'],
+                    ['1: Yes', '2: No']):
         with pytest.raises(Dropped):
             clean_options_paper('Q?', options)
+
+
+def test_digits_mean_something_where_the_question_says_so():
+    digits = ['1', '2', '3']
+    read = [('How much', False, False),   # words, understood by paper, by ours
+            ('On a scale to 3, how much', True, True),
+            ('Use This Scale: how much', False, True),
+            ('Large-scale plans: how much', False, False),
+            ('How much, where 1 means none,', True, True),
+            ('How much, with 1 being none,', True, True),
+            ('How much, with 0 being none,', False, True),
+            ('How much, 3 = all,', False, True),
+            ('How much, from 1 (none) to 3,', False, True),
+            ('At 10 in the morning, how much', False, False)]
+    for words, paper, ours in read:
+        for preset, expected in (('paper', paper), ('ours', ours)):
+            bare = is_bare_scale(f'{words} do you like it?', digits, FILTERS[preset].explained)
+            assert bare != expected, (words, preset)
+    assert not is_bare_scale('How much?', ['1', 'two'], FILTERS['ours'].explained)
+    assert not is_bare_scale('How much?', [], FILTERS['ours'].explained)
 
 
 def test_filters_name_themselves_and_the_reason():
@@ -107,6 +130,15 @@ def test_only_ours_forgives_a_question_that_was_dropped():
         else:
             with pytest.raises(Dropped, match=expected):
                 sieve.sift('How much?', good)
+
+
+def test_nothing_that_was_kept_comes_again():
+    for preset in FILTERS:
+        sieve = Sieve(preset)
+        asked, _ = sieve.sift('How good?', ['1 - Bad', '2', '3 - Good'])
+        for again in ('How good?', asked):
+            with pytest.raises(Dropped, match='duplicate'):
+                sieve.sift(again, ['Yes', 'No'])
 
 
 def test_what_ours_lets_through_passes_again_unchanged():
@@ -150,6 +182,15 @@ def test_the_one_seed_question_is_random_and_decided_by_seed_and_topic():
         seed_questions(survey, 'two')
 
 
+def test_first_code_and_scale_follow_the_options():
+    def last(options, **given): return question_row('G1', 'en', 'Food', 'Q?', options, **given)[-3:]
+    assert last(['0', '1', '2']) == (3, 0, 'ordinal') and last(['1', '2', '3']) == (3, 1, 'ordinal')
+    assert last(['No', 'Yes']) == (2, 1, 'binary')
+    assert last(['0', '1'], first_code=1) == (2, 1, 'binary')
+    assert last(['a', 'b', 'c'], first_code=0, scale='nominal') == (3, 0, 'nominal')
+    assert last(['a', 'b', 'c'], scale='binary')[-1] == 'ordinal'   # an option was added
+
+
 def test_every_topic_gets_its_questions_and_none_repeats():
     survey = load_survey('demo')
     questions, dropped = write_questions(clerk(), Writer(survey, per_topic=4), quiet=True)
@@ -190,6 +231,13 @@ def test_examples_are_two_written_and_three_seeds_or_one_seed():
     shown = [e['question'] for e in Writer(survey, seeds='one').examples(topic, 0, known)]
     assert len(shown) == 5 and sum(q.startswith('New') for q in shown) == 4
     assert len(Writer(survey, seeds='one').examples(topic, 0, [])) == 1
+
+
+def test_a_question_of_the_survey_is_not_written_again():
+    survey = load_survey('demo')
+    writer = Writer(survey)
+    writer.add('Food', json.dumps(dict(question=survey.questions.question[0], options=['Yes', 'No'])))
+    assert not writer.kept['Food'] and writer.dropped[0]['reason'] == 'duplicate'
 
 
 def test_a_writer_filters_by_its_preset():

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['app', 'data', 'INTERRUPTED', 'Out', 'Model', 'Adapter', 'Revision', 'Url', 'SurveyAt', 'Cultures', 'Topics',
-           'TemplatesAt', 'Preset', 'PerTopic', 'Seeds', 'Temperature', 'TopP', 'MaxNewTokens', 'Runs', 'Methods',
-           'LearnFrom', 'NonAnswers', 'Fraction', 'Samplings', 'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype',
-           'Quiet', 'DryRun', 'On', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draws', 'Mode', 'Orders',
-           'Source', 'Texts', 'main', 'quiet_libraries', 'report', 'demo', 'run', 'questions', 'answers', 'pairs',
-           'tune', 'align_command', 'assess_command', 'ask_command', 'data_release', 'data_wvs', 'data_demo']
+           'TemplatesAt', 'Preset', 'QUESTIONS_HELP', 'QuestionsAt', 'From', 'Filter', 'PerTopic', 'Seeds',
+           'Temperature', 'TopP', 'MaxNewTokens', 'Runs', 'Methods', 'LearnFrom', 'NonAnswers', 'Fraction', 'Samplings',
+           'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype', 'Quiet', 'DryRun', 'On', 'Answers', 'Culture', 'Method',
+           'ModelName', 'Json', 'Draws', 'Mode', 'Orders', 'Source', 'Texts', 'main', 'quiet_libraries', 'report',
+           'demo', 'run', 'questions', 'answers', 'pairs', 'tune', 'align_command', 'assess_command', 'ask_command',
+           'data_release', 'data_wvs', 'data_demo']
 
 # %% ../nbs/65_cli.ipynb #ec7ba571
 import os
@@ -116,7 +117,12 @@ TemplatesAt = Annotated[Optional[str], _option('--templates', help='wording of t
 Preset = Annotated[Optional[str], _option('--preset', help='default, paper (every value of the paper), or demo')]
 
 # %% ../nbs/65_cli.ipynb #c474993a
-PerTopic = Annotated[Optional[int], _option('--per-topic', help='questions to write in each topic')]
+QUESTIONS_HELP = "take these, write none: folder of the authors' generated questions, or a .json, .csv, .parquet file"
+
+QuestionsAt = Annotated[Optional[str], _option('--questions', help=QUESTIONS_HELP)]
+From = Annotated[Optional[str], _option('--questions', '--from', help=QUESTIONS_HELP)]
+Filter = Annotated[Optional[str], _option('--filter', help="rules by which questions are dropped: ours or paper")]
+PerTopic = Annotated[Optional[int], _option('--per-topic', help='questions in each topic, to write or, with --questions, to take')]
 Seeds = Annotated[Optional[str], _option('--seeds', help="examples for writing: 'all' survey questions of the topic, or 'one'")]
 Temperature = Annotated[Optional[float], _option('--temperature', help='of answers; 0 takes the most probable')]
 TopP = Annotated[Optional[float], _option('--top-p', help='of answers')]
@@ -192,7 +198,7 @@ def demo(out:Out = Path('runs/demo'), specific:Specific = None, seed:Seed = None
 # %% ../nbs/65_cli.ipynb #23cf3f4d
 @app.command()
 def run(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset = None, revision:Revision = None, templates:TemplatesAt = None,
-        cultures:Cultures = None, topics:Topics = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
+        cultures:Cultures = None, topics:Topics = None, questions:QuestionsAt = None, filter:Filter = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
         top_p:TopP = None, max_new_tokens:MaxNewTokens = None, runs:Runs = None, methods:Methods = None, learn_from:LearnFrom = None,
         non_answers:NonAnswers = None, fraction:Fraction = None, samplings:Samplings = None, specific:Specific = None,
         tuning:TuningOf = None, seed:Seed = None, device:Device = None, dtype:Dtype = None, quiet:Quiet = False, dry_run:DryRun = False):
@@ -204,11 +210,11 @@ def _typed(values:dict)->dict: return {k: v for k, v in values.items() if k not 
 # %% ../nbs/65_cli.ipynb #909ed962
 @app.command()
 def questions(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset = None, revision:Revision = None, templates:TemplatesAt = None,
-              cultures:Cultures = None, topics:Topics = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
+              cultures:Cultures = None, topics:Topics = None, questions:From = None, filter:Filter = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
               top_p:TopP = None, max_new_tokens:MaxNewTokens = None, runs:Runs = None, methods:Methods = None, learn_from:LearnFrom = None,
               non_answers:NonAnswers = None, fraction:Fraction = None, samplings:Samplings = None, specific:Specific = None,
               tuning:TuningOf = None, seed:Seed = None, device:Device = None, dtype:Dtype = None, quiet:Quiet = False):
-    "Step 1: let the model write questions (takes the same options as `run`)"
+    "Step 1: let the model write questions, or take some (the same options as `run`)"
     configuration = _configuration(**_typed(locals()))
     quiet_libraries()
     from culturespa.pipeline import Run, questions_step

@@ -252,9 +252,12 @@ def tune(out:Out, device:Device = None, quiet:Quiet = False):
 # %% ../nbs/65_cli.ipynb #e147f6da
 Answers = Annotated[Optional[list[Path]], _option(
     '--answers', help="files, any number: JSON in the authors' format, or CSV and Parquet tables")]
-Culture = Annotated[Optional[str], _option('--culture', help='of the answers, if their files do not tell')]
-Method = Annotated[Optional[str], _option('--method', help='likewise; unaware, P1, ... or a name of your own')]
-ModelName = Annotated[Optional[str], _option('--model', help='likewise; left out: the name of their folder')]
+Culture = Annotated[Optional[str], _option(
+    '--culture', help='of the answers, if their files do not tell')]
+Method = Annotated[Optional[str], _option(
+    '--method', help='likewise; unaware, P1, ... or a name of your own')]
+ModelName = Annotated[Optional[str], _option(
+    '--model', help='likewise; left out: the name of their folder')]
 Json = Annotated[bool, _option('--json', help='print the summary as JSON')]
 Draws = Annotated[Optional[int], _option('--draws', help='bootstrap draws; left out: 10,000', min=1)]
 
@@ -278,7 +281,8 @@ def align_command(
             raise InputError("--answers needs --survey: the folder of the survey that was asked")
         return _align_files(out, survey, answers, (culture, method, model), draws, json)
     if (survey, culture, method, model, draws) != (None,) * 5:
-        raise InputError("--survey, --culture, --method, --model and --draws need --answers: files with answers")
+        raise InputError("--survey, --culture, --method, --model and --draws need --answers: "
+                         "files with answers")
     quiet_libraries()
     from culturespa.pipeline import Run, align_step, survey_answers_step
     run = Run(out, None, device, quiet or json)
@@ -398,7 +402,8 @@ def data_release(out:Out, source:Source = None, quiet:Quiet = False):
     table = fetch_release(out, source, progress=not quiet)
     for state, n in table.state.value_counts().items():
         print(f'{n} files {state}')
-    print(f'next: culturespa align --survey {out} --answers {out}/result/*/*.json --out runs/llama3')
+    files = f'{out}/result/*/*.json'
+    print(f'next: culturespa align --survey {out} --answers {files} --out runs/llama3')
 
 # %% ../nbs/65_cli.ipynb #8a6e4a2c
 Texts = Annotated[Optional[Path], _option('--texts', help='where question texts are: release, survey folder, questions.csv, .sav or .dta')]

@@ -16,13 +16,10 @@ from scipy import stats
 
 from .alignment import known_mean
 from .inference import batteries, jackknife
-# later pages find the matrices and the tests here, too
 from .matrices import (
-    NO_MATRIX, all_alike, culture_linkage, culture_matrix, culture_order, flattened_topics,
-    kinds_of, kinds_with_matrix, left_out, left_out_note, nearest_cultures, nearest_right,
-    one_method, pair_distances, pair_scores, pair_source, pair_table, pair_values, plot_matrices,
-    plot_pairs, similarity_of_pairs, square)
-from .relation import mantel, mantel_on_map, pearson, standardised, western
+    NO_MATRIX, all_alike, culture_matrix, kinds_of, left_out, left_out_note, one_method,
+    pair_source, pair_values, similarity_of_pairs, square)
+from .relation import mantel, mantel_on_map, pearson, western
 from .survey import InputError, Survey, select
 
 # %% ../nbs/52_cultures.ipynb #93f9ae98

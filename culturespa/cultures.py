@@ -296,21 +296,16 @@ def _interval_of_difference(survey:Survey, parts:list, level:float)->tuple[float
     if min(_batteries_answered(survey, part) for part in parts) < FEWEST_BATTERIES:
         return np.nan, np.nan
     people = pair_source(survey, None)
-    first, second = [pair_source(survey, part) for part in parts]
-
+    sources = [pair_source(survey, part) for part in parts]
     def z(weights):
         human = people(weights)
-        a = fisher_z(pearson(human, first(weights)))
-        b = fisher_z(pearson(human, second(weights)))
-        return np.column_stack([a, b, a - b])
-
-    value, low, high = jackknife(survey, z, level)
-    of_a, of_b, of_difference = high - value      # each so many standard errors
-    shared = 0.
-    if of_a > 0 and of_b > 0:
-        shared = (of_a**2 + of_b**2 - of_difference**2) / (2 * of_a * of_b)
-    a, b = np.tanh([value, low, high]).T[:2]
-    return difference_interval(a, b, np.clip(shared, -1, 1))
+        return np.column_stack([fisher_z(pearson(human, source(weights))) for source in sources])
+    group = batteries(survey.questions)
+    left = z((np.arange(group.max() + 1)[:, None] != group).astype(float))   # without each battery in turn
+    spread = left.std(axis=0)
+    shared = np.corrcoef(left.T)[0, 1] if spread.min() > 1e-12 else 0.
+    a, b = np.tanh(jackknife(survey, z, level)).T
+    return difference_interval(a, b, shared)
 
 # %% ../nbs/52_cultures.ipynb #b551e679
 def _in_common(survey:Survey, sheets:pd.DataFrame, kinds:tuple)->Survey:

@@ -103,6 +103,8 @@ def measure(
         found |= dict(movement=movement(survey, wide), own_label=own_or_any(survey, wide, seed=seed))
     if 'probability' in answers and answers.probability.notna().any():
         found['distributions'] = distribution_scores(survey, answers)
+    too_little = found['places'].note != ''      # a score of a part has no place on the ruler
+    found['places'].loc[too_little, ['position', 'position_low', 'position_high']] = np.nan
     found['ruler'] = ruler(survey, wide, 100, seed, found.get('distributions'))
     return found
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .questions import Dropped, are_options, filter_questions, left_after, question_row
+from .questions import are_options, filter_questions, left_after, question_row
 from .survey import QUESTION_COLUMNS, SCALES, InputError, Survey, one_of, read_json
 
 # %% ../nbs/32_given.ipynb #58c0a9f2

@@ -377,13 +377,13 @@ def _method_records(tables:dict)->pd.DataFrame:
     scores = models.drop(columns=['kind', 'predictor', 'S', 'sd', 'floor', 'ceiling'])
     pairs = tables['correlations'].drop(columns='cultures')
     pairs = pairs.rename(columns=dict(low='pearson_low', high='pearson_high', note='pearson_note'))
-    by_method = [scores, tables['specificity'].drop(columns='own'), tables['diversity'], pairs, tables.get('movement')]
+    by_method = [tables['specificity'].drop(columns='own'), tables['diversity'], pairs, tables.get('movement')]
     if 'own_label' in tables:
         own = _only_average(tables['own_label'])
         by_method.append(own[['model', 'method', 'gain', 'any_label', 'any_low', 'any_high', 'own_label', 'own_low',
                               'own_high', 'p']].rename(columns=dict(p='own_label_p')))
     methods = _only_average(tables['places'])
-    for more in (counts, intervals):
+    for more in (counts, intervals, scores):
         methods = methods.merge(more, how='left', on=['model', 'method', 'order'])
     for more in by_method:
         if more is not None:

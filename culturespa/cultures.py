@@ -156,15 +156,18 @@ def why_no_correlation(
 # %% ../nbs/52_cultures.ipynb #038b13a9
 FEWEST_BATTERIES = 20   # an interval over batteries needs so many
 
-def _answered(survey:Survey, part:pd.DataFrame)->np.ndarray:
-    "Which questions of the survey the personas of its cultures answered"
-    cultures = part.index.get_level_values('culture')
-    known = part[cultures.isin(survey.cultures.culture)]
-    return (known >= 0).any().to_numpy()
+def _answered(survey:Survey, part:pd.DataFrame)->pd.DataFrame:
+    "Which questions each comparable persona answered in any run, culture x question"
+    answered = (part >= 0).groupby(level='culture').any()
+    return answered.loc[comparable(survey, part)]
 
 def _batteries_answered(survey:Survey, part:pd.DataFrame)->int:
-    answered = _answered(survey, part)
-    return len(np.unique(batteries(survey.questions)[answered]))
+    "Of the persona that answered the fewest"
+    battery = batteries(survey.questions)
+    counts = []
+    for answered in _answered(survey, part).to_numpy():
+        counts.append(len(np.unique(battery[answered])))
+    return min(counts)
 
 def _remarks(survey:Survey, part:pd.DataFrame)->str:
     "What a reader must know beside the correlation of one model and method"
@@ -172,13 +175,16 @@ def _remarks(survey:Survey, part:pd.DataFrame)->str:
     without = left_out(survey, part)
     if len(without):
         remarks.append(left_out_note(without))
-    answered, asked = _answered(survey, part).sum(), len(survey.questions)
-    if answered < .9 * asked:
-        remarks.append(f'personas answered {answered} of {asked} questions')
+    orders = part.index.get_level_values('order').nunique()
+    if orders > 1:
+        remarks.append(f'mean over {orders} orders of the options')
+    fewest, asked = _answered(survey, part).sum(axis=1).min(), len(survey.questions)
+    if fewest < .9 * asked:
+        remarks.append(f'personas answered as few as {fewest} of {asked} questions')
     count = _batteries_answered(survey, part)
     if count < FEWEST_BATTERIES:
-        noun = 'battery' if count == 1 else 'batteries'
-        remarks.append(f'{count} {noun} answered: an interval needs at least {FEWEST_BATTERIES}')
+        remarks.append(f'batteries answered, at the fewest: {count}; '
+                       f'an interval needs {FEWEST_BATTERIES}')
     return '; '.join(remarks)
 
 # %% ../nbs/52_cultures.ipynb #dc89b666

@@ -89,6 +89,8 @@ def test_strata_by_hand():
     known &= world.cultures.culture != 'NZL'                   # USA, DEU and KEN are left: three pairs
     three = replace(world, cultures=world.cultures.assign(x=world.cultures.x.where(known)))
     assert np.isfinite(strata_correlations(three, x, y)['partial'])
+    third = strata_correlations(select(world, ['USA', 'KEN', 'ZWE']), x[:3], y[:3])
+    assert np.isnan(third['between']) and np.isfinite(third['partial'])       # two pairs between
     nowhere = replace(world, cultures=world.cultures.assign(x=np.nan))
     assert np.isnan(list(strata_correlations(nowhere, x, y).values())).all()
 
@@ -187,7 +189,7 @@ def test_correlation_of_four_cultures_by_hand():
     # products 140; 134 with USA and DEU exchanged, 134 with KEN and ZWE, 128 with both
     assert row.mantel_p_strata == 1 / 4
     assert row[['low', 'high', 'without_one_low', 'reliability', 'human_reliability']].isna().all()
-    assert row.note == '1 battery answered: an interval needs at least 20'
+    assert row.note == 'batteries answered, at the fewest: 1; an interval needs 20'
     assert table.note[1] == (
         '3 cultures: a correlation needs at least 4; without ZWE: no reply could be read')
     matrix = culture_matrix(world, sheets(world, asked), 'base', 'P1')
@@ -234,10 +236,14 @@ def test_an_interval_needs_twenty_batteries():
     again = correlate(world, asked, 99, seed=3).iloc[0]
     assert again.reliability == reliability(world, asked, seed=3)
     assert again.human_reliability == reliability(world, seed=3) and again.low == row.low
+    codes = {culture: row.to_numpy() - 1 for culture, row in world.modal.items()}
+    zero = made_survey(codes, world.questions.n_options, first=0)          # 0 is a code, too
+    replies = {culture: [0, *row[1:]] for culture, row in codes.items()}
+    assert correlate(zero, sheets(zero, made_answers(replies)), 99).note[0] == ''
     few, asked = world_of(19)
     row = correlate(few, sheets(few, asked), 99).iloc[0]
     assert np.isnan([row.low, row.high]).all()
-    assert row.note == '19 batteries answered: an interval needs at least 20'
+    assert row.note == 'batteries answered, at the fewest: 19; an interval needs 20'
 
 
 def test_a_part_of_the_questions_is_said():
@@ -246,19 +252,25 @@ def test_a_part_of_the_questions_is_said():
     ids = world.questions.question_id
     part = sheets(world, asked[asked.question_id.isin(ids[:26])])
     row = correlate(world, part, 99).iloc[0]
-    assert row.note == 'personas answered 26 of 30 questions' and row.low < row.high
+    assert row.note == 'personas answered as few as 26 of 30 questions' and row.low < row.high
     human = pair_values(world.similarity)                       # the people's side is the whole survey
     assert row.pearson == pytest.approx(pearson(human, similarity_of_pairs(world, part)))
     enough = sheets(world, asked[asked.question_id.isin(ids[:27])])
     assert correlate(world, enough, 99).note[0] == ''           # 27 of 30 are nine tenths
     unread = asked.assign(code=asked.code.mask(asked.question_id.isin(ids[11:])))
     assert correlate(world, sheets(world, unread), 99).note[0] == (
-        'personas answered 11 of 30 questions; 11 batteries answered: an interval needs at least 20')
+        'personas answered as few as 11 of 30 questions; '
+        'batteries answered, at the fewest: 11; an interval needs 20')
     france = made_answers(dict(FRA=[1] * 30), method='P2')      # answers all, but not for this survey
     foreign = pd.concat([asked[asked.question_id.isin(ids[:4])], france])
     assert correlate(world, sheets(world, foreign), 99).note[0] == (
-        'without FRA: not in the survey; personas answered 4 of 30 questions; '
-        '4 batteries answered: an interval needs at least 20')
+        'without FRA: not in the survey; personas answered as few as 4 of 30 questions; '
+        'batteries answered, at the fewest: 4; an interval needs 20')
+    lazy = (asked.culture == 'KEN') & asked.question_id.isin(ids[19:])        # Kenya stops half-way
+    last = correlate(world, sheets(world, asked.assign(code=asked.code.mask(lazy))), 99).iloc[0]
+    assert last.note.startswith('personas answered as few as 19 of 30') and np.isnan(last.low)
+    turned = pd.concat([asked, asked.assign(order='reversed')])
+    assert correlate(world, sheets(world, turned), 99).note[0] == 'mean over 2 orders of the options'
 
 
 def test_what_correlate_does_unless_told_otherwise():

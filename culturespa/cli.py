@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['app', 'data', 'INTERRUPTED', 'Out', 'Model', 'Adapter', 'Revision', 'Url', 'SurveyAt', 'Cultures', 'Topics',
            'TemplatesAt', 'Preset', 'QUESTIONS_HELP', 'QuestionsAt', 'From', 'Filter', 'PerTopic', 'Seeds',
-           'Temperature', 'TopP', 'MaxNewTokens', 'Runs', 'Methods', 'LearnFrom', 'NonAnswers', 'Fraction', 'Samplings',
-           'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype', 'Quiet', 'DryRun', 'On', 'Answers', 'Culture', 'Method',
-           'ModelName', 'Json', 'Draws', 'Mode', 'Orders', 'Source', 'Texts', 'main', 'quiet_libraries', 'report',
-           'demo', 'run', 'questions', 'answers', 'pairs', 'tune', 'align_command', 'assess_command', 'ask_command',
-           'data_release', 'data_wvs', 'data_demo']
+           'Temperature', 'TopP', 'MaxNewTokens', 'Runs', 'Methods', 'LearnFrom', 'NonAnswers', 'Fraction',
+           'FlipQuestions', 'Matched', 'Samplings', 'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype', 'Quiet',
+           'DryRun', 'On', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draws', 'Mode', 'Orders', 'Source',
+           'Texts', 'main', 'quiet_libraries', 'report', 'demo', 'run', 'questions', 'answers', 'pairs', 'tune',
+           'align_command', 'assess_command', 'ask_command', 'data_release', 'data_wvs', 'data_demo']
 
 # %% ../nbs/65_cli.ipynb #ec7ba571
 import os
@@ -134,6 +134,8 @@ Methods = Annotated[Optional[str], _option('--methods', help="prompting methods 
 LearnFrom = Annotated[Optional[str], _option('--learn-from', help="culture-aware answers to train on: P1, or P2 (the paper's CCT)")]
 NonAnswers = Annotated[Optional[bool], _option('--non-answers/--no-non-answers', help='train on moves to "don\'t know" too, as the paper does')]
 Fraction = Annotated[Optional[float], _option('--fraction', help='part of the pairs to train on')]
+FlipQuestions = Annotated[Optional[int], _option('--flip-questions', help='generated questions asked twice, to tell moves from chance; 0: none')]
+Matched = Annotated[Optional[bool], _option('--matched/--no-matched', help='cut all samplings by one factor, so that no control repeats a pair')]
 Samplings = Annotated[Optional[str], _option('--samplings', help='adapters to train jointly: crqpc,rds,cds,shuffled')]
 Specific = Annotated[Optional[str], _option('--specific', help="cultures that get an adapter of their own: ISO codes, or 'all'")]
 TuningOf = Annotated[Optional[list[str]], _option('--tuning', help='a setting of the tuning, e.g. --tuning learning_rate=1e-4; may be repeated')]
@@ -180,7 +182,7 @@ def report(
     print(f'\nAlignment score S, 0 to 100 ({world})\n')
     print(table.round(1).to_string(na_rep='-', float_format='%.1f'))
     print(f'\nResults in {run.out}')
-    for name in ('report.html', 'scores.csv', 'scores.png', 'record.json', 'questions.parquet', 'dropped.parquet', 'pairs.parquet', 'answers', 'adapters'):
+    for name in ('report.html', 'scores.csv', 'scores.png', 'record.json', 'questions.parquet', 'dropped.parquet', 'pairs.parquet', 'pairs_by.csv', 'flips.csv', 'moves.png', 'pairs.png', 'answers', 'adapters'):
         if (run.out/name).exists(): print(f'  {name}')
 
 # %% ../nbs/65_cli.ipynb #ce74d605
@@ -200,7 +202,7 @@ def demo(out:Out = Path('runs/demo'), specific:Specific = None, seed:Seed = None
 def run(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset = None, revision:Revision = None, templates:TemplatesAt = None,
         cultures:Cultures = None, topics:Topics = None, questions:QuestionsAt = None, filter:Filter = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
         top_p:TopP = None, max_new_tokens:MaxNewTokens = None, runs:Runs = None, methods:Methods = None, learn_from:LearnFrom = None,
-        non_answers:NonAnswers = None, fraction:Fraction = None, samplings:Samplings = None, specific:Specific = None,
+        non_answers:NonAnswers = None, fraction:Fraction = None, flip_questions:FlipQuestions = None, matched:Matched = None, samplings:Samplings = None, specific:Specific = None,
         tuning:TuningOf = None, seed:Seed = None, device:Device = None, dtype:Dtype = None, quiet:Quiet = False, dry_run:DryRun = False):
     "The whole method for a model and a survey of yours"
     _go(out, _configuration(**_typed(locals())), device, quiet, dry_run)
@@ -212,7 +214,7 @@ def _typed(values:dict)->dict: return {k: v for k, v in values.items() if k not 
 def questions(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset = None, revision:Revision = None, templates:TemplatesAt = None,
               cultures:Cultures = None, topics:Topics = None, questions:From = None, filter:Filter = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
               top_p:TopP = None, max_new_tokens:MaxNewTokens = None, runs:Runs = None, methods:Methods = None, learn_from:LearnFrom = None,
-              non_answers:NonAnswers = None, fraction:Fraction = None, samplings:Samplings = None, specific:Specific = None,
+              non_answers:NonAnswers = None, fraction:Fraction = None, flip_questions:FlipQuestions = None, matched:Matched = None, samplings:Samplings = None, specific:Specific = None,
               tuning:TuningOf = None, seed:Seed = None, device:Device = None, dtype:Dtype = None, quiet:Quiet = False):
     "Step 1: let the model write questions, or take some (the same options as `run`)"
     configuration = _configuration(**_typed(locals()))
@@ -323,22 +325,22 @@ def _align(survey, answers, out, draws, as_json):
     "Write everything about `answers` into `out` and print the table or the summary"
     import json
     import pandas as pd
-    from culturespa.alignment import score_table
+    from culturespa.alignment import common_ends, score_table
     from culturespa.report import write_alignment
     summary = write_alignment(survey, answers, out, 10_000 if draws is None else draws)
     if as_json:
         print(json.dumps(summary, indent=1, ensure_ascii=False))
         return
     scores = pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-    table = score_table(scores)
+    table = score_table(scores, common_ends(scores))
     several = scores.model.nunique() > 1
     table.columns = [_heading(model, method, several) for model, method in table.columns]
     invented = ', synthetic' if survey.synthetic else ''
     print(f"\nAlignment score S, 0 to 100 ({survey.name}{invented})\n")
     print(table.round(2).to_string(na_rep='-', float_format='%.2f'))
     print('\n' + '\n'.join(f'- {line}' for line in summary['findings']))
-    print(f"\nResults in {out}: report.html, scores.csv, by_topic.csv, ruler.csv, pairs.csv, "
-          "summary.json, scores.png")
+    print(f"\nResults in {out}: report.html, scores.csv, differences.csv, own_label.csv, by_topic.csv, "
+          "ruler.csv, culture_pairs.csv, summary.json, scores.png")
 
 # %% ../nbs/65_cli.ipynb #4c425349
 Mode = Annotated[str, _option('--mode', help="'sample': the model writes; 'score': its probability of every option")]
@@ -363,7 +365,7 @@ def assess_command(out:Out, model:Model = 'demo', adapter:Adapter = None, url:Ur
     loaded = load_model(model, adapter, url=url, revision=revision, device=device, dtype=dtype)
     how = dict(mode=mode, sampling=Sampling(temperature, top_p, max_new_tokens), seed=seed)
     if dry_run: return print(describe_estimate(estimate(loaded, asked.questions, Prompter(whole, templates), methods, wanted, runs, orders, **how)))
-    _align(asked, assess(loaded, whole, methods, wanted, runs, out, templates, orders, quiet, **how), out, draws, json)
+    _align(whole, assess(loaded, whole, methods, wanted, runs, out, templates, orders, quiet, **how), out, draws, json)
 
 # %% ../nbs/65_cli.ipynb #02d30209
 @app.command('ask')

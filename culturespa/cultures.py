@@ -218,7 +218,7 @@ def _interval(survey:Survey, part:pd.DataFrame, level:float)->tuple[float, float
 # %% ../nbs/52_cultures.ipynb #cc79a28d
 def _p_values(survey:Survey, people:pd.DataFrame, personas:pd.DataFrame, permutations:int,
               seed:int)->dict:
-    "The three tests of page 49; those that need map coordinates are missing without them"
+    "The three tests of page 51; those that need map coordinates are missing without them"
     positions = survey.cultures.set_index('culture')
     among = dict(permutations=permutations, seed=seed)
     found = dict(mantel_p=mantel(people, personas, **among)[1], mantel_p_strata=np.nan)

@@ -86,14 +86,15 @@ def label_p(
     k = len(table)
     if k < 2:
         return np.nan
-    true = known_mean(table.diagonal()) - 1e-9          # rounding must not part equal means
     if math.factorial(k) <= permutations:
         dealings = np.array(list(itertools.permutations(range(k))))
-        return (known_mean(table[np.arange(k), dealings]) >= true).mean()
-    dealings = np.tile(np.arange(k), (permutations, 1))
-    dealings = np.random.default_rng(seed).permuted(dealings, axis=1)
-    reached = (known_mean(table[np.arange(k), dealings]) >= true).sum()
-    return (1 + reached) / (1 + permutations)           # the true dealing is one of them
+    else:
+        dealings = np.tile(np.arange(k), (permutations + 1, 1))      # the true one, and a sample
+        rng = np.random.default_rng(seed)
+        dealings[1:] = rng.permuted(dealings[1:], axis=1)
+    dealt = known_mean(table[np.arange(k), dealings])
+    best = dealt > dealt[0] - 1e-9                                   # or equal, up to rounding
+    return best.mean()
 
 # %% ../nbs/45_diagnostics.ipynb #a4400013
 def hits_p(
@@ -108,10 +109,10 @@ def hits_p(
     for times in picked:
         without, with_it = [*ways, 0], [0, *ways]
         ways = [a + int(times) * b for a, b in zip(without, with_it)]
-    dealings = 0
+    dealings, sign = 0, 1
     for j in range(hits, k + 1):
-        sign = (-1)**(j - hits)
         dealings += sign * math.comb(j - 1, hits - 1) * ways[j] * math.factorial(k - j)
+        sign = -sign
     return dealings / math.factorial(k)
 
 # %% ../nbs/45_diagnostics.ipynb #a4400019
@@ -250,7 +251,8 @@ def unaware_of(
     if unaware.empty:
         raise InputError('no unaware answers to compare with: method unaware is needed')
     models = unaware.index.get_level_values('model')
-    return unaware[models == (model if model in models else models[0])]
+    first = models.unique()[0]
+    return unaware[models == (model if model in models else first)]
 
 # %% ../nbs/45_diagnostics.ipynb #10ead31a
 def _moves(

@@ -137,6 +137,9 @@ def test_a_sheet_that_cannot_be_scored_does_not_count():
 
 
 def test_one_persona_has_others_but_no_rivals():
+    zero = made_survey({'USA': [0, 1], 'KEN': [1, 1]}, options=[2, 2], first=0)
+    row = specificity(zero, sheets(zero, made_answers({'KEN': [0, 1]}))).iloc[0]     # 0 is an answer
+    assert row.us_pull == row.us_pull_floor == pytest.approx(lost(1, 2))
     kenyan = made_answers({'USA': [None] * 3, 'KEN': [4, 2, 3]})
     row = specificity(two_countries, sheets(two_countries, kenyan)).iloc[0]
     assert row.personas == 1 and row.own_is_best == 1
@@ -260,6 +263,15 @@ def test_moves_that_tie_or_repeat():
     # Seen from the USA (1, 1, 4, 1) 2 to 4 goes farther from 1, twice; 2 to 3 comes nearer 4, 4 to 3
     # goes farther; 2 to 1 and 4 to 1 reach 1.
     assert row.nearer_others == 50 and row.farther_others == 50 and row.nearer_difference == 0
+    zero = made_survey({'USA': [0, 0], 'KEN': [1, 1]}, options=[2, 2], first=0)
+    both = [made_answers({'none': [1, 0]}, method='unaware'), made_answers({'USA': [0, 0]})]
+    found = movement(zero, sheets(zero, pd.concat(both))).iloc[0]      # 0 is an answer
+    assert (found.moved, found.nearer, found.farther_others) == (50, 100, 100)
+    back = made_answers({'KEN': [2, None, 4, 4]}), made_answers({'KEN': [2, 2, 2, 2]}, run=1)
+    row = movement(made, sheets(made, pd.concat([first, second, *back]))).iloc[0]
+    # each unaware sheet equals one of these and differs from the other in questions 3 and 4;
+    # 3 + 4 + 3 + 3 answers can be compared
+    assert row.moved == pytest.approx(100 * 4 / 13)
     still = made_answers({'KEN': [2, 2, None, 2]})
     row = movement(made, sheets(made, pd.concat([first, still]))).iloc[0]
     assert row.moved == 0 and row['nearer':].isna().all()
@@ -285,12 +297,16 @@ def test_moves_need_the_same_order_and_another_country():
 def test_a_tuned_model_moves_from_its_own_unaware_answers():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
     start = made_answers({'none': [2, 2, 2]}, method='unaware')
-    tuned = made_answers({'KEN': [4, 2, 2]}, model='base+joint')
+    tuned = made_answers({'KEN': [4, 2, 2]}, model='adapter')
     assert movement(made, sheets(made, pd.concat([start, tuned]))).moved[0] == pytest.approx(100 / 3)
-    also = made_answers({'none': [4, 1, 1]}, model='base+joint', method='unaware')
-    found = movement(made, sheets(made, pd.concat([start, aware, also, tuned]))).set_index('model')
-    assert found.moved['base+joint'] == pytest.approx(200 / 3)
-    assert found.index.tolist() == ['base', 'base+joint'] and (found.method == 'P1').all()
+    also = made_answers({'none': [4, 1, 1]}, model='adapter', method='unaware')
+    every = sheets(made, pd.concat([start, aware, also, tuned]))
+    found = movement(made, every)
+    assert found.model.tolist() == ['base', 'adapter'] and (found.method == 'P1').all()
+    assert found.moved[1] == pytest.approx(200 / 3)
+    for table in (specificity(made, every), diversity(made, every)):      # as the answers come
+        assert table.model.tolist() == ['base', 'base', 'adapter', 'adapter']
+        assert table.method.tolist() == ['unaware', 'P1'] * 2
 
 
 def test_movement_looks_at_all_countries_of_the_survey():

@@ -17,7 +17,7 @@ from .alignment import (ENOUGH_OF_A_SURVEY, FLOOR, align, coverage, sheets,
                                   tidy_answers)
 from .baselines import (by_options, by_topic, ends_by_method, predictors, ruler,
                                   score_range)
-from .comparison import PREDICTORS, compare, place
+from .comparison import COMPARED, PREDICTORS, compare, place
 from .cultures import correlate
 from .diagnostics import diversity, movement, specificity
 from .distributions import distribution_scores
@@ -66,7 +66,7 @@ def differences(
             continue
         tables.append(table.assign(**dict(zip(names, (*a, *b)))))
     if not tables:
-        return pd.DataFrame(columns=[*names, 'culture', 'order', 'p', 'holm', 'note'])
+        return pd.DataFrame(columns=[*names, *COMPARED])
     found = pd.concat(tables, ignore_index=True)
     return found[[*names, *found.columns.drop(names)]]
 

@@ -102,13 +102,13 @@ def test_one_culture_only(survey, tmp_path):
 def test_constant_answers(survey, tmp_path):
     facts, page = report(survey, pd.concat([answers_of(survey, "unaware", code=1), answers_of(survey, code=1)]), tmp_path)
     method = facts["methods"][1]
-    assert method["pearson"] is None and method["note"] == "all pairs are equally alike: no correlation"
+    assert method["pearson"] is None and method["pearson_note"] == "all pairs are equally alike: no correlation"
     assert method["diversity"] == 0 and method["nearer"] is None           # nothing moved: unknown, not zero
 
 
 def test_only_unaware(survey, tmp_path):
     facts, page = report(survey, answers_of(survey, "unaware"), tmp_path)
-    assert facts["methods"][0]["note"] == "one sheet for all cultures: no culture matrix"
+    assert facts["methods"][0]["pearson_note"] == "one sheet for all cultures: no culture matrix"
 
 
 def test_one_run_asked_fewer_questions(survey):

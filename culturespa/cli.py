@@ -325,14 +325,15 @@ def _align(survey, answers, out, draws, as_json):
     "Write everything about `answers` into `out` and print the table or the summary"
     import json
     import pandas as pd
-    from culturespa.alignment import common_ends, score_table
+    from culturespa.alignment import score_table, sheets
+    from culturespa.baselines import score_range
     from culturespa.report import write_alignment
     summary = write_alignment(survey, answers, out, 10_000 if draws is None else draws)
     if as_json:
         print(json.dumps(summary, indent=1, ensure_ascii=False))
         return
     scores = pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-    table = score_table(scores, common_ends(scores))
+    table = score_table(scores, score_range(survey, sheets(survey, answers)))
     several = scores.model.nunique() > 1
     table.columns = [_heading(model, method, several) for model, method in table.columns]
     invented = ', synthetic' if survey.synthetic else ''

@@ -237,7 +237,7 @@ def _finding_differences(tables:dict)->list[str]:
         if row['note']:
             text.append(f"{line}. No verdict: {row['note']}.")
             continue
-        text.append(f"{line}, {_verdict(row)}. {_sure_cultures(part)}")
+        text.append(f"{line}, {_verdict(row)}. {_sure_cultures(part)}".strip())
     return text
 
 def _verdict(row:dict)->str:
@@ -251,7 +251,7 @@ def _sure_cultures(part:pd.DataFrame)->str:
     "What survives when it is allowed for that one looks at many cultures"
     single = part[part.holm.notna()]
     sure = single[single.holm < .05]
-    if single.empty:
+    if len(single) < 2:
         return ''
     gain, lose = sure.culture[sure.difference > 0], sure.culture[sure.difference < 0]
     return (f"Of {some(len(single), 'culture')}, allowing for so many (Holm), {listed(gain)} "
@@ -286,9 +286,15 @@ def _finding_specificity(tables:dict)->list[str]:
 # %% ../nbs/55_findings.ipynb #31b0c188
 def _finding_hidden(tables:dict)->list[str]:
     other = tables['ruler'].set_index('predictor').balanced.get('another country', np.nan)
-    beside = f'; a random other country scores {number(other)}' if other == other else ''
-    text = [f"With every question counted alike {_who(row)} scores {number(row['score'])} {interval(row)}{beside}."
-            for row in _average_rows(tables['balanced'])]
+    averages = _average_rows(tables['balanced'])
+    whole = max((row['cultures'] for row in averages), default=0)
+    text = []
+    for row in averages:
+        same = other == other and row['cultures'] == whole     # a floor over the same cultures
+        beside = f'; a random other country scores {number(other)}' if same else ''
+        over = '' if same else f" over {some(int(row['cultures']), 'culture')}"
+        text.append(f"With every question counted alike {_who(row)} scores {number(row['score'])} "
+                    f"{interval(row)}{over}{beside}.")
     for row in tables['diversity'].query("method != 'unaware'").dropna(subset='diversity').to_dict('records'):
         luck = f", {number(row['net'])} net of chance" if row['net'] == row['net'] else ', part of it by chance (one run)'
         text.append(f"Personas of {_who(row)} lie {row['diversity']:.1f} apart{luck}; "

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHEET', 'UNREADABLE', 'FLOOR', 'CEILING', 'SCORES', 'COLOURS', 'ENOUGH_OF_A_SURVEY', 'tidy_answers', 'sheets',
-           'modal_codes', 'known_mean', 'score_sheets', 'align', 'score_columns', 'score_table', 'write_scores',
-           'plot_scores', 'coverage']
+           'modal_codes', 'known_mean', 'score_sheets', 'align', 'score_columns', 'score_table', 'common_ends',
+           'write_scores', 'plot_scores', 'coverage']
 
 # %% ../nbs/40_alignment.ipynb #348d2987
 import itertools
@@ -242,6 +242,13 @@ def _averages(table:pd.DataFrame)->pd.DataFrame:
     if 0 < len(common) < len(whole):
         rows[f'average of {", ".join(common.index)}' if len(common) < 4 else f'average of {len(common)}'] = common.mean()
     return pd.DataFrame(rows).T.set_axis(table.columns, axis=1)
+
+def common_ends(
+    scores:pd.DataFrame,  # as in scores.csv: with floor and ceiling on what each method answered
+)->pd.DataFrame:          # culture: floor, ceiling; missing where methods differ by .05 or more
+    "The two ends of the ruler where one pair of them serves all methods"
+    ends = scores.groupby('culture', sort=False)[['floor', 'ceiling']]
+    return ends.mean().where(ends.max() - ends.min() < .05)
 
 def write_scores(
     scores:pd.DataFrame,

@@ -292,9 +292,9 @@ def _ruler_of_modes(survey:Survey, sheets, cells, draws:int, seed:int)->pd.DataF
     rows['sd'] = runs.S.groupby(KIND, sort=False).std()
     nearest = table.xs('another country', level='method').groupby('culture', sort=False).max()
     rows.loc[('ceiling', 'nearest other country', 'original'), SCORES.index] = nearest.mean()
-    rows.loc[('floor', 'another country', 'original'), 'sd'] = np.nan    # its runs are countries, not draws
     is_bare = rows.index.get_level_values('model').isin(['floor', 'ceiling'])
     rows = rows.reset_index()
+    rows.loc[rows.method == 'another country', 'sd'] = np.nan    # its runs are countries, not draws
     rows.insert(0, 'kind', rows.model.where(is_bare, 'model'))
     turned = np.where(rows['order'] == 'original', '', ', options ' + rows['order'])
     rows.insert(1, 'predictor', rows.method.where(is_bare, rows.model + ', ' + rows.method + turned))

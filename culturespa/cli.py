@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['app', 'data', 'INTERRUPTED', 'Out', 'Model', 'Adapter', 'Revision', 'Url', 'SurveyAt', 'Cultures', 'Topics',
-           'TemplatesAt', 'Preset', 'PerTopic', 'Seeds', 'Temperature', 'TopP', 'MaxNewTokens', 'Runs', 'Methods',
-           'LearnFrom', 'NonAnswers', 'Fraction', 'Samplings', 'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype',
-           'Quiet', 'DryRun', 'On', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draws', 'Mode', 'Orders',
-           'Source', 'Texts', 'main', 'quiet_libraries', 'report', 'demo', 'run', 'questions', 'answers', 'pairs',
-           'tune', 'align_command', 'assess_command', 'ask_command', 'data_release', 'data_wvs', 'data_demo']
+           'TemplatesAt', 'Preset', 'QUESTIONS_HELP', 'QuestionsAt', 'From', 'Filter', 'PerTopic', 'Seeds',
+           'Temperature', 'TopP', 'MaxNewTokens', 'Runs', 'Methods', 'LearnFrom', 'NonAnswers', 'Fraction',
+           'FlipQuestions', 'Matched', 'Samplings', 'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype', 'Quiet',
+           'DryRun', 'On', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draws', 'Mode', 'Orders', 'Source',
+           'Texts', 'main', 'quiet_libraries', 'report', 'demo', 'run', 'questions', 'answers', 'pairs', 'tune',
+           'align_command', 'assess_command', 'ask_command', 'data_release', 'data_wvs', 'data_demo']
 
 # %% ../nbs/65_cli.ipynb #ec7ba571
 import os
@@ -116,7 +117,12 @@ TemplatesAt = Annotated[Optional[str], _option('--templates', help='wording of t
 Preset = Annotated[Optional[str], _option('--preset', help='default, paper (every value of the paper), or demo')]
 
 # %% ../nbs/65_cli.ipynb #c474993a
-PerTopic = Annotated[Optional[int], _option('--per-topic', help='questions to write in each topic')]
+QUESTIONS_HELP = "take these, write none: folder of the authors' generated questions, or a .json, .csv, .parquet file"
+
+QuestionsAt = Annotated[Optional[str], _option('--questions', help=QUESTIONS_HELP)]
+From = Annotated[Optional[str], _option('--questions', '--from', help=QUESTIONS_HELP)]
+Filter = Annotated[Optional[str], _option('--filter', help="rules by which questions are dropped: ours or paper")]
+PerTopic = Annotated[Optional[int], _option('--per-topic', help='questions in each topic, to write or, with --questions, to take')]
 Seeds = Annotated[Optional[str], _option('--seeds', help="examples for writing: 'all' survey questions of the topic, or 'one'")]
 Temperature = Annotated[Optional[float], _option('--temperature', help='of answers; 0 takes the most probable')]
 TopP = Annotated[Optional[float], _option('--top-p', help='of answers')]
@@ -128,6 +134,8 @@ Methods = Annotated[Optional[str], _option('--methods', help="prompting methods 
 LearnFrom = Annotated[Optional[str], _option('--learn-from', help="culture-aware answers to train on: P1, or P2 (the paper's CCT)")]
 NonAnswers = Annotated[Optional[bool], _option('--non-answers/--no-non-answers', help='train on moves to "don\'t know" too, as the paper does')]
 Fraction = Annotated[Optional[float], _option('--fraction', help='part of the pairs to train on')]
+FlipQuestions = Annotated[Optional[int], _option('--flip-questions', help='generated questions asked twice, to tell moves from chance; 0: none')]
+Matched = Annotated[Optional[bool], _option('--matched/--no-matched', help='cut all samplings by one factor, so that no control repeats a pair')]
 Samplings = Annotated[Optional[str], _option('--samplings', help='adapters to train jointly: crqpc,rds,cds,shuffled')]
 Specific = Annotated[Optional[str], _option('--specific', help="cultures that get an adapter of their own: ISO codes, or 'all'")]
 TuningOf = Annotated[Optional[list[str]], _option('--tuning', help='a setting of the tuning, e.g. --tuning learning_rate=1e-4; may be repeated')]
@@ -174,7 +182,7 @@ def report(
     print(f'\nAlignment score S, 0 to 100 ({world})\n')
     print(table.round(1).to_string(na_rep='-', float_format='%.1f'))
     print(f'\nResults in {run.out}')
-    for name in ('report.html', 'scores.csv', 'scores.png', 'record.json', 'questions.parquet', 'dropped.parquet', 'pairs.parquet', 'answers', 'adapters'):
+    for name in ('report.html', 'scores.csv', 'scores.png', 'record.json', 'questions.parquet', 'dropped.parquet', 'pairs.parquet', 'pairs_by.csv', 'flips.csv', 'moves.png', 'pairs.png', 'answers', 'adapters'):
         if (run.out/name).exists(): print(f'  {name}')
 
 # %% ../nbs/65_cli.ipynb #ce74d605
@@ -192,9 +200,9 @@ def demo(out:Out = Path('runs/demo'), specific:Specific = None, seed:Seed = None
 # %% ../nbs/65_cli.ipynb #23cf3f4d
 @app.command()
 def run(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset = None, revision:Revision = None, templates:TemplatesAt = None,
-        cultures:Cultures = None, topics:Topics = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
+        cultures:Cultures = None, topics:Topics = None, questions:QuestionsAt = None, filter:Filter = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
         top_p:TopP = None, max_new_tokens:MaxNewTokens = None, runs:Runs = None, methods:Methods = None, learn_from:LearnFrom = None,
-        non_answers:NonAnswers = None, fraction:Fraction = None, samplings:Samplings = None, specific:Specific = None,
+        non_answers:NonAnswers = None, fraction:Fraction = None, flip_questions:FlipQuestions = None, matched:Matched = None, samplings:Samplings = None, specific:Specific = None,
         tuning:TuningOf = None, seed:Seed = None, device:Device = None, dtype:Dtype = None, quiet:Quiet = False, dry_run:DryRun = False):
     "The whole method for a model and a survey of yours"
     _go(out, _configuration(**_typed(locals())), device, quiet, dry_run)
@@ -204,11 +212,11 @@ def _typed(values:dict)->dict: return {k: v for k, v in values.items() if k not 
 # %% ../nbs/65_cli.ipynb #909ed962
 @app.command()
 def questions(out:Out, model:Model = None, survey:SurveyAt = None, preset:Preset = None, revision:Revision = None, templates:TemplatesAt = None,
-              cultures:Cultures = None, topics:Topics = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
+              cultures:Cultures = None, topics:Topics = None, questions:From = None, filter:Filter = None, per_topic:PerTopic = None, seeds:Seeds = None, temperature:Temperature = None,
               top_p:TopP = None, max_new_tokens:MaxNewTokens = None, runs:Runs = None, methods:Methods = None, learn_from:LearnFrom = None,
-              non_answers:NonAnswers = None, fraction:Fraction = None, samplings:Samplings = None, specific:Specific = None,
+              non_answers:NonAnswers = None, fraction:Fraction = None, flip_questions:FlipQuestions = None, matched:Matched = None, samplings:Samplings = None, specific:Specific = None,
               tuning:TuningOf = None, seed:Seed = None, device:Device = None, dtype:Dtype = None, quiet:Quiet = False):
-    "Step 1: let the model write questions (takes the same options as `run`)"
+    "Step 1: let the model write questions, or take some (the same options as `run`)"
     configuration = _configuration(**_typed(locals()))
     quiet_libraries()
     from culturespa.pipeline import Run, questions_step
@@ -246,9 +254,12 @@ def tune(out:Out, device:Device = None, quiet:Quiet = False):
 # %% ../nbs/65_cli.ipynb #e147f6da
 Answers = Annotated[Optional[list[Path]], _option(
     '--answers', help="files, any number: JSON in the authors' format, or CSV and Parquet tables")]
-Culture = Annotated[Optional[str], _option('--culture', help='of the answers, if their files do not tell')]
-Method = Annotated[Optional[str], _option('--method', help='likewise; unaware, P1, ... or a name of your own')]
-ModelName = Annotated[Optional[str], _option('--model', help='likewise; left out: the name of their folder')]
+Culture = Annotated[Optional[str], _option(
+    '--culture', help='of the answers, if their files do not tell')]
+Method = Annotated[Optional[str], _option(
+    '--method', help='likewise; unaware, P1, ... or a name of your own')]
+ModelName = Annotated[Optional[str], _option(
+    '--model', help='likewise; left out: the name of their folder')]
 Json = Annotated[bool, _option('--json', help='print the summary as JSON')]
 Draws = Annotated[Optional[int], _option('--draws', help='bootstrap draws; left out: 10,000', min=1)]
 
@@ -272,7 +283,8 @@ def align_command(
             raise InputError("--answers needs --survey: the folder of the survey that was asked")
         return _align_files(out, survey, answers, (culture, method, model), draws, json)
     if (survey, culture, method, model, draws) != (None,) * 5:
-        raise InputError("--survey, --culture, --method, --model and --draws need --answers: files with answers")
+        raise InputError("--survey, --culture, --method, --model and --draws need --answers: "
+                         "files with answers")
     quiet_libraries()
     from culturespa.pipeline import Run, align_step, survey_answers_step
     run = Run(out, None, device, quiet or json)
@@ -313,22 +325,22 @@ def _align(survey, answers, out, draws, as_json):
     "Write everything about `answers` into `out` and print the table or the summary"
     import json
     import pandas as pd
-    from culturespa.alignment import score_table
+    from culturespa.alignment import common_ends, score_table
     from culturespa.report import write_alignment
     summary = write_alignment(survey, answers, out, 10_000 if draws is None else draws)
     if as_json:
         print(json.dumps(summary, indent=1, ensure_ascii=False))
         return
     scores = pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-    table = score_table(scores)
+    table = score_table(scores, common_ends(scores))
     several = scores.model.nunique() > 1
     table.columns = [_heading(model, method, several) for model, method in table.columns]
     invented = ', synthetic' if survey.synthetic else ''
     print(f"\nAlignment score S, 0 to 100 ({survey.name}{invented})\n")
     print(table.round(2).to_string(na_rep='-', float_format='%.2f'))
     print('\n' + '\n'.join(f'- {line}' for line in summary['findings']))
-    print(f"\nResults in {out}: report.html, scores.csv, by_topic.csv, ruler.csv, pairs.csv, "
-          "summary.json, scores.png")
+    print(f"\nResults in {out}: report.html, scores.csv, differences.csv, own_label.csv, by_topic.csv, "
+          "ruler.csv, culture_pairs.csv, summary.json, scores.png")
 
 # %% ../nbs/65_cli.ipynb #4c425349
 Mode = Annotated[str, _option('--mode', help="'sample': the model writes; 'score': its probability of every option")]
@@ -353,7 +365,7 @@ def assess_command(out:Out, model:Model = 'demo', adapter:Adapter = None, url:Ur
     loaded = load_model(model, adapter, url=url, revision=revision, device=device, dtype=dtype)
     how = dict(mode=mode, sampling=Sampling(temperature, top_p, max_new_tokens), seed=seed)
     if dry_run: return print(describe_estimate(estimate(loaded, asked.questions, Prompter(whole, templates), methods, wanted, runs, orders, **how)))
-    _align(asked, assess(loaded, whole, methods, wanted, runs, out, templates, orders, quiet, **how), out, draws, json)
+    _align(whole, assess(loaded, whole, methods, wanted, runs, out, templates, orders, quiet, **how), out, draws, json)
 
 # %% ../nbs/65_cli.ipynb #02d30209
 @app.command('ask')
@@ -392,7 +404,8 @@ def data_release(out:Out, source:Source = None, quiet:Quiet = False):
     table = fetch_release(out, source, progress=not quiet)
     for state, n in table.state.value_counts().items():
         print(f'{n} files {state}')
-    print(f'next: culturespa align --survey {out} --answers {out}/result/*/*.json --out runs/llama3')
+    files = f'{out}/result/*/*.json'
+    print(f'next: culturespa align --survey {out} --answers {files} --out runs/llama3')
 
 # %% ../nbs/65_cli.ipynb #8a6e4a2c
 Texts = Annotated[Optional[Path], _option('--texts', help='where question texts are: release, survey folder, questions.csv, .sav or .dta')]

@@ -17,7 +17,7 @@ from .alignment import (ENOUGH_OF_A_SURVEY, FLOOR, align, coverage, sheets,
                                   tidy_answers)
 from .baselines import (by_options, by_topic, ends_by_method, predictors, ruler,
                                   score_range)
-from .comparison import PREDICTORS, compare, place
+from .comparison import COMPARED, PREDICTORS, compare, place
 from .cultures import correlate
 from .diagnostics import diversity, movement, specificity
 from .distributions import distribution_scores
@@ -66,7 +66,7 @@ def differences(
             continue
         tables.append(table.assign(**dict(zip(names, (*a, *b)))))
     if not tables:
-        return pd.DataFrame(columns=[*names, 'culture', 'order', 'p', 'holm', 'note'])
+        return pd.DataFrame(columns=[*names, *COMPARED])
     found = pd.concat(tables, ignore_index=True)
     return found[[*names, *found.columns.drop(names)]]
 
@@ -103,6 +103,8 @@ def measure(
         found |= dict(movement=movement(survey, wide), own_label=own_or_any(survey, wide, seed=seed))
     if 'probability' in answers and answers.probability.notna().any():
         found['distributions'] = distribution_scores(survey, answers)
+    too_little = found['places'].note != ''      # a score of a part has no place on the ruler
+    found['places'].loc[too_little, ['position', 'position_low', 'position_high']] = np.nan
     found['ruler'] = ruler(survey, wide, 100, seed, found.get('distributions'))
     return found
 
@@ -375,13 +377,13 @@ def _method_records(tables:dict)->pd.DataFrame:
     scores = models.drop(columns=['kind', 'predictor', 'S', 'sd', 'floor', 'ceiling'])
     pairs = tables['correlations'].drop(columns='cultures')
     pairs = pairs.rename(columns=dict(low='pearson_low', high='pearson_high', note='pearson_note'))
-    by_method = [scores, tables['specificity'].drop(columns='own'), tables['diversity'], pairs, tables.get('movement')]
+    by_method = [tables['specificity'].drop(columns='own'), tables['diversity'], pairs, tables.get('movement')]
     if 'own_label' in tables:
         own = _only_average(tables['own_label'])
         by_method.append(own[['model', 'method', 'gain', 'any_label', 'any_low', 'any_high', 'own_label', 'own_low',
                               'own_high', 'p']].rename(columns=dict(p='own_label_p')))
     methods = _only_average(tables['places'])
-    for more in (counts, intervals):
+    for more in (counts, intervals, scores):
         methods = methods.merge(more, how='left', on=['model', 'method', 'order'])
     for more in by_method:
         if more is not None:

@@ -36,10 +36,17 @@ NO_CULTURE = 'none'  # in the column `culture` of answers to prompts that know n
 
 # %% ../nbs/20_prompts.ipynb #54d4f446
 FIELDS = {  # every template and the words it must fill in
-    'system.unaware': '', 'system.aware': 'article adjective', 'system.cross': 'adjective similar different',
-    'system.writer': '', 'user.question': 'question options', 'user.example': 'question options code',
-    'user.self_alignment': 'examples question options', 'user.seed': 'question options',
-    'user.write': 'topic examples', 'words.and': ''}
+    'system.unaware': '',
+    'system.aware': 'article adjective',
+    'system.cross': 'adjective similar different',
+    'system.writer': '',
+    'user.question': 'question options',
+    'user.example': 'question options code',
+    'user.self_alignment': 'examples question options',
+    'user.seed': 'question options',
+    'user.write': 'topic examples',
+    'words.and': '',
+}
 
 @dataclass(frozen=True)
 class Templates:
@@ -50,7 +57,8 @@ class Templates:
     @property
     def hash(self)->str:
         "Twelve hex digits that change with any word"
-        return hashlib.sha256(json.dumps([self.language, dict(self.text)]).encode()).hexdigest()[:12]
+        words = json.dumps([self.language, dict(self.text)])
+        return hashlib.sha256(words.encode()).hexdigest()[:12]
 
     def fill(self, name:str, **fields)->str:
         "The template `name` with its fields filled in"
@@ -60,15 +68,21 @@ class Templates:
 def load_templates(
     where:str|Path = 'en',  # name of a shipped file, or the path of your own
 )->Templates:
-    "Read a file of templates. Raises `InputError` naming the file, the entry and the fields it must have"
+    "Read a file of templates. Raises `InputError` naming the file and the entry that is wrong"
     shipped = data_path('prompts')
-    path = shipped/f'{where}.toml' if (shipped/f'{where}.toml').exists() else Path(where)
+    path = shipped/f'{where}.toml'
+    if not path.exists():
+        path = Path(where)
     if not path.is_file():
+        names = sorted(file.stem for file in shipped.glob('*.toml'))
         raise InputError(f"no templates at {where}: accepted are a TOML file, or one of "
-                         f"{', '.join(sorted(p.stem for p in shipped.glob('*.toml')))}")
-    try: table = tomllib.loads(path.read_text(encoding='utf-8'))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise InputError(f"{path} is not TOML: {e}") from e
-    if not isinstance(table.get('language'), str): raise InputError(f"{path}: language is missing; a name such as 'en' is needed")
+                         f"{', '.join(names)}")
+    try:
+        table = tomllib.loads(path.read_text(encoding='utf-8'))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    if not isinstance(table.get('language'), str):
+        raise InputError(f"{path}: language is missing; a name such as 'en' is needed")
     text = {name: _template(path, table, name, fields.split()) for name, fields in FIELDS.items()}
     return Templates(table['language'], text)
 
@@ -76,11 +90,19 @@ def load_templates(
 def _template(path:Path, table:dict, name:str, fields:list)->str:
     "One entry of a template file, checked"
     part, key = name.split('.')
-    text = table.get(part, {}).get(key) if isinstance(table.get(part), dict) else None
-    if not isinstance(text, str): raise InputError(f"{path}: {name} is missing; a text with the fields {fields} is needed")
-    try: found = {f for _, f, _, _ in string.Formatter().parse(text) if f is not None}
-    except ValueError as e: raise InputError(f"{path}: {name} has a stray brace ({e}); write {{{{ for a literal one") from e
-    if found != set(fields): raise InputError(f"{path}: {name} fills in {sorted(found)}, it must fill in {sorted(fields)}")
+    entries = table.get(part)
+    text = entries.get(key) if isinstance(entries, dict) else None
+    if not isinstance(text, str):
+        raise InputError(f"{path}: {name} is missing; a text with the fields {fields} is needed")
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise InputError(f"{path}: {name} has a stray brace ({error}); "
+                         "write {{ for a literal one") from error
+    found = {field for _, field, _, _ in parts if field is not None}
+    if found != set(fields):
+        raise InputError(f"{path}: {name} fills in {sorted(found)}, "
+                         f"it must fill in {sorted(fields)}")
     return text.strip('\n')
 
 # %% ../nbs/20_prompts.ipynb #a7eafa08
@@ -89,19 +111,25 @@ def option_lines(
     first_code:int = 1,     # number of the first
 )->str:                     # one line an option
     "Numbered options as the model sees them"
-    return '\n'.join(str(code) if text.strip() == str(code) else f'{code}. {text}'
-                     for code, text in enumerate(options, int(first_code)))
+    lines = []
+    for code, text in enumerate(options, int(first_code)):
+        is_its_number = text.strip() == str(code)
+        lines.append(str(code) if is_its_number else f'{code}. {text}')
+    return '\n'.join(lines)
 
 # %% ../nbs/20_prompts.ipynb #993d7b00
 def closest_cultures(
     similarity:pd.DataFrame,  # culture x culture
     culture:str,              # ISO code
     k:int = 3,                # how many of each; fewer if the survey is small
-)->tuple[list[str], list[str]]:  # the k most similar, most similar first; the k least similar, least similar last
+)->tuple[list[str], list[str]]:  # the k most similar, most similar first; the k least, least last
     "The cultures most and least like `culture`; ties keep the order of the table"
     k = min(k, (len(similarity) - 1) // 2)  # nobody is alike and different at once
-    if k < 1: raise InputError(f"comparing {culture} with one culture that is alike and one that is not needs at least 3 cultures: the survey has {len(similarity)}")
-    ranked = similarity.loc[culture].drop(culture).sort_values(ascending=False, kind='stable')
+    if k < 1:
+        raise InputError(f"comparing {culture} with one culture that is alike and one that is not "
+                         f"needs at least 3 cultures: the survey has {len(similarity)}")
+    others = similarity.loc[culture].drop(culture)
+    ranked = others.sort_values(ascending=False, kind='stable')
     return list(ranked.index[:k]), list(ranked.index[-k:])
 
 # %% ../nbs/20_prompts.ipynb #86181ef8
@@ -109,11 +137,11 @@ def rank_questions(
     question:str,              # text of the question to be asked
     candidates:Sequence[str],  # texts to rank
 )->list[int]:                  # positions in `candidates`, most similar first, ties in order
-    "Rank questions by chrF++ between texts (hypothesis: the question, reference: the candidate), to two decimals"
+    "Rank questions by chrF++ (hypothesis: the question, reference: the candidate), to two decimals"
     from sacrebleu.metrics import CHRF
     chrf = CHRF(word_order=2)
-    scores = [round(chrf.sentence_score(question, [c]).score, 2) for c in candidates]
-    return sorted(range(len(scores)), key=lambda i: -scores[i])
+    scores = [round(chrf.sentence_score(question, [text]).score, 2) for text in candidates]
+    return sorted(range(len(scores)), key=lambda place: -scores[place])
 
 # %% ../nbs/20_prompts.ipynb #292411a2
 def rank_survey(
@@ -121,26 +149,33 @@ def rank_survey(
     keep:int = 20,          # how many neighbours of each question
 )->dict[str, list[str]]:    # question_id -> ids of the questions most like it
     "The neighbours of every question of a survey"
-    q, found = survey.questions, {}
-    for i, (qid, text) in enumerate(zip(q.question_id, q.question)):
-        others = q.drop(index=q.index[i])
-        found[qid] = [others.question_id.iloc[j] for j in rank_questions(text, list(others.question))[:keep]]
+    questions = survey.questions
+    found = {}
+    for row, (question_id, text) in enumerate(zip(questions.question_id, questions.question)):
+        others = questions.drop(index=questions.index[row])
+        places = rank_questions(text, list(others.question))[:keep]
+        found[question_id] = list(others.question_id.iloc[places])
     return found
 
 # %% ../nbs/20_prompts.ipynb #410dbcfc
 def _can_be_asked(question:Mapping)->bool:
-    options, text = question.get('options'), question.get('question')
-    return isinstance(text, str) and bool(text.strip()) and options is not None and len(options) > 0
+    "Has it words and options?"
+    text, options = question.get('question'), question.get('options')
+    has_words = isinstance(text, str) and bool(text.strip())
+    return has_words and options is not None and len(options) > 0
 
 def require_texts(
     questions:pd.DataFrame,  # question_id, question, options
     name:str,                # of their survey
 ):
-    "Raise `InputError` if there are questions without text or options: they can be scored against, not asked"
-    silent = [q['question_id'] for q in questions[['question_id', 'question', 'options']].to_dict('records') if not _can_be_asked(q)]
-    if silent: raise InputError(f"{len(silent)} of {len(questions)} questions of {name} have no text or no options, such as {silent[0]}: "
-                                "they can be scored against, not asked")
+    "Raise `InputError` if there are questions without text or options: they cannot be asked"
+    rows = questions[['question_id', 'question', 'options']].to_dict('records')
+    silent = [row['question_id'] for row in rows if not _can_be_asked(row)]
+    if silent:
+        raise InputError(f"{len(silent)} of {len(questions)} questions of {name} have no text or "
+                         f"no options, such as {silent[0]}: they can be scored against, not asked")
 
+# %% ../nbs/20_prompts.ipynb #c82e5a17
 class Prompter:
     "Puts a question, a method and a culture into a chat. Raises `InputError` on unknown ones"
     def __init__(self,
@@ -148,72 +183,99 @@ class Prompter:
         templates:Templates|str = 'en',    # wording
         examples:int = 5,                  # answered questions shown by P3
     ):
-        self.survey, self.examples = survey, examples
-        self.templates = load_templates(templates) if isinstance(templates, (str, Path)) else templates
-        self._cultures = survey.cultures.set_index('culture')
-        self._questions = survey.questions.set_index('question_id', drop=False).to_dict('index')
-        self._neighbours, self._examples, self._systems = {}, {}, {}
+        if isinstance(templates, (str, Path)):
+            templates = load_templates(templates)
         language = survey.questions.language.iloc[0]
-        if language != self.templates.language:
-            raise InputError(f"questions are in {language!r}, templates in {self.templates.language!r}: they must agree")
+        if language != templates.language:
+            raise InputError(f"questions are in {language!r}, templates in {templates.language!r}: "
+                             "they must agree")
+        self.survey = survey
+        self.templates = templates
+        self.examples = examples
+        self._cultures = survey.cultures.set_index('culture')
+        questions = survey.questions.set_index('question_id', drop=False)
+        self._questions = questions.to_dict('index')
+        self._neighbours, self._examples, self._systems = {}, {}, {}   # made once
 
     @cached_property
-    def similarity(self): return self.survey.similarity
+    def similarity(self)->pd.DataFrame:
+        return self.survey.similarity
+
     @cached_property
-    def modal(self): return self.survey.modal
+    def modal(self)->pd.DataFrame:
+        return self.survey.modal
 
     def system(self, method:str, culture:str)->str:
         "The system prompt, the same for every question"
-        if (method, culture) not in self._systems: self._systems[method, culture] = self._system(method, culture)
-        return self._systems[method, culture]
+        key = method, culture
+        if key not in self._systems:
+            self._systems[key] = self._system(method, culture)
+        return self._systems[key]
 
     def _system(self, method, culture):
         how = METHODS.loc[one_of('method', method, METHODS.index)]
-        if method == 'unaware': one_of('culture of an unaware prompt', culture, [NO_CULTURE])
-        else: one_of('culture', culture, self._cultures.index)
-        if not how.aware: return self.templates.fill('system.unaware')
+        if method == 'unaware':
+            one_of('culture of an unaware prompt', culture, [NO_CULTURE])
+        else:
+            one_of('culture', culture, self._cultures.index)
+        if not how.aware:
+            return self.templates.fill('system.unaware')
         person = self._cultures.loc[culture]
-        text = self.templates.fill('system.aware', article=person.article, adjective=person.adjective)
-        if not how.cross: return text
-        like, unlike = (self._list(names) for names in closest_cultures(self.similarity, culture))
-        return f"{text} {self.templates.fill('system.cross', adjective=person.adjective, similar=like, different=unlike)}"
+        aware = self.templates.fill('system.aware', article=person.article,
+                                    adjective=person.adjective)
+        if not how.cross:
+            return aware
+        like, unlike = closest_cultures(self.similarity, culture)
+        cross = self.templates.fill('system.cross', adjective=person.adjective,
+                                    similar=self._list(like), different=self._list(unlike))
+        return f'{aware} {cross}'
 
-    def _list(self, cultures):
+    def _list(self, cultures)->str:
         "American, British and Dutch"
-        names = list(self._cultures.adjective[cultures])
-        return ', '.join(names[:-1]) + f" {self.templates.text['words.and']} {names[-1]}" if names[1:] else names[0]
+        *first, last = self._cultures.adjective[cultures]
+        if not first:
+            return last
+        return f"{', '.join(first)} {self.templates.text['words.and']} {last}"
 
     def neighbours(self, question)->list[str]:
         "Ids of the survey's questions, most like `question` first, without it"
-        qid = question['question_id']
-        if self.survey.neighbours and qid in self.survey.neighbours: return self.survey.neighbours[qid]
-        if qid not in self._neighbours:
-            others = self.survey.questions[self.survey.questions.question_id != qid]
-            ranks = rank_questions(question['question'], list(others.question))
-            self._neighbours[qid] = [others.question_id.iloc[i] for i in ranks]
-        return self._neighbours[qid]
+        question_id = question['question_id']
+        if self.survey.neighbours and question_id in self.survey.neighbours:
+            return self.survey.neighbours[question_id]
+        if question_id not in self._neighbours:
+            others = self.survey.questions[self.survey.questions.question_id != question_id]
+            places = rank_questions(question['question'], list(others.question))
+            self._neighbours[question_id] = list(others.question_id.iloc[places])
+        return self._neighbours[question_id]
 
     def answered(self, question, culture:str)->str:
         "The examples of P3: questions most like this one, with the country's modal answers"
-        if (key := (question['question_id'], culture)) not in self._examples:
-            modal = self.modal[culture]
-            known = [q for q in self.neighbours(question) if q in modal.index and pd.notna(modal[q])][:self.examples]
-            self._examples[key] = '\n\n'.join(self._question('user.example', self._questions[q], code=modal[q]) for q in known)
+        key = question['question_id'], culture
+        if key not in self._examples:
+            modal = self.modal[culture].dropna()
+            known = [name for name in self.neighbours(question) if name in modal.index]
+            shown = [self._question('user.example', self._questions[name], code=modal[name])
+                     for name in known[:self.examples]]
+            self._examples[key] = '\n\n'.join(shown)
         return self._examples[key]
 
-    def _question(self, template, question, **more):
-        if not _can_be_asked(question): raise InputError(f"question {question['question_id']} has no text or no options: it can be scored against, not asked")
+    def _question(self, template, question, **more)->str:
+        if not _can_be_asked(question):
+            raise InputError(f"question {question['question_id']} has no text or no options: "
+                             "it can be scored against, not asked")
         options = option_lines(question['options'], question['first_code'])
         return self.templates.fill(template, question=question['question'], options=options, **more)
 
     def user(self, method:str, question:Mapping, culture:str)->str:
-        "The user's turn: the question with its options, after answered ones where the method has them"
-        if not METHODS.examples[method]: return self._question('user.question', question)
-        return self._question('user.self_alignment', question, examples=self.answered(question, culture))
+        "The user's turn: the question and its options, after answered ones if the method has them"
+        if not METHODS.examples[method]:
+            return self._question('user.question', question)
+        examples = self.answered(question, culture)
+        return self._question('user.self_alignment', question, examples=examples)
 
     def chat(self,
         method:str,               # a row of `METHODS`
-        question:Mapping,         # question_id, question, options (in the order to show), first_code
+        question:Mapping,         # question_id, question, options (as they are shown), first_code
         culture:str = NO_CULTURE, # ISO code; none for `unaware`
     )->list[dict]:                # messages with role and content
         "The chat that puts `question` to the model"
@@ -227,7 +289,10 @@ def writing_chat(
     examples:Sequence[Mapping],  # questions to differ from: question, options
 )->list[dict]:                   # messages
     "The chat that asks for one new survey question (step 1)"
-    shown = '\n'.join(templates.fill('user.seed', question=e['question'], options=json.dumps(list(e['options']), ensure_ascii=False))
-                      for e in examples)
+    shown = []
+    for example in examples:
+        options = json.dumps(list(example['options']), ensure_ascii=False)
+        shown.append(templates.fill('user.seed', question=example['question'], options=options))
+    request = templates.fill('user.write', topic=topic, examples='\n'.join(shown))
     return [dict(role='system', content=templates.fill('system.writer')),
-            dict(role='user', content=templates.fill('user.write', topic=topic, examples=shown))]
+            dict(role='user', content=request)]

@@ -9,7 +9,7 @@ __all__ = ['made_survey', 'made_answers', 'invented_survey', 'persona_answers']
 import numpy as np
 import pandas as pd
 
-from .survey import ANSWER_COLUMNS, Survey, load_cultures
+from .survey import Survey, load_cultures
 
 # %% ../nbs/11_toys.ipynb #638a26be
 def made_survey(modes, options, shares=None, topic='Values', first=1, scale='ordinal'):

@@ -725,22 +725,25 @@ def _copy(source:Path, file:str, sha256:str, target:Path)->bool:
 
 # %% ../nbs/13_wvs.ipynb #99817922
 def _download(source:str, file:str, sha256:str, target:Path)->bool:
-    "Download with pooch; False if the server lacks the file. Raises `ConnectionError` if it cannot be reached"
+    "Download with pooch; False if the server lacks the file. Raises `ConnectionError` offline"
     import pooch
     import requests
     pooch.get_logger().setLevel('ERROR')
+    address = f"{source.rstrip('/')}/{file}"
+    patient = pooch.HTTPDownloader(timeout=30)
     advice = "give --source FOLDER_OR_URL"
     try:
-        pooch.retrieve(f"{source.rstrip('/')}/{file}", f'sha256:{sha256}', target.name, target.parent,
-                       downloader=pooch.HTTPDownloader(timeout=30))
+        pooch.retrieve(address, f'sha256:{sha256}', target.name, target.parent, downloader=patient)
     except requests.HTTPError as e:
         status = e.response.status_code if e.response is not None else 'nothing'
         if status == 404:
             return False
-        raise ConnectionError(f"{source} answered {status} for {file}; try again, or {advice}") from e
+        complaint = f"{source} answered {status} for {file}; try again, or {advice}"
+        raise ConnectionError(complaint) from e
     except (requests.RequestException, OSError) as e:
         reason = type(e).__name__
-        raise ConnectionError(f"{source} cannot be reached ({reason}); go online, or {advice}") from e
+        complaint = f"{source} cannot be reached ({reason}); go online, or {advice}"
+        raise ConnectionError(complaint) from e
     except ValueError:
         _refuse_hash(source, file, sha256)
     return True
@@ -763,14 +766,17 @@ def _is_address(source:str)->bool:
 
 def fetch_release(
     out:str|Path,               # folder for the files; those already there are kept
-    source:str|Path|None=None,  # a local copy or a mirror's address, None: the authors' repository at the pinned commit
+    source:str|Path|None=None,  # a local copy or a mirror's address; None: the authors' repository
     progress:bool=False,        # show a bar
-)->pd.DataFrame:                # file, required, state: 'fetched', 'there already' or 'not at the source'
-    "Fetch the authors' release. Raises `InputError` on a wrong hash or a missing required file, `ConnectionError` offline"
+)->pd.DataFrame:  # file, required, state: 'fetched', 'there already' or 'not at the source'
+    """Fetch the authors' release at its pinned commit
+
+    Raises `InputError` on a wrong hash or a missing required file, `ConnectionError` offline"""
     source = str(source or RELEASE)
     if not _is_address(source) and not Path(source).is_dir():
         raise InputError(f"--source {source} is neither a folder nor an http address")
-    table = release_files().sort_values('required', ascending=False, kind='stable', ignore_index=True)
+    table = release_files()
+    table = table.sort_values('required', ascending=False, kind='stable', ignore_index=True)
     states = []
     for row in tqdm(table.itertuples(), total=len(table), unit=' files', disable=not progress):
         state = _fetch_file(source, row.file, row.sha256, Path(out))

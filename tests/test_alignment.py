@@ -123,6 +123,12 @@ def test_averages_are_over_the_same_cultures_or_missing():
     assert table.loc['average of USA'].tolist() == [100, table.loc['USA', ('tuned', 'P1')]]
 
 
+def test_one_floor_is_shown_only_where_it_serves_all():
+    scores = pd.DataFrame(dict(culture=['USA', 'KEN'] * 2, floor=[60, 70, 60.04, 70.06], ceiling=[90, 91, 90, 91]))
+    ends = common_ends(scores)
+    assert ends.floor['USA'] == pytest.approx(60.02) and np.isnan(ends.floor['KEN']) and ends.ceiling['KEN'] == 91
+
+
 def test_orders_of_options_are_not_averaged():
     made = made_survey({'USA': [1, 2, 4]}, options=[4, 2, 4])
     two = pd.concat([made_answers({'USA': [1, 2, 4]}), made_answers({'USA': [4, 1, 1]}, order='reversed')])

@@ -52,7 +52,9 @@ def test_ordinary_answers(survey, tmp_path):
     both = pd.concat([answers_of(survey, "unaware", seed=1), *(answers_of(survey, run=r, seed=2 + r) for r in (0, 1)),
                       answers_of(survey, "P3", seed=5)])
     facts, page = report(survey, both, tmp_path)
-    assert {"scores.csv", "by_topic.csv", "ruler.csv", "pairs.csv", "summary.json", "report.html", "scores.png"} == {p.name for p in tmp_path.iterdir()}
+    made = {p.name for p in tmp_path.iterdir()}
+    assert made == {"scores.csv", "differences.csv", "by_topic.csv", "ruler.csv", "own_label.csv", "components.csv", "formats.csv",
+                    "coverage.csv", "culture_pairs.csv", "summary.json", "report.html", "scores.png"}
     assert "synthetic" in page and "base, P3 †" in page             # P3 saw human answers, and every mention says so
     images = re.findall(r"<img [^>]*>", page)
     assert images and all(re.search(r'alt="[^"]{20,}"', i) and 'src="data:' in i for i in images)
@@ -63,7 +65,7 @@ def test_ordinary_answers(survey, tmp_path):
 def test_same_input_same_report(survey, tmp_path):
     both = pd.concat([answers_of(survey, "unaware", seed=1), answers_of(survey, seed=2)])
     report(survey, both, tmp_path/"one"); report(survey, both.sample(frac=1, random_state=0), tmp_path/"two")
-    for name in ("scores.csv", "summary.json", "report.html", "pairs.csv"):
+    for name in ("scores.csv", "summary.json", "report.html", "culture_pairs.csv"):
         assert (tmp_path/"one"/name).read_bytes() == (tmp_path/"two"/name).read_bytes(), name
 
 
@@ -84,12 +86,13 @@ def test_all_refused_culture(survey, tmp_path):
     assert np.isnan(scores.score["P1", "KEN"]) and scores.note["P1", "KEN"] == "no reply could be read"
     assert scores.answered["P1", "KEN"] == 0 and scores.unparsed["P1", "KEN"] == survey.modal["KEN"].notna().sum()
     assert "no reply could be read" in page
-    assert correlate(survey, sheets(survey, answers), 99).set_index("method").note["P1"] == "some pairs share no answered question"
+    row = correlate(survey, sheets(survey, answers), 99).set_index("method").loc["P1"]
+    assert row.note == "without KEN: no reply could be read" and row.cultures == 4 and -1 < row.pearson < 1
 
 
 def test_one_culture_only(survey, tmp_path):
     facts, page = report(survey, answers_of(survey, cultures=["KEN"]), tmp_path/"answers")
-    assert facts["methods"][0]["note"] == "1 culture: a correlation needs at least 4" and facts["methods"][0]["pearson"] is None
+    assert facts["methods"][0]["pearson_note"] == "1 culture: a correlation needs at least 4" and facts["methods"][0]["pearson"] is None
     alone = select(survey, ["KEN"])
     facts, page = report(alone, answers_of(alone), tmp_path/"survey")
     assert facts["methods"][0]["position"] is None and "No place on the ruler" in page
@@ -99,13 +102,13 @@ def test_one_culture_only(survey, tmp_path):
 def test_constant_answers(survey, tmp_path):
     facts, page = report(survey, pd.concat([answers_of(survey, "unaware", code=1), answers_of(survey, code=1)]), tmp_path)
     method = facts["methods"][1]
-    assert method["pearson"] is None and method["note"] == "all pairs are equally alike: no correlation"
+    assert method["pearson"] is None and method["pearson_note"] == "all pairs are equally alike: no correlation"
     assert method["diversity"] == 0 and method["nearer"] is None           # nothing moved: unknown, not zero
 
 
 def test_only_unaware(survey, tmp_path):
     facts, page = report(survey, answers_of(survey, "unaware"), tmp_path)
-    assert facts["methods"][0]["note"] == "one sheet for all cultures: no culture matrix"
+    assert facts["methods"][0]["pearson_note"] == "one sheet for all cultures: no culture matrix"
 
 
 def test_one_run_asked_fewer_questions(survey):

@@ -14,7 +14,8 @@ from culturespa.baselines import predictors, distribution_ruler, ruler, by_optio
 from culturespa.comparison import compare, holm, place
 from culturespa.inference import batteries, continents, effective_batteries, largest_battery
 from culturespa.diagnostics import specificity, movement, diversity
-from culturespa.cultures import correlate, culture_matrix, pair_values
+from culturespa.cultures import correlate
+from culturespa.matrices import culture_matrix, pair_values
 from culturespa.maps import map_agreement
 from culturespa.report import write_alignment
 from culturespa.survey import load_survey

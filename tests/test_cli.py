@@ -52,6 +52,26 @@ def test_single_steps_give_what_run_gives():
         assert (Path(folder)/'whole'/'scores.csv').read_bytes() == (Path(folder)/'single'/'scores.csv').read_bytes()
 
 
+def test_questions_are_taken_from_a_file():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'mine.csv'
+        rows = 'Food,Is tea good?,"[""1. Yes"", ""2. No""]"\nFaith,How good is prayer?,"[""1"", ""2""]"\n'
+        file.write_text('topic,question,options\n' + rows)
+        demo = '--preset demo --topics Food;Faith --quiet'
+        for name, flag in (('one', '--questions'), ('two', '--from')):
+            code, out, err = typed(f'questions --out {folder}/{name} {demo} {flag} {file} --filter paper')
+            assert code == 0 and out == 'questions: 1 kept of 2 read\n', err
+        code, out, err = typed(f'run --out {folder}/three {demo} --questions {file} --dry-run')
+        assert code == 0 and 'writing: none' in out and 'mine.csv: 1' in out
+        wrong = ((f'--questions {folder}/none.csv', 'no questions at'), (f'--questions {file} --filter all', 'paper'),
+                 (f'--questions {file} --seeds one', 'seeds'), (f'--questions {folder}', 'holds no generated_questions'))
+        for options, word in wrong:
+            for command in ('questions', 'run'):
+                code, out, err = typed(f'{command} --out {folder}/none {demo} {options}')
+                assert code == 2 and word in err and err.count('\n') == 1, (options, err)
+                assert not (Path(folder)/'none').exists()
+
+
 def test_an_interrupted_command_says_how_to_go_on():
     import culturespa.pipeline
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

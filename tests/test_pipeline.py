@@ -9,6 +9,16 @@ import pandas as pd
 import pytest
 from culturespa.survey import InputError, data_path
 
+def small_file(path, n=4):
+    "In the authors' format: a bare scale, then `n` good questions in each of two topics"
+    items = [{'class': 'Food', 'question': 'How important?', 'option_lst': ['1', '2', '3']}]
+    for topic in ('Food', 'Faith'):
+        for i in range(n):
+            question = f'Is {topic.lower()} {i} important in your life?'
+            items.append({'class': topic, 'question': question, 'option_lst': ['1. Yes', '2. No']})
+    path.write_text(json.dumps(items))
+    return path
+
 def small(**changes):
     return configure('demo', **{**dict(cultures=('USA', 'ZWE'), topics=('Food', 'Faith'), per_topic=6), **changes})
 
@@ -21,6 +31,95 @@ def test_wrong_values_are_named():
                         (dict(samplings=['rds'], specific=['ZWE']), 'crqpc'), (dict(tuning=dict(rank='four')), 'whole number')):
         with pytest.raises(InputError, match=word): configure(**wrong)
     assert configure('paper').non_answers and configure('demo', per_topic=3).per_topic == 3
+
+
+def test_given_questions_are_step_1_and_their_files_may_not_change():
+    with tempfile.TemporaryDirectory() as folder:
+        file, out = small_file(Path(folder)/'given.json'), Path(folder)/'run'
+        part = dict(questions=file, topics=('Food', 'Faith'), cultures=('USA', 'ZWE'))
+        setting = configure('demo', **part)
+        assert setting.per_topic is None and setting.questions == str(file.resolve())
+        assert questions_step(Run(out, setting, quiet=True)) == 'questions: 8 kept of 9 read'
+        begun = Run(out, setting, quiet=True)
+        assert begun.table('questions').question_id.tolist() == [f'G{i:05}' for i in range(2, 10)]
+        assert begun.table('dropped').reason.tolist() == ['bare scale']
+        noted = begun.record['steps']['questions']
+        assert noted['sha256'].keys() == {'given.json'} and len(noted['sha256']['given.json']) == 64
+        assert noted['left_after'] == {'duplicate': 9, 'bare scale': 8, 'malformed': 8, 'options': 8}
+        before = (out/'questions.parquet').read_bytes()
+        assert questions_step(Run(out, quiet=True)) == 'questions: nothing to do'
+        assert (out/'questions.parquet').read_bytes() == before and not (out/'attempts.jsonl').exists()
+        with pytest.raises(InputError, match='per_topic was None, is now 2'):
+            Run(out, configure('demo', **part, per_topic=2))
+        small_file(file, n=5)
+        with pytest.raises(InputError, match='given.json at .* changed after'):
+            questions_step(Run(out, quiet=True))
+        file.unlink()   # the run has its own copy
+        assert questions_step(Run(out, quiet=True)) == 'questions: nothing to do'
+
+
+def test_a_table_of_a_run_edited_by_hand_begins_another():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        first_setting = configure('demo', questions=small_file(folder/'given.json'))
+        first = Run(folder/'first', first_setting, quiet=True)
+        questions_step(first)
+        edited = first.table('questions').drop(index=2)
+        edited.loc[0, 'question'] = 'Is breakfast important in your life?'
+        edited.assign(options=edited.options.map(json.dumps)).to_csv(folder/'edited.csv', index=False)
+        changed = configure('demo', questions=folder/'edited.csv', per_topic=3)
+        second = Run(folder/'second', changed, quiet=True)
+        assert questions_step(second) == 'questions: 6 kept of 7 read'
+        found = second.table('questions')
+        assert found.question_id.tolist() == [f'G{i:05}' for i in (2, 3, 5, 6, 7, 8)]
+        assert found.question[0].startswith('Is breakfast')
+        assert second.table('dropped').reason.tolist() == ['beyond the first 3 of its topic']
+
+
+def test_given_questions_leave_nothing_behind_when_they_cannot_be_used():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        items = [{'class': 'Food', 'question': 'How important?', 'option_lst': ['1', '2', '3']}]
+        (folder/'bare.json').write_text(json.dumps(items))
+        (folder/'topic.json').write_text(json.dumps([dict(items[0], **{'class': 'Weather'})]))
+        for name, message in (('bare.json', 'no question of .*bare scale'),
+                              ('none.json', 'no questions at'),
+                              ('topic.json', "topic.json, row 1: topic is 'Weather'")):
+            with pytest.raises(InputError, match=message):
+                questions_step(Run(folder/'run', configure('demo', questions=folder/name)))
+            assert not (folder/'run').exists()
+        for changes, message in ((dict(seeds='one'), 'seeds is about writing'),
+                                 (dict(filter='theirs'), 'paper, ours')):
+            with pytest.raises(InputError, match=message):
+                configure('demo', questions=folder/'bare.json', **changes)
+        again = configure('demo', questions=folder/'bare.json')
+        assert configure('demo', **again.model_dump()) == again
+
+
+def test_the_filter_of_the_configuration_is_that_of_the_writer():
+    from culturespa.models import ScriptedModel
+    twice = '{"question": "Is tea good?", "options": ["Good", "Neutral", "Good"]}'
+    with tempfile.TemporaryDirectory() as folder:
+        for preset in ('paper', 'ours'):
+            setting = configure('demo', filter=preset, per_topic=1, topics=('Food',))
+            begun = Run(Path(folder)/preset, setting, quiet=True)
+            begun.base = ScriptedModel(lambda chat, seed: twice)
+            if preset == 'paper':
+                assert questions_step(begun) == 'questions: 1 kept of 1 written'
+                assert begun.record['steps']['questions']['filter'] == 'paper'
+            else:
+                with pytest.raises(RuntimeError, match='no usable question in 10 attempts'):
+                    questions_step(begun)
+
+
+def test_an_estimate_knows_of_given_questions():
+    with tempfile.TemporaryDirectory() as folder:
+        file = small_file(Path(folder)/'given.json')
+        begun = Run(Path(folder)/'run', configure('demo', questions=file, topics=('Food',)), quiet=True)
+        assert 'given.json: 4' in estimate_run(begun, probe=0)
+        begun = Run(Path(folder)/'run', configure('demo', per_topic=7, topics=('Food',)), quiet=True)
+        written = estimate_run(begun, probe=0)
+        assert 'about 7 calls for 7 questions' in written and not (Path(folder)/'run').exists()
 
 
 def test_steps_one_by_one_give_what_the_whole_gives():

@@ -11,20 +11,37 @@ from culturespa.survey import InputError, data_path, load_survey, select
 
 def test_templates_are_checked_and_hashed():
     text = Path(data_path('prompts', 'en.toml')).read_text()
+    faults = [('{adjective} cultural', 'cultural', 'system.aware fills in'),
+              ('[words]', '[word]', 'words.and is missing'),
+              ('{question}', '{question', 'stray brace'),
+              ('language =', 'language ', 'not TOML')]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'mine.toml'
         file.write_text(text.replace('honestly', 'truthfully'))
         assert load_templates(file).hash != load_templates('en').hash
-        for old, new, words in (('{adjective} cultural', 'cultural', 'system.aware fills in'), ('[words]', '[word]', 'words.and is missing'),
-                                ('{question}', '{question', 'stray brace'), ('language =', 'language ', 'not TOML')):
+        for old, new, words in faults:
             file.write_text(text.replace(old, new, 1))
-            with pytest.raises(InputError, match=words): load_templates(file)
-    with pytest.raises(InputError, match='en-reworded'): load_templates('klingon')
+            with pytest.raises(InputError, match=words):
+                load_templates(file)
+    with pytest.raises(InputError, match='en-reworded'):
+        load_templates('klingon')
 
 
 def test_option_lines_carry_the_questions_own_codes():
     assert option_lines(['Yes', 'No']) == '1. Yes\n2. No'
     assert option_lines(['Never', '1', 'Always'], 0) == '0. Never\n1\n2. Always'
+
+
+def test_the_most_alike_come_first_and_the_least_alike_last():
+    near = [100, 90, 80, 70, 60, 50, 40]
+    names = list('ABCDEFG')
+    table = pd.DataFrame(100, names, names).astype(float)
+    table.loc['A'] = near
+    assert closest_cultures(table, 'A') == (['B', 'C', 'D'], ['E', 'F', 'G'])
+    few = names[:4]   # three others: one is alike, one is not
+    assert closest_cultures(table.loc[few, few], 'A') == (['B'], ['D'])
+    table.loc['A'] = 90   # ties
+    assert closest_cultures(table, 'A') == (['B', 'C', 'D'], ['E', 'F', 'G'])
 
 
 def test_the_most_alike_question_comes_first():
@@ -48,7 +65,8 @@ def test_unaware_and_aware_prompts_differ_in_the_persona_alone():
     for question in survey.questions.iloc[::29].to_dict('records'):
         unaware, aware = prompter.chat('unaware', question), prompter.chat('P1', question, 'ETH')
         assert unaware[1] == aware[1]
-        assert aware[0]['content'].replace(' with an Ethiopian cultural background and', ' with') == unaware[0]['content']
+        persona = ' with an Ethiopian cultural background and'
+        assert aware[0]['content'].replace(persona, ' with') == unaware[0]['content']
 
 
 def test_examples_are_the_countrys_own_answers_and_never_the_question_itself():
@@ -57,40 +75,58 @@ def test_examples_are_the_countrys_own_answers_and_never_the_question_itself():
     question = survey.questions.iloc[3]
     shown = prompter.answered(question, 'ZWE')
     assert shown.count('Answer: ') == 5 and question.question not in shown
-    for q in prompter.neighbours(question)[:5]: assert f"Answer: {survey.modal.loc[q, 'ZWE']}" in shown
+    answers = [f"Answer: {survey.modal.loc[name, 'ZWE']}" for name in prompter.neighbours(question)[:5]]
+    assert [line for line in shown.split('\n') if line.startswith('Answer')] == answers
 
 
 def test_where_a_country_was_not_asked_the_next_neighbour_is_taken():
     survey = load_survey('demo')
     question = survey.questions.iloc[3]
-    first, *_, = Prompter(survey).neighbours(question)
-    gap = replace(survey, neighbours=None, shares=survey.shares[~((survey.shares.culture == 'CHN') & (survey.shares.question_id == first))])
+    first = Prompter(survey).neighbours(question)[0]
+    unasked = (survey.shares.culture == 'CHN') & (survey.shares.question_id == first)
+    prompter = Prompter(replace(survey, neighbours=None, shares=survey.shares[~unasked]))
     text = survey.questions.set_index('question_id').question[first]
-    assert text in Prompter(gap).answered(question, 'USA') and text not in Prompter(gap).answered(question, 'CHN')
-    assert Prompter(gap).answered(question, 'CHN').count('Answer: ') == 5
+    assert text in prompter.answered(question, 'USA') and text not in prompter.answered(question, 'CHN')
+    assert prompter.answered(question, 'CHN').count('Answer: ') == 5
 
 
 def test_questions_without_words_and_surveys_with_few_cultures_are_refused():
     survey = load_survey('demo')
     silent = replace(survey, name='silent', questions=survey.questions.assign(options=None))
     require_texts(survey.questions, survey.name)
-    with pytest.raises(InputError, match='260 of 260 questions of silent'): require_texts(silent.questions, silent.name)
-    with pytest.raises(InputError, match='not asked'): Prompter(silent).chat('P1', silent.questions.iloc[0].to_dict(), 'ZWE')
+    with pytest.raises(InputError, match='260 of 260 questions of silent'):
+        require_texts(silent.questions, silent.name)
+    with pytest.raises(InputError, match='not asked'):
+        Prompter(silent).chat('P1', silent.questions.iloc[0].to_dict(), 'ZWE')
     three, two = select(survey, ['USA', 'ZWE', 'THA']), select(survey, ['USA', 'ZWE'])
-    assert len(set(sum(closest_cultures(three.similarity, 'ZWE'), []))) == 2
-    with pytest.raises(InputError, match='at least 3 cultures: the survey has 2'): Prompter(two).system('P2', 'ZWE')
+    like, unlike = closest_cultures(three.similarity, 'ZWE')
+    assert len(like) == len(unlike) == 1 and like != unlike
+    with pytest.raises(InputError, match='at least 3 cultures: the survey has 2'):
+        Prompter(two).system('P2', 'ZWE')
 
 
 def test_unknown_methods_and_cultures_are_refused():
     prompter = Prompter(load_survey('demo'))
     question = prompter.survey.questions.iloc[0]
     for method, culture in (('P4', 'USA'), ('P1', 'ATL'), ('P1', 'none'), ('unaware', 'USA')):
-        with pytest.raises(InputError): prompter.chat(method, question, culture)
+        with pytest.raises(InputError):
+            prompter.chat(method, question, culture)
+
+
+def test_combined_methods_are_made_of_the_parts_of_the_single_ones():
+    prompter = Prompter(load_survey('demo'))
+    question = prompter.survey.questions.iloc[5]
+    def parts(method): return [message['content'] for message in prompter.chat(method, question, 'THA')]
+    for method, first in (('P1+P3', 'P1'), ('P2+P3', 'P2')):
+        assert parts(method) == [parts(first)[0], parts('P3')[1]]
+    assert parts('P3')[0] == prompter.system('unaware', 'none')
+    assert parts('P2')[0].startswith(parts('P1')[0]) and parts('P2')[1] == parts('P1')[1]
 
 
 def test_the_writing_prompt_shows_topic_and_all_examples():
     survey = load_survey('demo')
     examples = survey.questions.iloc[:5].to_dict('records')
     text = writing_chat(load_templates(), 'Weather', examples)[1]['content']
-    assert 'Weather' in text and all(e['question'] in text and e['options'][0] in text for e in examples)
-    assert '{"question": "..."' in text
+    assert 'Weather' in text and '{"question": "..."' in text
+    for example in examples:
+        assert example['question'] in text and example['options'][0] in text

@@ -3,67 +3,192 @@ import pytest
 from culturespa.questions import *
 
 import json
-import os
+import tempfile
 from pathlib import Path
 import pandas as pd
 import pytest
 from culturespa.models import ScriptedModel
-from culturespa.prompts import load_templates
-from culturespa.survey import InputError, load_survey, read_release
+from culturespa.survey import InputError, load_survey
 
-def clerk(stop=None):
-    "A model that writes a numbered question, except in about one reply of four; `stop`: breaks after so many"
-    said = []
+def clerk():
+    "A model that writes a numbered question, except in about one reply of four"
     def reply(chat, seed):
-        said.append(seed)
-        if stop and len(said) > stop: raise KeyboardInterrupt
-        return 'No idea.' if seed % 4 == 0 else json.dumps(dict(question=f'Is {seed % 10**6} a good number?', options=['Yes', 'No']))
+        if seed % 4 == 0:
+            return 'No idea.'
+        question = f'Is {seed % 10**6} a good number?'
+        return json.dumps(dict(question=question, options=['Yes', 'No']))
     return ScriptedModel(reply)
 
 def test_replies_are_read_or_dropped_with_a_reason():
-    assert read_question('{"Question:": " Is tea good? ", "Options": ["Yes", 2]}') == ('Is tea good?', ['Yes', '2'])
+    question, options = read_question('{"Question:": " Is tea good? ", "Options": ["Yes", 2]}')
+    assert (question, options) == ('Is tea good?', ['Yes', '2'])
     assert json_object('{not json} {"a": {"b": 1}}') == {'a': {'b': 1}}
-    for text, reason in {'': 'no JSON object', '{"question": 3, "options": ["a"]}': 'no question', '{"question": "Q?", "options": "Yes"}': 'no list',
-                         '{"question": "Q?", "options": [true, null]}': 'no list'}.items():
-        with pytest.raises(Dropped, match=reason): read_question(text)
-
-
-def test_numbers_go_words_of_the_ends_move_and_nonsense_is_dropped():
-    assert clean_options('Q?', ['1 - Yes', '2 - No', "9 - Don't know"]) == ('Q?', ['Yes', 'No', "Don't know"])
-    assert clean_options('Q?', ['1 (Low)', '2', '3 (High)']) == ('Q? (1: Low, 3: High)', ['1', '2', '3'])
-    for words in (['0-2 hours', '3-5 hours'], ['0 - 1 hours', '2 - 3 hours'], ['18 - 24', '25 - 34'], ['1.5 million', '2.0 million']):
-        assert clean_options('Q?', words) == ('Q?', words)
-    for wrong in (['1. Yes', 'No'], ['2. Yes', '1. No'], ['1. Yes', '2', '3. No', '4'], ['1', '2', '9']):
-        with pytest.raises(Dropped): clean_options('Q?', wrong)
-
-
-def test_filters_name_the_reason():
-    for question, options, reason in (('Old?', ['a', 'b'], 'duplicate'), ('How much?', ['1', '2', '3'], 'bare scale'),
-                                      ('Q?', ['Yes', 'yes'], 'repeated'), ('Q?', ['Yes'], 'fewer than 2'),
-                                      ('On a scale to 20, Q?', [str(i) for i in range(20)], 'more than 11')):
-        with pytest.raises(Dropped, match=reason): check_question(question, options, {'Old?'})
-    assert check_question('How much, from 1 (none) to 3 (all)?', ['1', '2', '3'], set())[1] == ['1', '2', '3']
-
-
-def test_the_papers_filter_counts_come_out_of_the_release():
-    folder = Path(os.environ.get('CULTURESPA_RELEASE', Path(__file__).parents[2]/'shared'/'release' if '__file__' in globals() else '../../shared/release'))
-    if not folder.is_dir(): pytest.skip('no release: set CULTURESPA_RELEASE to the folder of the authors\' files')
-    taken = set(read_release(folder, everything=True).questions.question)
-    expected = [(999, 999), (978, 978), (1000, 1000), (998, 984), (999, 998), (998, 998), (961, 961), (996, 996), (998, 991), (993, 993),
-                (1000, 994), (971, 971), (1000, 997)]
-    for topic, counts in enumerate(expected):
-        file = folder/f'data/Meta-Llama-3-8B-Instruct/generated_questions_topic_{topic}_from_all_seed.json'
-        if not file.exists(): break
-        left = filter_release(json.loads(file.read_text()), taken)
-        assert (left['duplicates'], left['bare scales']) == counts
-    assert topic >= 1
+    wrong = {'': 'no JSON object',
+             '{"question": 3, "options": ["a"]}': 'no question',
+             '{"question": "Q?", "options": "Yes"}': 'no list',
+             '{"question": "Q?", "options": [true, null]}': 'no list'}
+    for text, reason in wrong.items():
+        with pytest.raises(Dropped, match=reason) as caught:
+            read_question(text)
+        assert caught.value.filter == 'reply'
 
 
 def test_ways_not_to_answer_are_recognised():
-    for option in ("Don't know", 'Don’t know', 'Refused', 'No opinion', 'Not sure', 'Prefer not to say', 'Undecided', 'N/A', 'No answer',
-                   'Cannot say', "I can't say", 'Other (please specify)', 'None of the above', 'Does not apply', 'Not applicable'): assert is_non_answer(option), option
-    for option in ('Yes', 'No', 'Not at all important', 'Neither', 'Never', 'I know my neighbours', 'No one', 'Others decide', 'I would rather wait'):
-        assert not is_non_answer(option), option
+    no_answers = ["Don't know", 'Don’t know', 'Refused', 'No opinion', 'Not sure', 'Prefer not to say',
+                  'Undecided', 'N/A', 'No answer', 'Cannot say', "I can't say", 'Does not apply',
+                  'Other (please specify)', 'None of the above', 'Not applicable']
+    answers = ['Yes', 'No', 'Not at all important', 'Neither', 'Never', 'I know my neighbours',
+               'No one', 'Others decide', 'I would wait']
+    assert [option for option in no_answers if not is_non_answer(option)] == []
+    assert [option for option in answers if is_non_answer(option)] == []
+
+
+def test_numbers_go_words_of_the_ends_move_and_nonsense_is_dropped():
+    yes_no = ['Yes', 'No', "Don't know", 'Refused']
+    for options in (['1 - Yes', '2 - No', "8 - Don't know", '9 - Refused'],
+                    ['1. Yes', '2. No', "10. Don't know", '9. Refused'],
+                    ['1) Yes', '2) No', "Don't know", 'Refused']):
+        assert clean_options('Q?', options) == ('Q?', yes_no)
+    explained = "Q? (where 1 means 'Low' and 3 means 'High')"
+    assert clean_options('Q?', ['1 (Low)', '2', '3 (High)']) == (explained, ['1', '2', '3'])
+    for words in (['0-2 hours', '3-5 hours'], ['0 - 1 hours', '2 - 3 hours'], ['18 - 24', '25 - 34'],
+                  ['1.5 million', '2.0 million']):
+        assert clean_options('Q?', words) == ('Q?', words)
+    nonsense = [('numbered in part', ['1. Yes', 'No']),
+                ('go up', ['2. Yes', '1. No']), ('go up', ['1. Yes', '1. No']),
+                ('gaps', ['1', '2', '9']),
+                ('worded in part', ['1. Yes', '2', '3. No', '4']),
+                ('worded in part', ['1', '2', '3. High']),
+                ('no answer', ['1. Low', '2', '3. Refused']),
+                ('no answer', ["1. Don't know", '2', '3. High'])]
+    for reason, options in nonsense:
+        with pytest.raises(Dropped, match=reason) as caught:
+            clean_options('Q?', options)
+        assert caught.value.filter == 'malformed'
+
+
+def test_the_papers_cleaning_goes_by_first_characters():
+    same = (['Yes', '2. No'], ['0', '1'], ['1-3: Few', '4-6: Many'], ['Never', '1', '2'])
+    for options in same:
+        assert clean_options_paper('Q?', options) == ('Q?', options)
+    assert clean_options_paper('Q?', ['2. Yes', '1. No (never)'])[1] == ['Yes', 'No (never)']
+    assert clean_options_paper('Q?', ['1.5 million', '2 (two)'])[1] == ['5 million', 'two']   # alas
+    assert clean_options_paper('Q?', ['1 - Low', '2', '3 - High'])[1] == ['1', '2', '3']
+    for options in (['0', '1-2', '3-4'], ['1 - Low', '2', '3 - High', '4'],
+                    ['1 - Low', '2', '3 - Refused'], ['1 - Refused', '2', '3 - High'],
+                    ['1: Yes', '2: No']):
+        with pytest.raises(Dropped):
+            clean_options_paper('Q?', options)
+
+
+def test_digits_mean_something_where_the_question_says_so():
+    digits = ['1', '2', '3']
+    read = [('How much', False, False),   # words, understood by paper, by ours
+            ('On a scale to 3, how much', True, True),
+            ('Use This Scale: how much', False, True),
+            ('Large-scale plans: how much', False, False),
+            ('How much, where 1 means none,', True, True),
+            ('How much, with 1 being none,', True, True),
+            ('How much, with 0 being none,', False, True),
+            ('How much, 3 = all,', False, True),
+            ('How much, from 1 (none) to 3,', False, True),
+            ('At 10 in the morning, how much', False, False)]
+    for words, paper, ours in read:
+        for preset, expected in (('paper', paper), ('ours', ours)):
+            bare = is_bare_scale(f'{words} do you like it?', digits, FILTERS[preset].explained)
+            assert bare != expected, (words, preset)
+    assert not is_bare_scale('How much?', ['1', 'two'], FILTERS['ours'].explained)
+    assert not is_bare_scale('How much?', [], FILTERS['ours'].explained)
+
+
+def test_filters_name_themselves_and_the_reason():
+    twenty = [str(number) for number in range(20)]
+    for question, options, filter, reason in (
+            ('Old?', ['a', 'b'], 'duplicate', 'duplicate'),
+            ('How much?', ['1', '2', '3'], 'bare scale', 'bare scale'),
+            ('Q?', ['1. Yes', 'No'], 'malformed', 'in part'),
+            ('Q?', ['Yes', 'yes'], 'options', 'repeated'),
+            ('Q?', ['Yes'], 'options', 'fewer than 2'),
+            ('Q?', ['Yes', ''], 'options', 'empty'),
+            ('On a scale to 20, Q?', twenty, 'options', 'more than 11')):
+        with pytest.raises(Dropped, match=reason) as caught:
+            Sieve('ours', {'Old?'}).sift(question, options)
+        assert caught.value.filter == filter
+    assert Sieve().sift('How much, from 1 (none) to 3 (all)?', ['1', '2', '3'])[1] == ['1', '2', '3']
+    with pytest.raises(InputError, match='paper, ours'):
+        Sieve('theirs')
+
+
+def test_only_ours_forgives_a_question_that_was_dropped():
+    bare, good = ['1', '2', '3'], ['Yes', 'No']
+    for preset, expected in (('ours', good), ('paper', 'duplicate')):
+        sieve = Sieve(preset)
+        with pytest.raises(Dropped, match='bare scale'):
+            sieve.sift('How much?', bare)
+        if preset == 'ours':
+            assert sieve.sift('How much?', good)[1] == expected
+        else:
+            with pytest.raises(Dropped, match=expected):
+                sieve.sift('How much?', good)
+
+
+def test_nothing_that_was_kept_comes_again():
+    for preset in FILTERS:
+        sieve = Sieve(preset)
+        asked, _ = sieve.sift('How good?', ['1 - Bad', '2', '3 - Good'])
+        for again in ('How good?', asked):
+            with pytest.raises(Dropped, match='duplicate'):
+                sieve.sift(again, ['Yes', 'No'])
+
+
+def test_what_ours_lets_through_passes_again_unchanged():
+    questions = {'Q1?': ['1 (Low)', '2', '3 (High)'],
+                 'Q2?': ['1. Yes', '2. No'],
+                 'Q3?': ['0 - None', '1', '2 - All'],
+                 'Q4, on a scale of 1 to 3?': ['1', '2', '3'],
+                 'Q5?': ['1. 0-2 hours', '2. 3-5 hours']}
+    for question, options in questions.items():
+        once = Sieve().sift(question, options)
+        assert Sieve().sift(*once) == once
+
+
+def test_rows_stay_and_counts_follow_the_order_of_the_filters():
+    toys = pd.DataFrame(dict(
+        question=['Old?', 'How?', 'A?', 'B?', 'C?'],
+        options=[['a', 'b'], ['1', '2'], ['1. Yes', 'No'], ['Yes', 'yes'], ['1. Yes', '2. No']]),
+        index=[5, 6, 7, 8, 9])
+    found = filter_questions(toys, {'Old?'})
+    assert found.index.equals(toys.index)
+    assert found['filter'].tolist() == ['duplicate', 'bare scale', 'malformed', 'options', None]
+    assert left_after(found) == {'duplicate': 4, 'bare scale': 3, 'malformed': 2, 'options': 1}
+    assert found.options[9] == ['Yes', 'No']
+
+
+def test_the_one_seed_question_is_random_and_decided_by_seed_and_topic():
+    from culturespa.survey import select
+    survey = load_survey('demo')
+    def drawn(seed, survey=survey):
+        found = seed_questions(survey, 'one', seed)
+        return {topic: one['question_id'] for topic, (one,) in found.items()}
+
+    assert drawn(1) == drawn(1) and drawn(1) != drawn(2)
+    assert drawn(1, select(survey, topics=['Food']))['Food'] == drawn(1)['Food']
+    places = survey.questions.groupby('topic').cumcount().set_axis(survey.questions.question_id)
+    seen = {places[question_id] for seed in range(60) for question_id in drawn(seed).values()}
+    assert seen == set(places)   # none is out of reach, the first is nothing special
+    sizes = survey.questions.groupby('topic').size()
+    assert all(len(questions) == sizes[topic] for topic, questions in seed_questions(survey).items())
+    with pytest.raises(InputError, match='all, one'):
+        seed_questions(survey, 'two')
+
+
+def test_first_code_and_scale_follow_the_options():
+    def last(options, **given): return question_row('G1', 'en', 'Food', 'Q?', options, **given)[-3:]
+    assert last(['0', '1', '2']) == (3, 0, 'ordinal') and last(['1', '2', '3']) == (3, 1, 'ordinal')
+    assert last(['No', 'Yes']) == (2, 1, 'binary')
+    assert last(['0', '1'], first_code=1) == (2, 1, 'binary')
+    assert last(['a', 'b', 'c'], first_code=0, scale='nominal') == (3, 0, 'nominal')
+    assert last(['a', 'b', 'c'], scale='binary')[-1] == 'ordinal'   # an option was added
 
 
 def test_every_topic_gets_its_questions_and_none_repeats():
@@ -75,23 +200,25 @@ def test_every_topic_gets_its_questions_and_none_repeats():
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one():
-    import tempfile
     survey = load_survey('demo')
-    whole, _ = write_questions(clerk(), Writer(survey, per_topic=12), quiet=True)
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder)/'attempts.jsonl'
-        write_questions(clerk(), Writer(survey, per_topic=3), log, quiet=True)
-        log.write_text(log.read_text()[:-40])  # the last line was being written when the power went
-        again, _ = write_questions(clerk(), Writer(survey, per_topic=12), log, quiet=True)
-        pd.testing.assert_frame_equal(whole, again)
-        asked = len(log.read_text().splitlines())
-        pd.testing.assert_frame_equal(whole, write_questions(clerk(), Writer(survey, per_topic=12), log, quiet=True)[0])
-        assert len(log.read_text().splitlines()) == asked
+    for seeds in ('all', 'one'):
+        def writer(per_topic=12): return Writer(survey, per_topic=per_topic, seeds=seeds)
+        whole, _ = write_questions(clerk(), writer(), quiet=True)
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder)/'attempts.jsonl'
+            write_questions(clerk(), writer(3), log, quiet=True)
+            log.write_text(log.read_text()[:-40])  # the last line was being written when the power went
+            again, _ = write_questions(clerk(), writer(), log, quiet=True)
+            pd.testing.assert_frame_equal(whole, again)
+            asked = len(log.read_text().splitlines())
+            pd.testing.assert_frame_equal(whole, write_questions(clerk(), writer(), log, quiet=True)[0])
+            assert len(log.read_text().splitlines()) == asked
 
 
 def test_a_model_that_never_writes_a_question_ends_the_loop():
     stubborn = ScriptedModel(lambda chat, seed: 'I would rather not.')
-    questions, dropped = write_questions(stubborn, Writer(load_survey('demo'), per_topic=2, give_up=3), quiet=True)
+    writer = Writer(load_survey('demo'), per_topic=2, give_up=3)
+    questions, dropped = write_questions(stubborn, writer, quiet=True)
     assert questions.empty and len(dropped) == 13 * 6
 
 
@@ -106,10 +233,26 @@ def test_examples_are_two_written_and_three_seeds_or_one_seed():
     assert len(Writer(survey, seeds='one').examples(topic, 0, [])) == 1
 
 
+def test_a_question_of_the_survey_is_not_written_again():
+    survey = load_survey('demo')
+    writer = Writer(survey)
+    writer.add('Food', json.dumps(dict(question=survey.questions.question[0], options=['Yes', 'No'])))
+    assert not writer.kept['Food'] and writer.dropped[0]['reason'] == 'duplicate'
+
+
+def test_a_writer_filters_by_its_preset():
+    twice = '{"question": "Is tea good?", "options": ["Good", "Neutral", "Good"]}'
+    for preset, kept in (('ours', 0), ('paper', 1)):
+        writer = Writer(load_survey('demo'), filters=preset)
+        writer.add('Food', twice)
+        assert len(writer.kept['Food']) == kept
+
+
 def test_the_demo_model_writes_sensible_questions():
     from culturespa.demo import recognise
     from culturespa.models import load_model
-    questions, dropped = write_questions(load_model('demo'), Writer(load_survey('demo'), per_topic=16, seed=7), quiet=True)
+    writer = Writer(load_survey('demo'), per_topic=16, seed=7)
+    questions, dropped = write_questions(load_model('demo'), writer, quiet=True)
     found = [recognise(q, o) for q, o in zip(questions.question, questions.options)]
     sensible = [f is not None and f['topic'] == t for f, t in zip(found, questions.topic)]
     assert len(sensible) == 13 * 16 and sum(sensible) / len(sensible) >= .99

@@ -4,6 +4,7 @@ The release is never part of this project. The tests look for it in the folder t
 ../shared/release, and are skipped without it. They compare counts, codes and scores; no wording or share is kept here.
 """
 import functools
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from culturespa.given import question_files, read_questions, take_questions
+from culturespa.questions import filter_questions
 from culturespa.survey import InputError, load_survey, modal_answers, similarity
 from culturespa.release import load_llama3, read_answers, read_file_name
 from culturespa.wvs import fetch_release, load_codebook, load_countries, read_texts, release_files
@@ -146,17 +149,89 @@ def test_china_reaches_rank_16_for_five_answered_neighbours():
     assert max(reach.values()) == 16
 
 
-def test_filter_counts_per_topic():
-    from culturespa.questions import filter_release
-    taken = {q['question'] for q in released('wvs_questions.json')}
-    expected = [(999, 999), (978, 978), (1000, 1000), (998, 984), (999, 998), (998, 998), (961, 961), (996, 996), (998, 991),
-                (993, 993), (1000, 994), (971, 971), (1000, 997)]
-    files = sorted((RELEASE/'data'/'Meta-Llama-3-8B-Instruct').glob('*.json'), key=lambda p: int(p.stem.split('topic_')[1].split('_')[0]))
-    if not files: pytest.skip(f"no generated questions in {RELEASE/'data'}")
-    for topic, path in enumerate(files):
-        if f'topic_{topic}_' not in path.name: break   # duplicates are counted over all topics before this one
-        left = filter_release(json.loads(path.read_text(encoding='utf-8')), taken)
-        assert (left['duplicates'], left['bare scales']) == expected[topic], topic
+# Numbers of the generated questions (13 topics in order, 1,000 each, from 0) that the authors' own notebook drops in
+# each of its filters, and what it leaves of their options: SHA-256 of [[number, options], ...] per topic as JSON
+DROPPED = {
+    'duplicate': """
+        622 1244 1337 1404 1454 1574 1594 1641 1652 1654 1665 1682 1710 1726 1795 1845 1853 1887 1901 1909 1924 1950
+        1990 3049 3601 4972 5325 5827 6059 6074 6077 6144 6171 6231 6274 6281 6289 6347 6349 6366 6393 6410 6440 6454
+        6481 6531 6551 6559 6585 6605 6615 6618 6662 6668 6676 6723 6727 6769 6869 6911 6940 6959 6967 6971 6975 6977
+        6982 7620 7747 7758 7843 8623 8697 9489 9656 9867 9870 9938 9996 9997 11169 11233 11258 11272 11281 11346
+        11357 11361 11418 11440 11452 11467 11610 11614 11625 11634 11653 11654 11680 11720 11724 11731 11766 11772
+        11906 11909 11919 11989 11998""",
+    'bare scale': """
+        3128 3136 3169 3245 3475 3527 3546 3595 3633 3660 3671 3736 3844 3924 4713 8008 8133 8322 8591 8710 8833 8930
+        10000 10048 10317 10574 10894 10917 12421 12826 12842""",
+    'malformed': "1055 1715 1905 1927 8538 8563 8608 8665 8983 12243 12362 12866 12872",
+}
+EXPLAINED = """1062 1616 1803 4798 4965 8271 8272 8277 8436 8460 8518 8567 8570 8728 8809 8865 8872 8907 8926 8933 12228
+    12240 12807"""   # the words of the two ends of the scale went into the question
+OPTIONS = ['0dd227634623', '9eec8f575831', 'dfc303cc3b50', '551342544c56', 'da2eeb6234ad', '3381e95b7d16',
+           '244b25968f09', 'addd100caa03', '1176ea8f66ee', '97ae7cf5b774', '3b666bd2d10a', 'fa43791b35f1', '19c802a913d5']
+
+
+def numbers(text, below): return {int(number) for number in text.split() if int(number) < below}
+
+
+@functools.cache
+def generated():
+    "The authors' generated questions: all topics there are, which must be the first ones"
+    folder = RELEASE/'data'/'Meta-Llama-3-8B-Instruct'
+    if not list(folder.glob('generated_questions_topic_*.json')):
+        pytest.skip(f"no generated questions in {folder}: `culturespa data release` fetches them")
+    files = question_files(folder)
+    topics = [int(file.name.split('_')[3]) for file in files]
+    assert topics == list(range(len(files))), "a duplicate can be told only if all topics before it are there"
+    return read_questions(folder)
+
+
+def seeds(): return [question['question'] for question in released('wvs_questions.json')]
+
+
+def test_the_papers_filters_drop_what_the_authors_drop():
+    items = generated()
+    found = filter_questions(items, seeds(), 'paper')
+    for name, expected in DROPPED.items():
+        assert set(found.index[found['filter'] == name]) == numbers(expected, len(items)), name
+    assert set(found['filter'].dropna()) <= set(DROPPED)
+    kept = found[found['filter'].isna()]
+    rewritten = kept.index[kept.question != items.question[kept.index]]
+    assert set(rewritten) == numbers(EXPLAINED, len(items))
+    for number in rewritten:
+        assert kept.question[number].startswith(items.question[number])
+
+
+def test_the_papers_cleaning_leaves_the_authors_options():
+    items = generated()
+    kept = filter_questions(items, seeds(), 'paper').query('filter.isna()')
+    for topic in range(len(items) // 1000):
+        rows = kept[kept.index // 1000 == topic]
+        text = json.dumps(list(zip(rows.index, rows.options)), ensure_ascii=False)
+        assert hashlib.sha256(text.encode()).hexdigest()[:12] == OPTIONS[topic], topic
+
+
+def test_our_filters_part_with_the_papers_on_scales_from_0_and_on_repeated_options():
+    items = generated()
+    paper, ours = (filter_questions(items, seeds(), preset) for preset in ('paper', 'ours'))
+    only_ours = items.index[paper['filter'].notna() & ours['filter'].isna()]
+    assert set(only_ours) == numbers('4713', len(items))
+    only_paper = items.index[paper['filter'].isna() & ours['filter'].notna()]
+    assert set(ours.reason[only_paper]) == {'repeated options'}
+    assert all(len({option.lower() for option in options}) < len(options) for options in paper.options[only_paper])
+    again = filter_questions(ours[ours['filter'].isna()], preset='ours')
+    assert again['filter'].isna().all() and again.options.equals(ours.options[again.index])
+
+
+def test_released_questions_are_step_1_under_either_preset():
+    items = generated()
+    for preset in ('paper', 'ours'):
+        questions, dropped, counts = take_questions(RELEASE/'data'/'Meta-Llama-3-8B-Instruct', survey(), preset)
+        assert len(questions) + len(dropped) == len(items) == counts['attempts']
+        assert questions.topic.nunique() == len(items) // 1000
+        names = {int(name[1:]) - 1 for name in questions.question_id}
+        assert names == set(items.index) - set(items.index[filter_questions(items, seeds(), preset)['filter'].notna()])
+    few = take_questions(RELEASE, survey(), 'paper', per_topic=10, topics=['Corruption'])[0]
+    assert few.question_id.tolist() == [f'G{4000 + i:05}' for i in range(1, 11)]
 
 
 def test_scores_of_the_released_answers():

@@ -1,0 +1,47 @@
+"""Golden numbers: culture pairs of the authors' LLaMA-3-8B-Instruct answers. Skipped where the authors' files are not."""
+import pytest
+
+from culturespa.alignment import sheets
+from culturespa.cultures import correlate
+from culturespa.maps import axis_correlations, joint_map, map_agreement
+from culturespa.matrices import nearest_right
+from culturespa.release import find_release, load_llama3
+
+pytestmark = [pytest.mark.release, pytest.mark.skipif(
+    find_release() is None, reason="the authors' files are not here: name their folder in CULTURESPA_RELEASE")]
+
+
+@pytest.fixture(scope="module")
+def llama():
+    survey, answers = load_llama3(find_release())
+    return survey, sheets(survey, answers)
+
+
+@pytest.fixture(scope="module")
+def row(llama):
+    return correlate(*llama).set_index("method").loc["P1"]
+
+
+def test_the_agreement_lies_between_West_and_rest(row):
+    assert round(row.pearson, 3) == .634
+    assert (round(row.within_west, 2), round(row.within_rest, 2), round(row["between"], 2)) == (.12, .13, .72)
+
+
+def test_the_interval_is_made_on_fishers_z(row):
+    assert (round(row.low, 2), round(row.high, 2)) == (.42, .78) and row.cultures == 18 and row.note == ""
+
+
+def test_the_stricter_the_test_the_larger_p(row):
+    assert row.mantel_p == 1 / 10_000 and row.mantel_p < row.mantel_p_strata < .005
+    assert .05 < row.mantel_p_map < .1            # not told from two matrices that are both smooth over the map
+
+
+def test_one_axis_of_the_map_is_earned_and_one_is_not(llama):
+    r = axis_correlations(joint_map(*llama)[0])
+    assert r.x > .9 and r.y < .7
+
+
+def test_neighbours(llama):
+    found = nearest_right(*llama).iloc[0]
+    assert (found.cultures, found.right, round(found.chance, 2)) == (18, 2, 1.06)
+    assert (map_agreement(*llama).note == "").all()

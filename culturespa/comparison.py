@@ -7,7 +7,7 @@ __all__ = ['COMPARED', 'PREDICTORS', 'PLACED', 'MIN_RULER', 'on_same_cells', 'sw
            'compare', 'both_distances', 'one_kind', 'position', 'with_ends', 'place', 'ruler_length',
            'ruler_and_distances']
 
-# %% ../nbs/44_comparison.ipynb #d2d7e0e3
+# %% ../nbs/44_comparison.ipynb #88b211b5
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +19,7 @@ from .inference import (average_scores, flips_for, group_averages, misses, over_
                                   score_of_sums, stacked, sums_for, weight_shares, with_bounds)
 from .survey import InputError, Survey, one_of
 
-# %% ../nbs/44_comparison.ipynb #2e030882
+# %% ../nbs/44_comparison.ipynb #3f8e7a42
 def on_same_cells(
     part:np.ndarray,     # `misses`: ... x culture x question
     *others:np.ndarray,  # that broadcast against `part`
@@ -29,7 +29,7 @@ def on_same_cells(
         part = np.where(np.isnan(other), np.nan, part)
     return part.reshape(-1, *part.shape[-2:])
 
-# %% ../nbs/44_comparison.ipynb #100ef36b
+# %% ../nbs/44_comparison.ipynb #2ebd8d5d
 def swapped_differences(
     lost_a:np.ndarray,  # unit x run x culture, from `sums_of_units`
     lost_b:np.ndarray,  # of the other method, on the same cells
@@ -56,7 +56,7 @@ def flip_p(
     size = np.abs(values)
     return (size >= size[0] - 1e-9).mean(0)
 
-# %% ../nbs/44_comparison.ipynb #075e0d56
+# %% ../nbs/44_comparison.ipynb #a1c015ff
 def holm(
     p:Sequence[float],  # p-values of several tests
 )->np.ndarray:          # the same, adjusted
@@ -177,7 +177,7 @@ def _in_same_order(sheets:pd.DataFrame, a:tuple, b:tuple)->list:
 def _of_order(sheets:pd.DataFrame, order:str)->pd.DataFrame:
     return sheets[sheets.index.get_level_values('order') == order]
 
-# %% ../nbs/44_comparison.ipynb #07aa38d3
+# %% ../nbs/44_comparison.ipynb #678cbfa8
 def position(
     score:np.ndarray,
     floor:np.ndarray,
@@ -187,7 +187,7 @@ def position(
     length = ceiling - floor
     return 100 * (score - floor) / np.where(length > 0, length, np.nan)
 
-# %% ../nbs/44_comparison.ipynb #f836d88f
+# %% ../nbs/44_comparison.ipynb #2ade9b96
 def with_ends(
     own:np.ndarray,      # `misses` of a model: run x culture x question
     floor:np.ndarray,    # 1 x culture x question

@@ -290,7 +290,8 @@ def difference_interval(
     r_b, low_b, high_b = b
 
     def reach(of_a, of_b):
-        return np.sqrt(of_a**2 + of_b**2 - 2 * shared * of_a * of_b)
+        squared = of_a**2 + of_b**2 - 2 * shared * of_a * of_b
+        return np.sqrt(max(squared, 0))      # rounding can leave less
 
     down = reach(r_a - low_a, high_b - r_b)
     up = reach(high_a - r_a, r_b - low_b)

@@ -27,7 +27,7 @@ def test_three_questions_give_scores_and_no_verdict():
     few = few[few.question_id.isin(demo.questions.question_id[:3])]
     tables = measure(demo, few, draws=200)
     said = ' '.join(findings(tables))
-    assert "Only 3 of the survey's 260 questions were answered in the answers" in said
+    assert "Only 3 of the survey's 260 questions were answered: what follows" in said
     assert 'No verdict' in said and 'a gain' not in said and 'better than' not in said.replace('better than other', '')
     usa = tables['places'].query("culture == 'USA' and method == 'P1'").iloc[0]
     assert usa.position != usa.position and usa.note == 'fewer than 20 questions'

@@ -8,6 +8,18 @@ import pytest
 from culturespa.survey import InputError, load_cultures, similarity
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
 
+def test_shares_are_laid_out_by_code_and_normalised_over_those_who_answered():
+    made = made_survey({'USA': [1, 2], 'KEN': [3, None]}, options=[3, 2])
+    rows = [('USA', 'q1', 1, .3, 100), ('USA', 'q1', 3, .5, 100), ('USA', 'q2', 2, .8, 100), ('KEN', 'q1', -1, 1., 100)]
+    from dataclasses import replace
+    made = replace(made, shares=pd.DataFrame(rows, columns=made.shares.columns))
+    people = share_array(made)
+    assert people.shape == (2, 2, 3)
+    np.testing.assert_array_equal(people[0], [[.3, 0, .5], [0, .8, 0]])       # a fifth did not answer
+    assert np.isnan(people[1]).all()                                           # nobody in Kenya did
+    np.testing.assert_allclose(normalised(people)[0], [[.375, 0, .625], [0, 1, 0]])
+
+
 def test_distribution_scores_by_hand():
     made = made_survey({'USA': [1, 1]}, options=[3, 2], scale=['ordinal', 'nominal'])
     p = np.array([[1, 0, 0], [1, 0, 0.]]); q = np.array([[0, 0, 1], [.5, .5, 0]])

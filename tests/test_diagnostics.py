@@ -294,21 +294,6 @@ def test_moves_need_the_same_order_and_another_country():
     assert movement(made, strange).iloc[0]['moved':].isna().all()
 
 
-def test_a_tuned_model_moves_from_its_own_unaware_answers():
-    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    start = made_answers({'none': [2, 2, 2]}, method='unaware')
-    tuned = made_answers({'KEN': [4, 2, 2]}, model='adapter')
-    assert movement(made, sheets(made, pd.concat([start, tuned]))).moved[0] == pytest.approx(100 / 3)
-    also = made_answers({'none': [4, 1, 1]}, model='adapter', method='unaware')
-    every = sheets(made, pd.concat([start, aware, also, tuned]))
-    found = movement(made, every)
-    assert found.model.tolist() == ['base', 'adapter'] and (found.method == 'P1').all()
-    assert found.moved[1] == pytest.approx(200 / 3)
-    for table in (specificity(made, every), diversity(made, every)):      # as the answers come
-        assert table.model.tolist() == ['base', 'base', 'adapter', 'adapter']
-        assert table.method.tolist() == ['unaware', 'P1'] * 2
-
-
 def test_movement_looks_at_all_countries_of_the_survey():
     invented = invented_survey()
     unaware, moved = persona_answers(invented, 0, 'unaware'), persona_answers(invented, .5, seed=1)
@@ -436,3 +421,18 @@ def test_net_diversity_has_no_bias():
     assert abs((own.net - own.net_humans).mean()) < 3 * own.net.sem()     # they are their own people
     assert abs(alike.net.mean()) < 3 * alike.net.sem() < 8                # one persona, six names
     assert alike.between_runs.mean() > 25
+
+
+def test_a_tuned_model_moves_from_its_own_unaware_answers():
+    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
+    start = made_answers({'none': [2, 2, 2]}, method='unaware')
+    tuned = made_answers({'KEN': [4, 2, 2]}, model='adapter')
+    assert movement(made, sheets(made, pd.concat([start, tuned]))).moved[0] == pytest.approx(100 / 3)
+    also = made_answers({'none': [4, 1, 1]}, model='adapter', method='unaware')
+    every = sheets(made, pd.concat([start, aware, also, tuned]))
+    found = movement(made, every)
+    assert found.model.tolist() == ['base', 'adapter'] and (found.method == 'P1').all()
+    assert found.moved[1] == pytest.approx(200 / 3)
+    for table in (specificity(made, every), diversity(made, every)):      # as the answers come
+        assert table.model.tolist() == ['base', 'base', 'adapter', 'adapter']
+        assert table.method.tolist() == ['unaware', 'P1'] * 2

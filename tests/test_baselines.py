@@ -64,6 +64,17 @@ def test_the_two_ends_are_on_the_cells_of_each_method():
     assert len(score_range(made, draws=5)) == 4
 
 
+def test_the_ruler_keeps_orders_apart():
+    made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[2, 2])
+    first = made_answers({'USA': [1, 2], 'KEN': [2, 1]}).assign(probability=[[1, 0], [0, 1], [0, 1], [1, 0]])
+    turned = made_answers({'USA': [2, 1], 'KEN': [1, 2]}, order='reversed').assign(probability=[[0, 1], [1, 0], [1, 0], [0, 1]])
+    both = pd.concat([first, turned])
+    rows = ruler(made, sheets(made, both), 3, distributions=distribution_scores(made, both))
+    models = rows[rows.kind == 'model'].set_index('predictor')
+    assert sorted(models.index) == ['base, P1', 'base, P1, options reversed']
+    assert (models.S / 100).to_dict() == models.js.to_dict() == {'base, P1': 1, 'base, P1, options reversed': 0}
+
+
 def test_one_topic_alone_is_the_score_of_that_topic():
     invented = invented_survey()
     filled = sheets(invented, persona_answers(invented, .5))

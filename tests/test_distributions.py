@@ -2,50 +2,88 @@
 import pytest
 from culturespa.distributions import *
 
+from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
 from culturespa.survey import InputError, load_cultures, similarity
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
 
+def test_measures_by_hand():
+    made = made_survey({'USA': [1, 1]}, options=[3, 2], scale=['ordinal', 'nominal'])
+    p = np.array([[1, 0, 0], [1, 0, 0.]])
+    q = np.array([[0, 0, 1], [.5, .5, 0]])
+    far = compare_distributions(made, p, q)
+    assert far['emd'] == 0 and far['tv'] == .5
+    divergence = (np.log2(1 / .75) + .5 * np.log2(.5 / .75) + .5 * np.log2(.5 / .25)) / 2
+    assert far['js'] == pytest.approx((0 + 1 - np.sqrt(divergence)) / 2)
+    same = compare_distributions(made, p, p)
+    assert same['js'] == same['emd'] == same['tv'] == 1
+
+
+def test_many_cultures_at_once_are_compared_one_by_one():
+    made = made_survey({'USA': [1, 1]}, options=[3, 2], scale=['ordinal', 'nominal'])
+    p = np.array([[[1, 0, 0], [1, 0, 0.]], [[0, 1, 0], [.25, .75, 0]]])
+    q = np.array([[[0, 0, 1], [.5, .5, 0]], [[0, 0, 1], [1, 0, 0.]]])
+    both = compare_distributions(made, p, q)
+    for name, values in both.items():
+        alone = [compare_distributions(made, *pair)[name] for pair in zip(p, q)]
+        assert values.tolist() == pytest.approx(alone)
+    assert both['emd'].tolist() == [0, .5] and both['tv'].tolist() == [.5, .25]
+    unknown = compare_distributions(made, np.where(p == .75, np.nan, p), q)
+    assert np.isnan(unknown['tv'][1]) and unknown['js'][1] == pytest.approx(0)
+
+
 def test_shares_are_laid_out_by_code_and_normalised_over_those_who_answered():
     made = made_survey({'USA': [1, 2], 'KEN': [3, None]}, options=[3, 2])
     rows = [('USA', 'q1', 1, .3, 100), ('USA', 'q1', 3, .5, 100), ('USA', 'q2', 2, .8, 100), ('KEN', 'q1', -1, 1., 100)]
-    from dataclasses import replace
     made = replace(made, shares=pd.DataFrame(rows, columns=made.shares.columns))
     people = share_array(made)
     assert people.shape == (2, 2, 3)
     np.testing.assert_array_equal(people[0], [[.3, 0, .5], [0, .8, 0]])       # a fifth did not answer
     assert np.isnan(people[1]).all()                                           # nobody in Kenya did
     np.testing.assert_allclose(normalised(people)[0], [[.375, 0, .625], [0, 1, 0]])
-
-
-def test_distribution_scores_by_hand():
-    made = made_survey({'USA': [1, 1]}, options=[3, 2], scale=['ordinal', 'nominal'])
-    p = np.array([[1, 0, 0], [1, 0, 0.]]); q = np.array([[0, 0, 1], [.5, .5, 0]])
-    far = compare_distributions(made, p, q)
-    assert far['emd'] == 0 and far['tv'] == .5
-    assert far['js'] == pytest.approx((0 + 1 - np.sqrt(.5 * (np.log2(1 / .75) + .5 * np.log2(.5 / .75) + .5 * np.log2(.5 / .25)))) / 2)
-    same = compare_distributions(made, p, p)
-    assert same['js'] == same['emd'] == same['tv'] == 1
+    from_zero = made_survey({'USA': [0, 1]}, options=[2, 2], first=0)
+    np.testing.assert_array_equal(share_array(from_zero), [[[1, 0], [0, 1]]])
 
 
 def test_a_culture_is_scored_by_the_mean_of_its_probabilities():
-    made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[2, 2])
+    made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[2, 3])
     two = pd.concat([made_answers({'USA': [1, 2], 'KEN': [2, 1]}, run=run) for run in (0, 1)])
-    two['probability'] = [[.8, .2], [.5, .5], [0, 1], [2, 2], [.4, .6], [.5, .5], [0, 1], [1, 1]]
-    plain = made_answers({'none': [1, 1]}, method='unaware').assign(probability=[[1, 0], [1, 0]])
-    table = distribution_scores(made, pd.concat([two, plain])).set_index(['method', 'culture'])
-    # USA: .6 of two runs on its mode, then a half: steps missed .4 and .5; KEN: 0 and .5
-    assert table.emd['P1', 'USA'] == pytest.approx(1 - .45) and table.emd['P1', 'KEN'] == pytest.approx(1 - .25)
-    assert table.emd['P1', 'average'] == pytest.approx(1 - .35) and table.questions['P1', 'average'] == 2
-    assert table.emd['unaware', 'USA'] == table.emd['unaware', 'KEN'] == .5
+    two['probability'] = [[.8, .2], [.5, .5, 0], [0, 1], [2, 2, 0], [.4, .6], [.5, .5, 0], [0, 1], [1, 1, 0]]
+    plain = made_answers({'none': [1, 1]}, method='unaware').assign(probability=[[1, 0], [1, 0, 0]])
+    every = pd.concat([two, plain])
+    table = distribution_scores(made, every).set_index(['method', 'culture'])
+    # USA: .6 of two runs on its mode, then a half: steps missed .4 of 1 and .5 of 2; KEN: 0 and .5 of 2
+    assert table.emd['P1', 'USA'] == pytest.approx(1 - (.4 + .25) / 2)
+    assert table.emd['P1', 'KEN'] == pytest.approx(1 - .25 / 2)
+    assert table.emd['P1', 'average'] == pytest.approx((.675 + .875) / 2)
+    assert table.questions['P1', 'average'] == 2
+    assert table.emd['unaware', 'USA'] == .75 and table.emd['unaware', 'KEN'] == .5
     alone = distribution_scores(made, pd.concat([two[two.culture == 'KEN'], plain]))
     assert set(alone.culture[alone.method == 'unaware']) == {'KEN', 'average'}
+    unasked = distribution_scores(made, plain)
+    assert unasked.culture.tolist() == ['USA', 'KEN', 'average']
+    generated = two.assign(source='generated', probability=[[1, 0]] * 8)
+    assert distribution_scores(made, pd.concat([every, generated])).equals(distribution_scores(made, every))
+    assert distribution_scores(made, every.drop(columns='source')).equals(distribution_scores(made, every))
+
+
+def test_orders_are_kept_apart_and_unknown_questions_counted():
+    made = made_survey({'USA': [1, 2], 'KEN': [2, None]}, options=[2, 3])
+    first = made_answers({'USA': [1, 2], 'KEN': [2, 1]}).assign(probability=[[1, 0], [0, 1, 0], [0, 1], [1, 0, 0]])
+    turned = made_answers({'USA': [1, 2], 'KEN': [2, 1]}, order='reversed')
+    turned = turned.assign(probability=[[0, 1], None, [0, 1], None])
+    table = distribution_scores(made, pd.concat([first, turned])).set_index(['order', 'culture'])
+    assert table.js['original', 'USA'] == 1 and table.js['reversed', 'USA'] == 0
+    assert table.questions['original', 'USA'] == 2 and table.questions['original', 'KEN'] == 1   # no people there
+    assert table.questions['reversed', 'USA'] == 1                                              # no answer there
 
 
 def test_distributions_need_probabilities():
     made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[4, 2])
-    with pytest.raises(InputError, match='no option probabilities'): distribution_scores(made, made_answers({'USA': [1, 2]}))
+    with pytest.raises(InputError, match='no option probabilities'):
+        distribution_scores(made, made_answers({'USA': [1, 2]}))
     wrong = made_answers({'USA': [1, 2]}).assign(probability=[[.5, .5], [.5, .5]])
-    with pytest.raises(InputError, match='q1 has 2 probabilities: 4 are needed'): distribution_scores(made, wrong)
+    with pytest.raises(InputError, match='q1 has 2 probabilities: 4 are needed'):
+        distribution_scores(made, wrong)

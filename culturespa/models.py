@@ -7,7 +7,7 @@ __all__ = ['LIKELIEST', 'MODES', 'TOY_TEMPLATE', 'TOY_SHAPE', 'TEMPLATE', 'Sampl
            'sampling_distribution', 'draw_tokens', 'Model', 'check_model', 'ScriptedModel', 'mass_outside',
            'random_model', 'random_adapter', 'knows_system_role', 'render_chat', 'without_thoughts', 'first_line']
 
-# %% ../nbs/21_models.ipynb #3b5bb288
+# %% ../nbs/21_models.ipynb #cbb28ff9
 import hashlib
 import json
 import re
@@ -20,7 +20,7 @@ import numpy as np
 
 from .survey import InputError
 
-# %% ../nbs/21_models.ipynb #b2239a4a
+# %% ../nbs/21_models.ipynb #13001060
 @dataclass(frozen=True)
 class Sampling:
     "How replies are drawn from the model's distribution. Raises `InputError`"
@@ -36,7 +36,7 @@ class Sampling:
         if self.max_new_tokens < 1:
             raise InputError(f'max_new_tokens is {self.max_new_tokens}; it is at least 1')
 
-# %% ../nbs/21_models.ipynb #454ba288
+# %% ../nbs/21_models.ipynb #e55854d8
 def item_seed(
     seed:int, # the run's seed
     *key,     # what names the item: culture, question, order, run, ...
@@ -56,7 +56,7 @@ def item_uniform(
     bits = int.from_bytes(digest, 'big') >> 11       # the 53 bits that a float holds
     return bits / 2**53
 
-# %% ../nbs/21_models.ipynb #55e90ad2
+# %% ../nbs/21_models.ipynb #b2300b89
 LIKELIEST = 128   # tokens looked at before everything is sorted
 
 def sampling_distribution(
@@ -98,7 +98,7 @@ def _falling(p):
     rising = np.sort(p.numpy(), -1)
     return torch.from_numpy(rising[:, ::-1].copy())
 
-# %% ../nbs/21_models.ipynb #40cac375
+# %% ../nbs/21_models.ipynb #82b9d3ba
 def draw_tokens(
     p,        # probabilities (items, vocabulary)
     uniform,  # one number in [0, 1) per item
@@ -110,7 +110,7 @@ def draw_tokens(
     u = torch.as_tensor(uniform, dtype=torch.float64, device=p.device)[:, None] * total
     return (mass <= u).sum(-1).clamp(max=p.shape[-1] - 1)
 
-# %% ../nbs/21_models.ipynb #a17633f3
+# %% ../nbs/21_models.ipynb #37715de1
 @runtime_checkable
 class Model(Protocol):
     "What a model is to this package: a name, a record, and one or both ways of answering"
@@ -138,7 +138,7 @@ class Model(Protocol):
         "How probable each label is as the whole reply"
         ...
 
-MODES = dict(sample='generate', score='option_probabilities')   # what each way of asking calls
+MODES = dict(sample='generate', probabilities='option_probabilities')   # what each way of asking calls
 
 def check_model(
     model,               # anything
@@ -152,7 +152,7 @@ def check_model(
         raise InputError(f'{kind} is no model for mode "{mode}": it lacks {", ".join(lacking)} '
                          '(see `culturespa.models.Model`)')
 
-# %% ../nbs/21_models.ipynb #3e5ad739
+# %% ../nbs/21_models.ipynb #c6c8f88d
 class ScriptedModel:
     "A model whose replies are a function"
 
@@ -192,7 +192,7 @@ def mass_outside(
     "What a model would say besides the labels"
     return np.array([1 - p.sum() for p in found]).clip(0)
 
-# %% ../nbs/21_models.ipynb #d73a785b
+# %% ../nbs/21_models.ipynb #04780aae
 TOY_TEMPLATE = ("{{bos_token}}{% for m in messages %}{{m['role']}}: {{m['content']}}{{eos_token}}{% endfor %}"
                 "{% if add_generation_prompt %}assistant:{% endif %}")
 TOY_SHAPE = dict(
@@ -254,7 +254,7 @@ def random_adapter(
     tuned.save_pretrained(folder)
     return Path(folder)
 
-# %% ../nbs/21_models.ipynb #1721381a
+# %% ../nbs/21_models.ipynb #e8eb00f3
 TEMPLATE = dict(
     add_generation_prompt=True,
     tokenize=False,
@@ -291,7 +291,7 @@ def _system_text_before_the_users(chat:list)->list:
     joined = system['content'] + '\n\n' + user['content']
     return [dict(role=user['role'], content=joined), *rest]
 
-# %% ../nbs/21_models.ipynb #4381e477
+# %% ../nbs/21_models.ipynb #91d25f55
 def without_thoughts(
     text:str, # a reply
 )->str:       # what is meant for the reader
@@ -299,7 +299,7 @@ def without_thoughts(
     text = re.sub(r'<think>.*?(</think>|\Z)', '', text, flags=re.S)
     return text.rpartition('</think>')[2].strip()
 
-# %% ../nbs/21_models.ipynb #27fb4287
+# %% ../nbs/21_models.ipynb #7614617d
 def first_line(
     error,      # an exception, or its text
 )->str:         # at most 300 characters

@@ -75,8 +75,8 @@ def test_a_model_is_what_has_the_methods():
         def generate(self, chats, sampling=None, seeds=None, enough=None, tick=None):
             return ['1'] * len(chats)
     check_model(Yes(), 'sample')
-    with pytest.raises(InputError, match='Yes is no model for mode "score": it lacks option_probabilities'):
-        check_model(Yes(), 'score')
+    with pytest.raises(InputError, match='Yes is no model for mode "probabilities": it lacks option_probabilities'):
+        check_model(Yes(), 'probabilities')
     with pytest.raises(InputError, match='lacks name, record, generate'):
         check_model(7)
 

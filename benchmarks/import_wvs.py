@@ -1,8 +1,8 @@
-"""Import a generated full-size WVS file (97,000 respondents, 600 columns) and read the same file with pandas.
+"""Import a generated full-size WVS file and read the same file with pandas.
 
     python benchmarks/import_wvs.py [--rows 97000] [--columns 600] [--repeats 2]
 
-Each reader runs in a process of its own, in turn; peak memory is that process's largest resident size.
+Each reader runs in a process of its own, in turn; peak memory is its largest resident size.
 """
 import argparse
 import os

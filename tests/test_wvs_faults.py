@@ -1,7 +1,7 @@
-"""Files written wrong on purpose: each is refused in one line that names file, row and column, or reported.
+"""Files written wrong on purpose: each is reported, or refused in a line naming file, row, column.
 
-Written by hand. The properties at the end are hypothesis's: whatever is done to a file, the importer neither crashes
-nor passes it in silence.
+Written by hand. The properties at the end are hypothesis's: whatever is done to a file, the
+importer neither crashes nor passes it in silence.
 """
 import hashlib
 import re
@@ -350,7 +350,7 @@ def test_no_cut_or_flipped_byte_crashes(tmp_path_factory, data):
         assert (sums <= 1 + 1e-6).all()
 
 
-SIX_ITEMS = ['Q1', 'Q56', 'Q91', 'Q94', 'Q111', 'Q119']   # ordinal, nominal, and four with a fix or from 0
+SIX_ITEMS = ['Q1', 'Q56', 'Q91', 'Q94', 'Q111', 'Q119']   # one nominal, two from 0, three to fix
 
 
 @slow_fixtures

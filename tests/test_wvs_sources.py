@@ -22,7 +22,8 @@ def test_labels_and_missing_codes_survive_each_form():
     people = made_microdata(['THA'], n=40, items=4)
     labels = made_labels(['Q1', 'Q4'])
     with TemporaryDirectory() as folder:
-        sav, dta = (write_microdata(people, f'{folder}/made.{kind}', labels) for kind in ('sav', 'dta'))
+        sav = write_microdata(people, f'{folder}/made.sav', labels)
+        dta = write_microdata(people, f'{folder}/made.dta', labels)
         numbers = next(open_microdata(sav).read(['Q1', 'Q4']))
         mixed = next(open_microdata(dta).read(['D_INTERVIEW', 'Q4']))
         letters = mixed.sort_values('D_INTERVIEW')

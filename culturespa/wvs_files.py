@@ -261,9 +261,9 @@ def open_labelled(
     read = partial(_labelled_pieces, path, spelling, facts.number_rows or 0)
     return Microdata(path, names, read, 1, titles, labels)
 
-# %% ../nbs/13_wvs_files.ipynb #6cc2451b
+# %% ../nbs/13_wvs_files.ipynb #b155e1b8
 _OPENERS = {'.csv': open_csv, '.txt': open_csv, '.tsv': open_csv,
-           '.sav': open_labelled, '.zsav': open_labelled, '.dta': open_labelled}
+            '.sav': open_labelled, '.zsav': open_labelled, '.dta': open_labelled}
 
 def _mistaken_for(columns:list[str])->str:
     "What a file without items seems to be"

@@ -27,6 +27,48 @@ def test_a_csv_cut_anywhere_in_its_last_row_is_refused_or_whole():
     assert outcomes == [[1, 3], [1, 3], *['refused'] * 7, [1]]
 
 
+def test_a_cell_that_cannot_be_true_is_refused_with_its_row_and_column():
+    header = 'A_WAVE,B_COUNTRY,D_INTERVIEW,W_WEIGHT,S018,Q1'
+    good = '7,764,5,100,1000,1'
+    wrong = {'A_WAVE': '6,764,6,1,1,1', 'B_COUNTRY': '7,999,6,1,1,1',
+             'D_INTERVIEW': '7,764,5,1,1,1', 'W_WEIGHT': '7,764,6,100.1,1,1',
+             'S018': '7,764,6,1,-1,1', 'Q1': '7,764,6,1,1,soup'}
+    with TemporaryDirectory() as folder:
+        path = Path(folder)/'made.csv'
+
+        def read(row):
+            path.write_text(f'{header}\n{good}\n{row}\n')
+            file = open_microdata(path)
+            return list(read_people(file, ['W_WEIGHT', 'S018'], {'764': 'THA'}, seen={}))
+
+        for column, row in wrong.items():
+            with pytest.raises(InputError, match=f'made.csv, row 3, column {column}: '):
+                read(row)
+        [people] = read('7.0,764,6,0,0,')
+    assert people.country.tolist() == ['THA', 'THA']
+    assert people.weight.tolist() == [100_000, 0]
+    assert people.answers.Q1.isna().tolist() == [False, True]
+
+
+def test_headers_that_leave_a_choice_open_are_refused():
+    refused = {
+        'B_COUNTRY,W_WEIGHT,Q1,Q1': 'column Q1 occurs 2 times',
+        'W_WEIGHT,Q1,Q2': 'no column B_COUNTRY_ALPHA or B_COUNTRY',
+        'B_COUNTRY,Q1,Q2': 'no column W_WEIGHT',
+        'CNTRY_AN,A001,X': 'joint or trend file',
+        'SOUP,TEA,X': "3 columns, the first 'SOUP'",
+    }
+    with TemporaryDirectory() as folder:
+        path = Path(folder)/'made.csv'
+        for header, complaint in refused.items():
+            path.write_text(f'{header}\n764,1,1,1\n')
+            with pytest.raises(InputError, match=f'row 1: .*{complaint}'):
+                next(read_people(open_microdata(path), ['W_WEIGHT'], {'764': 'THA'}, seen={}))
+        path.write_text('B_COUNTRY,X,X,,,Q1\n764,a,b,c,d,1\n')
+        people = next(read_people(open_microdata(path), [], {'764': 'THA'}, seen={}))
+    assert people.answers.Q1.tolist() == [1] and people.weight.tolist() == [1]
+
+
 def test_three_forms_of_a_file_say_the_same():
     people = pd.DataFrame(dict(B_COUNTRY=[764, 840, 764], D_INTERVIEW=[1, 1, 2],
                                W_WEIGHT=[.5, 1., 2.], Q1=[1, 3, 4], Q2=[2, 3, 1]))

@@ -1,8 +1,8 @@
-"""Import a generated full-size WVS file (97,000 respondents, 600 columns) and read the same file with pandas.
+"""Import a generated full-size WVS file and read the same file with pandas.
 
     python benchmarks/import_wvs.py [--rows 97000] [--columns 600] [--repeats 2]
 
-Each reader runs in a process of its own, in turn; peak memory is that process's largest resident size.
+Each reader runs in a process of its own, in turn; peak memory is its largest resident size.
 """
 import argparse
 import os
@@ -13,13 +13,27 @@ import tempfile
 import time
 from pathlib import Path
 
+IMPORT = """
+from culturespa.wvs_import import import_wvs
+import_wvs({path!r})
+"""
+ALL_COLUMNS = """
+import pandas
+pandas.read_csv({path!r})
+"""
+SAME_COLUMNS = """
+import pandas
+from culturespa.wvs_files import open_microdata
+facts = ['B_COUNTRY_ALPHA', 'W_WEIGHT', 'A_WAVE', 'D_INTERVIEW']
+pandas.read_csv({path!r}, usecols=facts + open_microdata({path!r}).items)
+"""
 READERS = {
-    'culturespa import_wvs (259 items, weights, all checks)': "from culturespa.wvs import import_wvs; import_wvs({path!r})",
-    'pandas.read_csv (all columns)': "import pandas; pandas.read_csv({path!r})",
-    'pandas.read_csv (the same columns)': "import pandas; from culturespa.wvs import open_microdata; "
-                                          "pandas.read_csv({path!r}, usecols=['B_COUNTRY_ALPHA', 'W_WEIGHT', 'A_WAVE', 'D_INTERVIEW'] + open_microdata({path!r}).items)",
-    'nothing (interpreter and imports of culturespa.wvs)': "import culturespa.wvs",
+    'culturespa import_wvs (259 items, weights, all checks)': IMPORT,
+    'pandas.read_csv (all columns)': ALL_COLUMNS,
+    'pandas.read_csv (the same columns)': SAME_COLUMNS,
+    'nothing (interpreter and imports of culturespa.wvs_import)': "import culturespa.wvs_import",
 }
+MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 
 
 def write_file(path: Path, rows: int, columns: int):
@@ -27,14 +41,21 @@ def write_file(path: Path, rows: int, columns: int):
     import numpy as np
     import pyarrow as pa
     import pyarrow.csv
-    from culturespa.wvs import load_countries, made_microdata
-    countries, writer, rng = list(load_countries().index), None, np.random.default_rng(0)
-    sizes = [rows // len(countries) + (i < rows % len(countries)) for i in range(len(countries))]
-    for seed, (country, size) in enumerate(zip(countries, sizes)):
-        people = made_microdata([country], n=size, seed=seed)
-        filler = {f'X{i}': rng.integers(-5, 100, size) for i in range(columns - people.shape[1])}
-        table = pa.table({**{c: people[c].to_numpy() for c in people}, **filler})
-        writer = writer or pa.csv.CSVWriter(path, table.schema, write_options=pa.csv.WriteOptions(quoting_style='none', quoting_header='none'))
+    from culturespa.wvs import load_countries
+    from culturespa.wvs_sources import made_microdata
+    countries, rng = list(load_countries().index), np.random.default_rng(0)
+    size, extra = divmod(rows, len(countries))
+    plain = pa.csv.WriteOptions(quoting_style='none', quoting_header='none')
+    writer = None
+    for seed, country in enumerate(countries):
+        n = size + (seed < extra)
+        people = made_microdata([country], n=n, seed=seed)
+        cells = {name: people[name].to_numpy() for name in people}
+        for number in range(columns - people.shape[1]):
+            cells[f'X{number}'] = rng.integers(-5, 100, n)
+        table = pa.table(cells)
+        if writer is None:
+            writer = pa.csv.CSVWriter(path, table.schema, write_options=plain)
         writer.write_table(table)
     writer.close()
 
@@ -42,9 +63,10 @@ def write_file(path: Path, rows: int, columns: int):
 def measure(code: str) -> tuple[float, float]:
     "Seconds and peak MB of a fresh process that runs `code`"
     before = time.perf_counter()
-    child = subprocess.run([sys.executable, '-c', f"{code}\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"],
+    child = subprocess.run([sys.executable, '-c', f"{code}\n{MEMORY}"],
                            check=True, capture_output=True, text=True)
-    return time.perf_counter() - before, int(child.stdout.split()[-1]) / 1024
+    seconds = time.perf_counter() - before
+    return seconds, int(child.stdout.split()[-1]) / 1024
 
 
 def main():
@@ -53,21 +75,27 @@ def main():
     parser.add_argument('--columns', type=int, default=600)
     parser.add_argument('--repeats', type=int, default=2)
     args = parser.parse_args()
-    sys.path.insert(0, root := str(Path(__file__).parents[1]))
+    root = str(Path(__file__).parents[1])
+    sys.path.insert(0, root)
     os.environ['PYTHONPATH'] = root
+    runs = {name: [] for name in READERS}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'made.csv'
         write_file(path, args.rows, args.columns)
-        print(f"{args.rows:,} rows, {args.columns} columns, {path.stat().st_size / 1e6:,.0f} MB; {os.cpu_count()} cores, "
-              f"Python {platform.python_version()}; best of {args.repeats} alternating runs\n")
-        runs = {name: [] for name in READERS}
+        size = path.stat().st_size / 1e6
         for _ in range(args.repeats):
-            for name, code in READERS.items(): runs[name].append(measure(code.format(path=str(path))))
-        print('| reader | seconds | rows per second | peak memory, MB |\n| --- | ---: | ---: | ---: |')
-        for name, found in runs.items():
-            seconds, memory = min(s for s, _ in found), max(m for _, m in found)
-            speed = '' if name.startswith('nothing') else f'{args.rows / seconds:,.0f}'
-            print(f"| {name} | {seconds:.1f} | {speed} | {memory:,.0f} |")
+            for name, code in READERS.items():
+                runs[name].append(measure(code.format(path=str(path))))
+    print(f"{args.rows:,} rows, {args.columns} columns, {size:,.0f} MB; {os.cpu_count()} cores, "
+          f"Python {platform.python_version()}; best of {args.repeats} alternating runs\n")
+    print('| reader | seconds | rows per second | peak memory, MB |')
+    print('| --- | ---: | ---: | ---: |')
+    for name, found in runs.items():
+        seconds = min(seconds for seconds, _ in found)
+        memory = max(memory for _, memory in found)
+        speed = '' if name.startswith('nothing') else f'{args.rows / seconds:,.0f}'
+        print(f"| {name} | {seconds:.1f} | {speed} | {memory:,.0f} |")
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    main()

@@ -400,7 +400,7 @@ Source = Annotated[Optional[str], _option('--source', help='a folder or a mirror
 @data.command('release')
 def data_release(out:Out, source:Source = None, quiet:Quiet = False):
     "Fetch the data files the paper's authors released"
-    from culturespa.wvs import WVS_LICENCE, fetch_release
+    from culturespa.wvs_sources import WVS_LICENCE, fetch_release
     print(WVS_LICENCE)
     table = fetch_release(out, source, progress=not quiet)
     for state, n in table.state.value_counts().items():
@@ -420,7 +420,7 @@ def data_wvs(files:Annotated[list[Path], typer.Argument(help='wave 7 microdata: 
              countries:Annotated[Optional[Path], _option('--countries', help='CSV with further countries')] = None,
              encoding:Annotated[str, _option('--encoding', help='of CSV files')] = 'utf-8', quiet:Quiet = False):
     "Turn World Values Survey microdata into a survey folder"
-    from culturespa.wvs import import_wvs, summary
+    from culturespa.wvs_import import import_wvs, summary
     print(summary(import_wvs(files, out, weights, missing, ordinal, preset, texts, countries, encoding, not quiet)))
 
 # %% ../nbs/65_cli.ipynb #e4a28480

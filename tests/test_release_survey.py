@@ -22,7 +22,8 @@ from culturespa.given import question_files, read_questions, take_questions
 from culturespa.questions import filter_questions
 from culturespa.survey import InputError, load_survey, modal_answers, similarity
 from culturespa.release import load_llama3, read_answers, read_file_name
-from culturespa.wvs import fetch_release, load_codebook, load_countries, read_texts, release_files
+from culturespa.wvs import load_codebook, load_countries
+from culturespa.wvs_sources import fetch_release, read_texts, release_files
 
 RELEASE = Path(os.environ.get('CULTURESPA_RELEASE') or Path(__file__).parents[2]/'shared'/'release')
 pytestmark = [pytest.mark.release, pytest.mark.skipif(not (RELEASE/'data'/'wvs_questions.json').is_file(),

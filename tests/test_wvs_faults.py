@@ -1,7 +1,7 @@
-"""Files written wrong on purpose: each is refused in one line that names file, row and column, or reported.
+"""Files written wrong on purpose: each is reported, or refused in a line naming file, row, column.
 
-Written by hand. The properties at the end are hypothesis's: whatever is done to a file, the importer neither crashes
-nor passes it in silence.
+Written by hand. The properties at the end are hypothesis's: whatever is done to a file, the
+importer neither crashes nor passes it in silence.
 """
 import hashlib
 import re
@@ -9,6 +9,7 @@ import threading
 from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -16,27 +17,37 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-import culturespa.wvs as wvs
+import culturespa.wvs_sources as wvs_sources
 from culturespa.survey import InputError, load_survey
-from culturespa.wvs import import_wvs, made_labels, made_microdata, write_microdata
+from culturespa.wvs import MISSING_POLICIES, WEIGHTS
+from culturespa.wvs_import import import_wvs
+from culturespa.wvs_sources import fetch_release, made_labels, made_microdata, write_microdata
 
 N, ITEMS = 12, 6
 
 
+def two_countries():
+    "The invented people most tests begin with"
+    return made_microdata(['USA', 'THA'], n=N, items=ITEMS, seed=3)
+
+
 @pytest.fixture
 def people():
-    people = made_microdata(['USA', 'THA'], n=N, items=ITEMS, seed=3)
-    people.loc[:, 'Q1':] = np.where(people.loc[:, 'Q1':] < 0, 1, people.loc[:, 'Q1':])
+    people = two_countries()
+    codes = people.loc[:, 'Q1':]
+    people.loc[:, 'Q1':] = np.where(codes < 0, 1, codes)
     return people
 
 
 @pytest.fixture
-def made(people, tmp_path): return write_microdata(people, tmp_path/'made.csv')
+def made(people, tmp_path):
+    return write_microdata(people, tmp_path/'made.csv')
 
 
 def complaint(*args, **options):
     "The one line the importer refuses with"
-    with pytest.raises(InputError) as caught: import_wvs(*args, **options)
+    with pytest.raises(InputError) as caught:
+        import_wvs(*args, **options)
     text = str(caught.value)
     assert '\n' not in text and len(text) < 400, text
     return text
@@ -60,7 +71,8 @@ def cell(made, row, column, value):
 
 def test_the_made_file_itself_is_fine(made):
     survey = import_wvs(made)
-    assert len(survey.cultures) == 2 and not any('outside' in line for line in survey.record['checks'])
+    assert len(survey.cultures) == 2
+    assert not any('outside' in line for line in survey.record['checks'])
 
 
 def test_truncated_csv(made):
@@ -76,9 +88,11 @@ def test_truncated_sav_and_dta(people, tmp_path):
 
 
 def test_rows_too_short_and_too_long(made):
-    lines = made.read_text().splitlines()
-    for row, change in ((7, lambda line: line + ',1'), (9, lambda line: line.rsplit(',', 2)[0])):
-        made.write_text('\n'.join(change(line) if i == row - 1 else line for i, line in enumerate(lines)))
+    whole = made.read_text().splitlines()
+    changed = {7: whole[6] + ',1', 9: whole[8].rsplit(',', 2)[0]}
+    for row, line in changed.items():
+        lines = [*whole[:row - 1], line, *whole[row:]]
+        made.write_text('\n'.join(lines))
         text = complaint(made)
         assert f'row {row}' in text and 'the header has 13' in text
 
@@ -91,7 +105,10 @@ def test_wrong_delimiter_in_header_and_in_rows(made):
 
 def test_any_of_four_delimiters_and_decimal_commas_will_do(people, made, tmp_path):
     expected = import_wvs(made).shares
-    for delimiter in ';\t|': pd.testing.assert_frame_equal(import_wvs(edited(tmp_path/'made.csv', lambda t: re.sub(r'[,;\t|]', delimiter, t))).shares, expected)
+    text = made.read_text()
+    for delimiter in ';\t|':
+        made.write_text(text.replace(',', delimiter))
+        pd.testing.assert_frame_equal(import_wvs(made).shares, expected)
     comma = people.assign(W_WEIGHT=people.W_WEIGHT.astype(str).str.replace('.', ','))
     comma.to_csv(tmp_path/'comma.csv', sep=';', index=False)
     pd.testing.assert_frame_equal(import_wvs(tmp_path/'comma.csv').shares, expected)
@@ -113,7 +130,8 @@ def test_wrong_encodings(made, people, tmp_path):
 
 def test_waves_5_and_6_and_the_joint_file(made, tmp_path):
     old = tmp_path/'wave6.csv'
-    old.write_text(','.join(['V1', 'V2', 'V2A', *(f'V{i}' for i in range(3, 60))]) + '\n' + ','.join(['6'] * 60) + '\n')
+    names = ['V1', 'V2', 'V2A', *(f'V{i}' for i in range(3, 60))]
+    old.write_text(','.join(names) + '\n' + ','.join(['6'] * 60) + '\n')
     assert 'wave 5 or 6' in complaint(old) and 'wave 7 is needed' in complaint(old)
     old.write_text('studyno,cntry_AN,gwght,A001\n1,DE,1,2\n')
     assert 'joint' in complaint(old)
@@ -152,7 +170,8 @@ def test_columns_missing_and_repeated(made):
 
 
 def test_countries_by_number_will_do(made):
-    assert set(import_wvs(edited(made, lambda t: t.replace('B_COUNTRY_ALPHA', 'X'))).cultures.culture) == {'USA', 'THA'}
+    edited(made, lambda t: t.replace('B_COUNTRY_ALPHA', 'X'))
+    assert set(import_wvs(made).cultures.culture) == {'USA', 'THA'}
 
 
 # Cells
@@ -182,7 +201,8 @@ def test_duplicate_respondents(made, people, tmp_path):
     first = made.read_text().splitlines()[1]
     text = complaint(edited(made, lambda t: t + first + '\n'))
     assert 'row 26, column D_INTERVIEW' in text and 'row 2 of made.csv' in text
-    one, two = write_microdata(people, tmp_path/'one.csv'), write_microdata(people, tmp_path/'two.sav')
+    one = write_microdata(people, tmp_path/'one.csv')
+    two = write_microdata(people, tmp_path/'two.sav')
     text = complaint([one, two])
     assert 'two.sav, row 1' in text and 'row 2 of one.csv' in text
 
@@ -197,7 +217,8 @@ def test_rare_codes_outside_the_codebook_are_reported(tmp_path):
     people = made_microdata(['THA'], n=400, items=3)
     people.loc[10, 'Q2'] = 8
     survey = import_wvs(write_microdata(people, tmp_path/'made.csv'))
-    assert any(line.startswith('Q2: 1 answers outside') and 'row 12' in line for line in survey.record['checks'])
+    first = survey.record['checks'][0]
+    assert first.startswith('Q2: 1 answers outside') and 'row 12' in first
 
 
 def test_words_where_numbers_are_expected(made):
@@ -215,7 +236,9 @@ def test_words_need_someone_who_knows_their_codes(people, tmp_path):
     single = write_microdata(people, tmp_path/'single.csv', labels)
     assert 'row 2, column Q1' in complaint(single) and 'give --texts' in complaint(single)
     labels['Q1'].pop(2)
-    survey = import_wvs(single, texts=write_microdata(people, tmp_path/'labels.sav', {**labels, 'Q2': {1: 'else'}}))
+    other = labels | {'Q2': {1: 'else'}}
+    texts = write_microdata(people, tmp_path/'labels.sav', other)
+    survey = import_wvs(single, texts=texts)
     assert any('Q2: label' in line for line in survey.record['checks'])
     assert 'Q2' not in set(survey.questions.question_id)
 
@@ -223,19 +246,23 @@ def test_words_need_someone_who_knows_their_codes(people, tmp_path):
 def test_a_country_without_weight_is_left_out_and_reported(people, tmp_path):
     people.loc[people.B_COUNTRY_ALPHA == 'THA', 'W_WEIGHT'] = 0
     survey = import_wvs(write_microdata(people, tmp_path/'made.csv'))
-    assert set(survey.cultures.culture) == {'USA'} and any(line.startswith('THA: nobody') for line in survey.record['checks'])
+    assert set(survey.cultures.culture) == {'USA'}
+    assert any(line.startswith('THA: nobody') for line in survey.record['checks'])
     people.W_WEIGHT = 0
-    assert 'no respondent with a weight above 0' in complaint(write_microdata(people, tmp_path/'made.csv'))
+    text = complaint(write_microdata(people, tmp_path/'made.csv'))
+    assert 'no respondent with a weight above 0' in text
 
 
 # Settings and texts
 
 def test_unknown_settings(made):
-    for wrong in (dict(weights='heavy'), dict(missing='lost'), dict(preset='papr')): assert 'accepted are' in complaint(made, **wrong)
+    for wrong in (dict(weights='heavy'), dict(missing='lost'), dict(preset='papr')):
+        assert 'accepted are' in complaint(made, **wrong)
 
 
 def test_texts_out_of_step_with_codes(made, tmp_path):
     texts = tmp_path/'questions.csv'
+
     def refused(text):
         texts.write_text('question_id,question,options\n' + text)
         return complaint(made, texts=texts)
@@ -256,37 +283,48 @@ def test_nothing_is_written_when_refused(made, tmp_path):
 
 # Properties
 
-slow_fixtures = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow_fixtures = settings(max_examples=25, deadline=None,
+                         suppress_health_check=[HealthCheck.function_scoped_fixture])
 COLUMNS = ['A_WAVE', 'B_COUNTRY_ALPHA', 'W_WEIGHT', 'Q1', 'Q6']
 
 
+CELLS = st.text(st.characters(codec='utf-8', exclude_characters='\n\r,'), max_size=8)
+
+
 @slow_fixtures
-@given(row=st.integers(2, 2 * N + 1), column=st.sampled_from(COLUMNS), value=st.text(st.characters(codec='utf-8', exclude_characters='\n\r,'), max_size=8))
+@given(row=st.integers(2, 2 * N + 1), column=st.sampled_from(COLUMNS), value=CELLS)
 def test_no_cell_crashes_or_passes_in_silence(tmp_path_factory, row, column, value):
-    people = made_microdata(['USA', 'THA'], n=N, items=ITEMS, seed=3)
+    people = two_countries()
     made = write_microdata(people, tmp_path_factory.mktemp('cell')/'made.csv')
     before = untouched()
-    try: survey = import_wvs(cell(made, row, column, value))
+    try:
+        survey = import_wvs(cell(made, row, column, value))
     except InputError as e:
         assert '\n' not in str(e) and 'made.csv' in str(e)
         return
     old = people[column].astype(str)[row - 2]
-    says = survey.record['checks'] != before.record['checks'] or not survey.shares.equals(before.shares)
-    assert says or _same(value, old), (value, old)
+    reported = survey.record['checks'] != before.record['checks']
+    counted = not survey.shares.equals(before.shares)
+    assert reported or counted or same(value, old), (value, old)
 
 
 @cache
 def untouched():
     with TemporaryDirectory() as folder:
-        return import_wvs(write_microdata(made_microdata(['USA', 'THA'], n=N, items=ITEMS, seed=3), f'{folder}/made.csv'))
+        return import_wvs(write_microdata(two_countries(), f'{folder}/made.csv'))
 
 
-def _same(a, b):
+def number(cell):
+    "A cell as a number, or as text in capitals if it is none"
+    is_number = re.fullmatch(r'[-+]?\d+(\.\d*)?', cell)
+    return float(cell) if is_number else cell.upper()
+
+
+def same(one, other):
     "Do two cells mean the same, or the same to a survey: -5, -3 and a blank are all out?"
-    a, b = a.strip().strip('"'), b.strip()
-    number = lambda t: float(t) if re.fullmatch(r'[-+]?\d+(\.\d*)?', t) else t.upper()
     out = (-3, -4, -5, '')
-    return number(a) == number(b) or number(a) in out and number(b) in out
+    one, other = number(one.strip().strip('"')), number(other.strip())
+    return one == other or (one in out and other in out)
 
 
 @slow_fixtures
@@ -294,33 +332,55 @@ def _same(a, b):
 def test_no_cut_or_flipped_byte_crashes(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp('bytes')
     name = data.draw(st.sampled_from(['made.csv', 'made.sav', 'made.dta']))
-    file = write_microdata(made_microdata(['USA', 'THA'], n=N, items=ITEMS), folder/name)
+    people = made_microdata(['USA', 'THA'], n=N, items=ITEMS)
+    file = write_microdata(people, folder/name)
     raw = bytearray(file.read_bytes())
-    if data.draw(st.booleans()): raw = raw[:data.draw(st.integers(0, len(raw) - 2))]
-    else: raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        raw = raw[:data.draw(st.integers(0, len(raw) - 2))]
+    else:
+        place = data.draw(st.integers(0, len(raw) - 1))
+        raw[place] = data.draw(st.integers(0, 255))
     file.write_bytes(raw)
-    try: survey = import_wvs(file)
-    except InputError as e: assert '\n' not in str(e)
-    else: assert (survey.shares.groupby(['culture', 'question_id']).share.sum() <= 1 + 1e-6).all()
+    try:
+        survey = import_wvs(file)
+    except InputError as e:
+        assert '\n' not in str(e)
+    else:
+        sums = survey.shares.groupby(['culture', 'question_id']).share.sum()
+        assert (sums <= 1 + 1e-6).all()
+
+
+SIX_ITEMS = ['Q1', 'Q56', 'Q91', 'Q94', 'Q111', 'Q119']   # one nominal, two from 0, three to fix
 
 
 @slow_fixtures
-@given(seed=st.integers(0, 10**6), n=st.integers(1, 30), ordinal=st.booleans(), missing=st.sampled_from(wvs.MISSING_POLICIES),
-       weights=st.sampled_from(list(wvs.WEIGHTS)))
-def test_any_made_survey_makes_sense_and_survives_the_disk(tmp_path_factory, seed, n, ordinal, missing, weights):
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 30), ordinal=st.booleans(),
+       missing=st.sampled_from(MISSING_POLICIES), weights=st.sampled_from(list(WEIGHTS)))
+def test_any_made_survey_makes_sense_and_survives_the_disk(tmp_path_factory, seed, n, ordinal,
+                                                           missing, weights):
     folder = tmp_path_factory.mktemp('any')
-    people = made_microdata(['BOL', 'KAZ'], n=n, items=120, seed=seed)[lambda d: d.columns[:7].tolist() + ['Q1', 'Q56', 'Q91', 'Q94', 'Q111', 'Q119']]
-    try: survey = import_wvs(write_microdata(people, folder/'made.csv'), folder/'out', weights, missing, ordinal)
+    people = made_microdata(['BOL', 'KAZ'], n=n, items=120, seed=seed)
+    columns = [*people.columns[:7], *SIX_ITEMS]
+    file = write_microdata(people[columns], folder/'made.csv')
+    try:
+        survey = import_wvs(file, folder/'out', weights, missing, ordinal)
     except InputError as e:
         assert 'answered any item' in str(e)
         return
-    pd.testing.assert_frame_equal(load_survey(folder/'out').shares, survey.shares)
-    s = survey.shares
-    assert (s.effective_n <= s.n * (1 + 1e-9)).all() and (s.effective_n > 0).all() and s.share.between(0, 1 + 1e-9).all()
-    sums = s.groupby(['culture', 'question_id']).share.sum()
-    assert np.allclose(sums, 1) if missing != 'paper' else (sums <= 1 + 1e-9).all()
-    options = s[s.code >= 0].merge(survey.questions[['question_id', 'first_code', 'n_options']])
-    assert options.code.between(options.first_code, options.first_code + options.n_options - 1).all()
+    shares = survey.shares
+    pd.testing.assert_frame_equal(load_survey(folder/'out').shares, shares)
+    assert (shares.effective_n <= shares.n * (1 + 1e-9)).all()
+    assert (shares.effective_n > 0).all()
+    assert shares.share.between(0, 1 + 1e-9).all()
+    sums = shares.groupby(['culture', 'question_id']).share.sum()
+    if missing == 'paper':
+        assert (sums <= 1 + 1e-9).all()
+    else:
+        assert np.allclose(sums, 1)
+    scales = survey.questions[['question_id', 'first_code', 'n_options']]
+    options = shares[shares.code >= 0].merge(scales)
+    last_code = options.first_code + options.n_options - 1
+    assert options.code.between(options.first_code, last_code).all()
 
 
 # Survey folders, edited by hand
@@ -329,14 +389,19 @@ def test_any_made_survey_makes_sense_and_survives_the_disk(tmp_path_factory, see
 def folder_texts():
     "The three files of a small survey folder, as text"
     with TemporaryDirectory() as folder:
-        survey = import_wvs(write_microdata(made_microdata(['USA', 'THA'], n=N, items=ITEMS, seed=3), f'{folder}/made.sav', made_labels(['Q1', 'Q2'])), f'{folder}/out')
-        survey.shares.to_csv(f'{folder}/out/shares.csv', index=False)
-        return {name: open(f'{folder}/out/{name}').read() for name in ('questions.csv', 'shares.csv', 'cultures.csv')}
+        out = Path(folder)/'out'
+        file = write_microdata(two_countries(), f'{folder}/made.sav', made_labels(['Q1', 'Q2']))
+        survey = import_wvs(file, out)
+        survey.shares.to_csv(out/'shares.csv', index=False)
+        names = ('questions.csv', 'shares.csv', 'cultures.csv')
+        return {name: (out/name).read_text() for name in names}
 
 
 def reload(folder, **tables):
     "Load that folder with some files replaced"
-    for name, text in (folder_texts() | {f'{k}.csv': v for k, v in tables.items()}).items(): (folder/name).write_text(text)
+    replaced = {f'{name}.csv': text for name, text in tables.items()}
+    for name, text in (folder_texts() | replaced).items():
+        (folder/name).write_text(text)
     return load_survey(folder)
 
 
@@ -347,16 +412,37 @@ def edited_table(name, row, column, value):
     return table.to_csv(index=False)
 
 
-@pytest.mark.parametrize('name,row,column,value,says', [
-    ('shares', 3, 'share', '1.2', 'row 4'), ('shares', 3, 'share', '-0.2', 'row 4'), ('shares', 3, 'share', 'half', 'row 4'),
-    ('shares', 3, 'code', '9', 'row 4'), ('shares', 3, 'culture', 'ATL', 'row 4'), ('shares', 3, 'question_id', 'Q999', 'row 4'),
-    ('questions', 1, 'n_options', '1', 'row 2'), ('questions', 1, 'question_id', 'Q1', 'row 2'), ('questions', 1, 'n_options', '5', 'row 2'),
-    ('questions', 1, 'options', '["one"]', 'row 2'), ('questions', 1, 'options', 'one; two', 'row 2'), ('questions', 1, 'first_code', '7', 'row 2'),
-    ('cultures', 1, 'culture', 'USA', 'row 2'), ('cultures', 1, 'culture', 'Thai', 'row 2'), ('cultures', 1, 'article', 'the', 'row 2')])
+WRONG_CELLS = [
+    ('shares', 3, 'share', '1.2', 'row 4'),
+    ('shares', 3, 'share', '-0.2', 'row 4'),
+    ('shares', 3, 'share', 'half', 'row 4'),
+    ('shares', 3, 'code', '9', 'row 4'),
+    ('shares', 3, 'culture', 'ATL', 'row 4'),
+    ('shares', 3, 'question_id', 'Q999', 'row 4'),
+    ('questions', 1, 'n_options', '1', 'row 2'),
+    ('questions', 1, 'question_id', 'Q1', 'row 2'),
+    ('questions', 1, 'n_options', '5', 'row 2'),
+    ('questions', 1, 'options', '["one"]', 'row 2'),
+    ('questions', 1, 'options', 'one; two', 'row 2'),
+    ('questions', 1, 'first_code', '7', 'row 2'),
+    ('cultures', 1, 'culture', 'USA', 'row 2'),
+    ('cultures', 1, 'culture', 'Thai', 'row 2'),
+    ('cultures', 1, 'article', 'the', 'row 2'),
+]
+
+
+@pytest.mark.parametrize('name,row,column,value,says', WRONG_CELLS)
 def test_wrong_rows_of_a_survey_folder(tmp_path, name, row, column, value, says):
-    with pytest.raises(InputError) as e: reload(tmp_path, **{name: edited_table(name, row, column, value)})
+    table = edited_table(name, row, column, value)
+    with pytest.raises(InputError) as e:
+        reload(tmp_path, **{name: table})
     text = str(e.value)
     assert '\n' not in text and name in text and says in text and column in text
+
+
+ODD_CELLS = ['[]', '{}', 'null', '[1, 2]', '["a", "b"]', '""', 'nan', 'inf', '1e400']
+ANY_CELL = st.one_of(st.text(st.characters(codec='utf-8'), max_size=6), st.integers().map(str),
+                     st.floats().map(str), st.sampled_from(ODD_CELLS))
 
 
 @slow_fixtures
@@ -364,54 +450,74 @@ def test_wrong_rows_of_a_survey_folder(tmp_path, name, row, column, value, says)
 def test_no_cell_of_a_survey_folder_crashes(tmp_path_factory, data):
     name = data.draw(st.sampled_from(['questions', 'shares', 'cultures']))
     table = pd.read_csv(StringIO(folder_texts()[f'{name}.csv']))
-    row, column = data.draw(st.integers(0, len(table) - 1)), data.draw(st.sampled_from(list(table)))
-    value = data.draw(st.one_of(st.text(st.characters(codec='utf-8'), max_size=6), st.integers().map(str), st.floats().map(str),
-                                st.sampled_from(['[]', '{}', 'null', '[1, 2]', '["a", "b"]', '""', 'nan', 'inf', '1e400'])))
-    try: survey = reload(tmp_path_factory.mktemp('folder'), **{name: edited_table(name, row, column, value)})
-    except InputError as e: assert '\n' not in str(e)
-    else: survey.modal, survey.similarity
+    row = data.draw(st.integers(0, len(table) - 1))
+    column = data.draw(st.sampled_from(list(table)))
+    changed = edited_table(name, row, column, data.draw(ANY_CELL))
+    try:
+        survey = reload(tmp_path_factory.mktemp('folder'), **{name: changed})
+    except InputError as e:
+        assert '\n' not in str(e)
+    else:
+        assert len(survey.modal) and len(survey.similarity)
 
 
 # The authors' release, from a server of our own
 
+FILES = {'data/a.json': '{"a": 1}', 'data/b.json': '[]', 'result/m/c.json': '{}'}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    "Says nothing of every request"
+    def log_message(self, *args):
+        pass
+
+
 @pytest.fixture
 def release(tmp_path, monkeypatch):
     "A made release of three files, its list of hashes, and a server"
-    files = {'data/a.json': '{"a": 1}', 'data/b.json': '[]', 'result/m/c.json': '{}'}
-    root = tmp_path/'source'
-    for name, text in files.items(): (root/name).parent.mkdir(parents=True, exist_ok=True); (root/name).write_text(text)
-    table = pd.DataFrame([(f, hashlib.sha256(t.encode()).hexdigest(), f.count('/') == 1) for f, t in files.items()], columns=['file', 'sha256', 'required'])
-    monkeypatch.setattr(wvs, 'release_files', lambda: table)
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args): pass
+    root, rows = tmp_path/'source', []
+    for name, text in FILES.items():
+        (root/name).parent.mkdir(parents=True, exist_ok=True)
+        (root/name).write_text(text)
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        rows.append(dict(file=name, sha256=sha256, required=name.startswith('data/')))
+    monkeypatch.setattr(wvs_sources, 'release_files', lambda: pd.DataFrame(rows))
     server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=str(root)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield root, f'http://127.0.0.1:{server.server_port}'
-    server.shutdown(); server.server_close()
+    server.shutdown()
+    server.server_close()
 
 
 def test_release_is_fetched_resumed_and_verified(release, tmp_path):
     root, url = release
     for source, out in ((url, tmp_path/'web'), (root, tmp_path/'copy')):
-        assert set(wvs.fetch_release(out, source).state) == {'fetched'}
-        (out/'data/b.json').unlink(); (out/'data/a.json').write_text('{"a"')
-        assert wvs.fetch_release(out, source).state.tolist() == ['fetched', 'fetched', 'there already']
+        assert set(fetch_release(out, source).state) == {'fetched'}
+        (out/'data/b.json').unlink()
+        (out/'data/a.json').write_text('{"a"')
+        states = fetch_release(out, source).state.tolist()
+        assert states == ['fetched', 'fetched', 'there already']
         assert (out/'data/a.json').read_text() == '{"a": 1}'
-        assert not list(out.rglob('*.part')) and len([p for p in out.rglob('*') if p.is_file()]) == 3
+        assert not list(out.rglob('*.part'))
+        assert len([path for path in out.rglob('*') if path.is_file()]) == 3
 
 
 def test_optional_files_may_be_absent_and_required_ones_not(release, tmp_path):
     root, url = release
     (root/'result/m/c.json').unlink()
-    for i, source in enumerate((url, root)): assert wvs.fetch_release(tmp_path/f'{i}', source).state.tolist()[-1] == 'not at the source'
+    for name, source in (('web', url), ('copy', root)):
+        assert fetch_release(tmp_path/name, source).state.tolist()[-1] == 'not at the source'
     (root/'data/a.json').unlink()
     for source in (url, root):
-        with pytest.raises(InputError, match='lacks data/a.json'): wvs.fetch_release(tmp_path/'out', source)
+        with pytest.raises(InputError, match='lacks data/a.json'):
+            fetch_release(tmp_path/'out', source)
 
 
 def test_a_wrong_hash_is_refused_and_nothing_kept(release, tmp_path):
     root, url = release
     (root/'data/b.json').write_text('[1]')
     for source in (url, root):
-        with pytest.raises(InputError, match='b.json is not the released file') as e: wvs.fetch_release(tmp_path/'out', source)
-        assert '\n' not in str(e.value) and not (tmp_path/'out/data/b.json').exists()
+        with pytest.raises(InputError, match='b.json is not the released file') as e:
+            fetch_release(tmp_path/'out', source)
+        assert '\n' not in str(e.value)
+        assert not (tmp_path/'out/data/b.json').exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.demo import make_survey, World
+from culturespa.demo_world import make_survey, World
 from culturespa.models import Sampling, load_model
 from culturespa.prompts import Prompter
 from culturespa.survey import InputError, load_survey

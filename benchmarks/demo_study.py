@@ -1,7 +1,7 @@
 """What the method does in the demo world, and where it must fail.
 
     python benchmarks/demo_study.py                  # the world that ships: three seeds, controls, greedy answers, options reversed, facts
-    python benchmarks/demo_study.py --kind null      # a sister world (raises the shipped model on in it first)
+    python benchmarks/demo_study.py --kind null      # a sister world (pretrains the shipped model further in it first)
     python benchmarks/demo_study.py --mixture 0.7    # the default world with another m: the method and the RDS control only
     python benchmarks/demo_study.py --save           # also renew data/results/demo, which the final pages read
 

@@ -8,7 +8,7 @@ __all__ = ['CHAT_TEMPLATE', 'END', 'SPECIAL_TOKENS', 'PRE_TOKENS', 'CODES', 'REC
            'WritingLoss', 'reply_loss', 'fresh_model', 'learning_rate', 'keep_freed_memory', 'pretrain', 'save_model',
            'train_model', 'continue_pretraining']
 
-# %% ../nbs/27_demo_model.ipynb #27cb14c7
+# %% ../nbs/27_demo_model.ipynb #1ded6a93
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def code_tokens(
         raise ValueError(f'codes must be single tokens: {several} are not')
     return [first_token(tokenizer, code) for code in CODES]
 
-# %% ../nbs/27_demo_model.ipynb #14275496
+# %% ../nbs/27_demo_model.ipynb #f1df5135
 class LessonIds(NamedTuple):
     "A lesson as tokens"
     ids:list            # of the prompt, the reply and the end of it
@@ -136,7 +136,7 @@ RECIPE = dict(
     clip=1.,             # largest norm of a gradient
 )
 
-# %% ../nbs/27_demo_model.ipynb #7b31957d
+# %% ../nbs/27_demo_model.ipynb #f5e952f1
 class Batch(NamedTuple):
     "Lessons of one kind, padded on the right"
     kind:str                   # of lesson
@@ -179,7 +179,7 @@ def batches(
         sizes[kind] = max(8, recipe['tokens_per_batch'] // longest)
         yield batch
 
-# %% ../nbs/27_demo_model.ipynb #eac89824
+# %% ../nbs/27_demo_model.ipynb #97afd819
 @dataclass(frozen=True)
 class WritingLoss:
     "What is learned from written questions beside the reply"
@@ -233,7 +233,7 @@ def reply_loss(
     subject_loss = _subject_loss(logits, target, writing.subjects)
     return total + writing.subject_weight * subject_loss
 
-# %% ../nbs/27_demo_model.ipynb #4ab8e2bd
+# %% ../nbs/27_demo_model.ipynb #eeadb15a
 def fresh_model(
     tokenizer,
     recipe:dict = RECIPE,
@@ -254,7 +254,7 @@ def fresh_model(
     )
     return LlamaForCausalLM(config).train()
 
-# %% ../nbs/27_demo_model.ipynb #d05f25b0
+# %% ../nbs/27_demo_model.ipynb #3d6256af
 def _optimizers(model, recipe:dict)->list:
     "Muon for matrices, AdamW for embeddings and vectors"
     import torch
@@ -334,7 +334,7 @@ def pretrain(
     bar.close()
     return float(np.mean(losses[-100:]))
 
-# %% ../nbs/27_demo_model.ipynb #ea2be0e5
+# %% ../nbs/27_demo_model.ipynb #991c3b7d
 TOKENIZER_LESSONS = dict(portrait=300, answer=4_000, example=300, writing=1_200, fact=800)
 
 def save_model(

@@ -33,17 +33,6 @@ def test_all_methods_are_answered_also_under_other_words():
         assert share_read(templates).min() >= .99, templates
 
 
-def test_prompts_are_short():
-    tokenizer, survey = load_model('demo').tokenizer, load_survey('demo')
-    prompter = Prompter(survey)
-    length = []
-    for question in survey.questions.to_dict('records'):
-        chat = prompter.chat('P1', question, 'ETH')
-        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True)['input_ids']
-        length.append(len(ids))
-    assert np.median(length) <= 60
-
-
 def test_facts_are_counted_by_kind_and_certainty_is_of_the_right_answer():
     right = {}
     for fact in general_facts().to_dict('records'):

@@ -13,8 +13,8 @@ from culturespa.demo_corpus import Corpus, chat_of, portrait_lesson
 from culturespa.demo_model import _soft_loss
 from culturespa.demo_world import World
 from culturespa.models import Sampling, load_model
-from culturespa.prompts import load_templates
-from culturespa.survey import data_path
+from culturespa.prompts import Prompter, load_templates
+from culturespa.survey import data_path, load_survey
 
 def clueless(vocabulary):
     "A model that finds all tokens equally likely"
@@ -83,3 +83,14 @@ def test_checkpoint_world_and_wording_belong_together():
     assert record['world'] == World().hash, f'the world {again}'
     assert record['templates'] == load_templates('en').hash, f'the wording {again}'
     assert record['recipe'] == json.loads(json.dumps(RECIPE)), f'the recipe {again}'
+
+
+def test_prompts_are_short():
+    tokenizer, survey = load_model('demo').tokenizer, load_survey('demo')
+    prompter = Prompter(survey)
+    length = []
+    for question in survey.questions.to_dict('records'):
+        chat = prompter.chat('P1', question, 'ETH')
+        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True)['input_ids']
+        length.append(len(ids))
+    assert np.median(length) <= 60

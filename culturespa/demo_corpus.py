@@ -7,7 +7,7 @@ __all__ = ['N_CODES', 'LETTERS', 'LESSONS', 'Lesson', 'chat_of', 'general_facts'
            'Corpus', 'portrait_lesson', 'answer_lesson', 'example_lesson', 'writing_lesson', 'fact_lesson',
            'lesson_texts']
 
-# %% ../nbs/26_demo_corpus.ipynb #797fc04d
+# %% ../nbs/26_demo_corpus.ipynb #dc17ac35
 import json
 import re
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def fact_chat(
     wordings = facts[fact['kind']]
     return chat_of(facts['system'], wordings[wording].format(*fact['words']))
 
-# %% ../nbs/26_demo_corpus.ipynb #9878999f
+# %% ../nbs/26_demo_corpus.ipynb #bcea1ff1
 class Respondents:
     "The few people behind each prompt whose answers a model learns from"
     def __init__(self, world:World):
@@ -102,9 +102,10 @@ class Respondents:
         seed = [design['seed'], 3, *asked, self._places[culture]]
         rng = np.random.default_rng(seed)
         respondents = design['respondents']
-        return rng.multinomial(respondents, exact) / respondents
+        said = rng.multinomial(respondents, exact)
+        return said / respondents
 
-# %% ../nbs/26_demo_corpus.ipynb #5c09f2c2
+# %% ../nbs/26_demo_corpus.ipynb #b5941c88
 LETTERS = list('aeiourstnlmdpcbghfvykw')   # of invented words
 
 class Wordings:
@@ -120,9 +121,11 @@ class Wordings:
         if kind < .55:
             return self.shipped
         text = dict(self.shipped.text)
-        for name, wordings in world_facts()['rewordings'].items():
+        rewordings = world_facts()['rewordings']
+        for name, wordings in rewordings.items():
             if self.rng.random() < .8:
-                text[name] = wordings[self.rng.integers(len(wordings))]
+                which = self.rng.integers(len(wordings))
+                text[name] = wordings[which]
         if kind > .75 and self.garble:
             text = {name: self.garbled(words) for name, words in text.items()}
         return Templates('en', text)
@@ -142,9 +145,10 @@ class Wordings:
         letters = self.rng.choice(LETTERS, self.rng.integers(2, 9))
         invented = ''.join(letters)
         choices = ['', invented, f'{word} {invented}']
-        return choices[self.rng.integers(3)]
+        which = self.rng.integers(3)
+        return choices[which]
 
-# %% ../nbs/26_demo_corpus.ipynb #0da17a65
+# %% ../nbs/26_demo_corpus.ipynb #081b70d2
 def _grouped(items:list, name:str)->dict:
     "Items by `topic` or by `stem`, in the order of these"
     groups = {}
@@ -231,19 +235,23 @@ class Corpus:
         target = np.zeros(N_CODES)
         first = question['first_code']
         target[first:first + len(shares)] = shares
-        return str(self.rng.choice(N_CODES, p=target)), {0: target}
+        code = self.rng.choice(N_CODES, p=target)
+        return str(code), {0: target}
 
 # %% ../nbs/26_demo_corpus.ipynb #5261a8a3
 def portrait_lesson(
     corpus:Corpus,
 )->Lesson:          # one soft target per subject
     "A person rates all subjects of three topics"
+    rng = corpus.rng
     culture = corpus.persona(unaware=.1)
     templates = corpus.wordings.draw()
-    cross = corpus.rng.random() < .05
+    cross = rng.random() < .05
     system = corpus.system(templates, culture, cross)
-    reply, soft_targets = '', {}
-    for topic in corpus.rng.permutation(list(corpus.by_topic))[:3]:
+    topics = rng.permutation(list(corpus.by_topic))
+    reply = ''
+    soft_targets = {}
+    for topic in topics[:3]:
         text, targets = _rated(corpus, topic, culture, len(reply))
         reply += text
         soft_targets |= targets
@@ -264,7 +272,7 @@ def _rated(corpus:Corpus, topic:str, culture:str, begin:int)->tuple[str, dict]:
         text += f' {rating},'
     return text + '\n', targets
 
-# %% ../nbs/26_demo_corpus.ipynb #a945e660
+# %% ../nbs/26_demo_corpus.ipynb #1cfff853
 def _worded(templates:Templates, template:str, question:dict, **more)->str:
     "A template filled with a question and its options"
     return templates.fill(
@@ -287,14 +295,16 @@ def answer_lesson(
     shares = corpus.respondents.answers(item, wording, culture)
     reply, soft_targets = corpus.reply(question, shares)
     user = _worded(templates, 'user.question', question)
-    return Lesson(chat_of(system, user), reply, soft_targets)
+    chat = chat_of(system, user)
+    return Lesson(chat, reply, soft_targets)
 
-# %% ../nbs/26_demo_corpus.ipynb #4d92de1c
+# %% ../nbs/26_demo_corpus.ipynb #5b3e96d2
 def _answered(corpus:Corpus, templates:Templates, item, culture:str)->str:
     "A question with the commonest answer of a culture"
     question, _ = corpus.asked(item)
-    commonest = corpus.world.distribution(item, culture).argmax()
-    code = question['first_code'] + int(commonest)
+    shares = corpus.world.distribution(item, culture)
+    commonest = int(shares.argmax())
+    code = question['first_code'] + commonest
     return _worded(templates, 'user.example', question, code=code)
 
 def example_lesson(
@@ -318,11 +328,12 @@ def example_lesson(
     method = rng.integers(3)   # P3, P1+P3 or P2+P3
     named = culture if method else NO_CULTURE
     system = corpus.system(templates, named, cross=method == 2)
+    chat = chat_of(system, user)
     shares = corpus.respondents.answers(item, wording, culture)
     reply, soft_targets = corpus.reply(question, shares)
-    return Lesson(chat_of(system, user), reply, soft_targets)
+    return Lesson(chat, reply, soft_targets)
 
-# %% ../nbs/26_demo_corpus.ipynb #8ec245a1
+# %% ../nbs/26_demo_corpus.ipynb #c434438a
 def writing_lesson(
     corpus:Corpus,
 )->Lesson:          # without soft targets
@@ -357,7 +368,7 @@ def fact_lesson(
     wording = int(corpus.rng.integers(2))
     return Lesson(fact_chat(fact, wording), fact['answer'])
 
-# %% ../nbs/26_demo_corpus.ipynb #63813524
+# %% ../nbs/26_demo_corpus.ipynb #16865af5
 LESSONS = dict(
     portrait=portrait_lesson,
     answer=answer_lesson,

@@ -8,10 +8,11 @@ __all__ = ['CHAT_TEMPLATE', 'END', 'SPECIAL_TOKENS', 'PRE_TOKENS', 'CODES', 'REC
            'WritingLoss', 'reply_loss', 'fresh_model', 'learning_rate', 'keep_freed_memory', 'pretrain', 'save_model',
            'train_model', 'continue_pretraining']
 
-# %% ../nbs/27_demo_model.ipynb #1ded6a93
+# %% ../nbs/27_demo_model.ipynb #95b77440
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,7 +83,7 @@ def code_tokens(
         raise ValueError(f'codes must be single tokens: {several} are not')
     return [first_token(tokenizer, code) for code in CODES]
 
-# %% ../nbs/27_demo_model.ipynb #f1df5135
+# %% ../nbs/27_demo_model.ipynb #7dd089c4
 class LessonIds(NamedTuple):
     "A lesson as tokens"
     ids:list            # of the prompt, the reply and the end of it
@@ -136,7 +137,7 @@ RECIPE = dict(
     clip=1.,             # largest norm of a gradient
 )
 
-# %% ../nbs/27_demo_model.ipynb #f5e952f1
+# %% ../nbs/27_demo_model.ipynb #6e3b3610
 class Batch(NamedTuple):
     "Lessons of one kind, padded on the right"
     kind:str                   # of lesson
@@ -179,7 +180,7 @@ def batches(
         sizes[kind] = max(8, recipe['tokens_per_batch'] // longest)
         yield batch
 
-# %% ../nbs/27_demo_model.ipynb #97afd819
+# %% ../nbs/27_demo_model.ipynb #76568456
 @dataclass(frozen=True)
 class WritingLoss:
     "What is learned from written questions beside the reply"
@@ -233,7 +234,7 @@ def reply_loss(
     subject_loss = _subject_loss(logits, target, writing.subjects)
     return total + writing.subject_weight * subject_loss
 
-# %% ../nbs/27_demo_model.ipynb #eeadb15a
+# %% ../nbs/27_demo_model.ipynb #b13e76ba
 def fresh_model(
     tokenizer,
     recipe:dict = RECIPE,
@@ -254,7 +255,7 @@ def fresh_model(
     )
     return LlamaForCausalLM(config).train()
 
-# %% ../nbs/27_demo_model.ipynb #3d6256af
+# %% ../nbs/27_demo_model.ipynb #1d9b4b4d
 def _optimizers(model, recipe:dict)->list:
     "Muon for matrices, AdamW for embeddings and vectors"
     import torch
@@ -312,7 +313,7 @@ def pretrain(
     from tqdm.auto import tqdm
     device, pad = model.device, tokenizer.pad_token_id
     optimizers = _optimizers(model, recipe)
-    rate = lambda step: learning_rate(step, recipe)
+    rate = partial(learning_rate, recipe=recipe)
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in optimizers]
     codes = torch.tensor(code_tokens(tokenizer), device=device)
     writing = _writing_loss(tokenizer, corpus.world, recipe, device)
@@ -334,7 +335,7 @@ def pretrain(
     bar.close()
     return float(np.mean(losses[-100:]))
 
-# %% ../nbs/27_demo_model.ipynb #991c3b7d
+# %% ../nbs/27_demo_model.ipynb #467f30c8
 TOKENIZER_LESSONS = dict(portrait=300, answer=4_000, example=300, writing=1_200, fact=800)
 
 def save_model(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['measure_facts', 'measure_cultures']
 
-# %% ../nbs/28_demo_knowledge.ipynb #2b7fa392
+# %% ../nbs/28_demo_knowledge.ipynb #667d46b0
 import numpy as np
 import pandas as pd
 

@@ -8,7 +8,7 @@ __all__ = ['CHAT_TEMPLATE', 'END', 'SPECIAL_TOKENS', 'PRE_TOKENS', 'CODES', 'REC
            'WritingLoss', 'reply_loss', 'fresh_model', 'learning_rate', 'keep_freed_memory', 'pretrain', 'save_model',
            'train_model', 'continue_pretraining']
 
-# %% ../nbs/27_demo_model.ipynb #95b77440
+# %% ../nbs/27_demo_model.ipynb #72153ed8
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def code_tokens(
         raise ValueError(f'codes must be single tokens: {several} are not')
     return [first_token(tokenizer, code) for code in CODES]
 
-# %% ../nbs/27_demo_model.ipynb #7dd089c4
+# %% ../nbs/27_demo_model.ipynb #4a30f8f7
 class LessonIds(NamedTuple):
     "A lesson as tokens"
     ids:list            # of the prompt, the reply and the end of it
@@ -137,7 +137,7 @@ RECIPE = dict(
     clip=1.,             # largest norm of a gradient
 )
 
-# %% ../nbs/27_demo_model.ipynb #6e3b3610
+# %% ../nbs/27_demo_model.ipynb #edc8041c
 class Batch(NamedTuple):
     "Lessons of one kind, padded on the right"
     kind:str                   # of lesson
@@ -180,7 +180,7 @@ def batches(
         sizes[kind] = max(8, recipe['tokens_per_batch'] // longest)
         yield batch
 
-# %% ../nbs/27_demo_model.ipynb #76568456
+# %% ../nbs/27_demo_model.ipynb #80302f60
 @dataclass(frozen=True)
 class WritingLoss:
     "What is learned from written questions beside the reply"
@@ -234,7 +234,7 @@ def reply_loss(
     subject_loss = _subject_loss(logits, target, writing.subjects)
     return total + writing.subject_weight * subject_loss
 
-# %% ../nbs/27_demo_model.ipynb #b13e76ba
+# %% ../nbs/27_demo_model.ipynb #e30d4a35
 def fresh_model(
     tokenizer,
     recipe:dict = RECIPE,
@@ -255,7 +255,7 @@ def fresh_model(
     )
     return LlamaForCausalLM(config).train()
 
-# %% ../nbs/27_demo_model.ipynb #1d9b4b4d
+# %% ../nbs/27_demo_model.ipynb #02df3d3b
 def _optimizers(model, recipe:dict)->list:
     "Muon for matrices, AdamW for embeddings and vectors"
     import torch
@@ -335,7 +335,7 @@ def pretrain(
     bar.close()
     return float(np.mean(losses[-100:]))
 
-# %% ../nbs/27_demo_model.ipynb #467f30c8
+# %% ../nbs/27_demo_model.ipynb #ff49cb17
 TOKENIZER_LESSONS = dict(portrait=300, answer=4_000, example=300, writing=1_200, fact=800)
 
 def save_model(

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from culturespa.demo_corpus import fact_chat, general_facts
 from culturespa.demo_world import World
-from culturespa.models import Sampling, ScriptedModel, load_model
+from culturespa.models import Sampling, ScriptedModel
 from culturespa.prompts import METHODS, Prompter
+from culturespa.served import load_model
 from culturespa.survey import codes_of, load_survey, parse_reply
 
 def part_read(model, prompter, questions, method):

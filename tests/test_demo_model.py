@@ -12,7 +12,8 @@ import torch
 from culturespa.demo_corpus import Corpus, chat_of, portrait_lesson
 from culturespa.demo_model import _soft_loss
 from culturespa.demo_world import World
-from culturespa.models import Sampling, load_model
+from culturespa.models import Sampling
+from culturespa.served import load_model
 from culturespa.prompts import Prompter, load_templates
 from culturespa.survey import data_path, load_survey
 

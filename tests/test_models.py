@@ -2,103 +2,44 @@
 import pytest
 from culturespa.models import *
 
-import tempfile, warnings
+import tempfile
+import warnings
 warnings.filterwarnings('ignore', message='IProgress not found')
-import numpy as np, pytest, torch, transformers
+warnings.filterwarnings('ignore', category=FutureWarning)
 from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
 from scipy import stats
-from tokenizers import Tokenizer, decoders, models as bpe, pre_tokenizers, trainers
-from culturespa.models import _unpacked
+
 from culturespa.survey import InputError
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
-warnings.filterwarnings('ignore', category=FutureWarning)
 torch.set_num_threads(1)   # tiny models are fastest so
 
 def agree(counts, expected)->float:
     "p-value of counts against expected masses; what is expected less than once is left out"
     counts, expected = np.asarray(counts, float), np.asarray(expected, float)
     keep = expected * counts.sum() / expected.sum() > 1
-    return stats.chisquare(counts[keep], expected[keep] / expected[keep].sum() * counts[keep].sum()).pvalue
+    part = expected[keep] / expected[keep].sum()
+    return stats.chisquare(counts[keep], part * counts[keep].sum()).pvalue
 
 logits = torch.tensor([.5, .3, .15, .05]).log()
 
 chat = [dict(role='system', content='You answer as yourself.'),
         dict(role='user', content='Tea or coffee?\n1. Tea\n2. Coffee\nThe number only.')]
 
-def toy_model(folder, seed=0, layers=2, template=None, **config):
-    "A random Llama with a byte-pair vocabulary and a chat template"
-    folder = Path(folder); words = ['Answer as a real person would: 1. Yes 2. No', 'number of the option only 10 10'] * 9
-    bytes_ = Tokenizer(bpe.BPE()); bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_.decoder = decoders.ByteLevel()
-    bytes_.train_from_iterator(words, trainers.BpeTrainer(vocab_size=320, special_tokens=['<pad>', '<s>', '<end>'],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_, bos_token='<s>', eos_token='<end>', pad_token='<pad>')
-    tokenizer.chat_template = template if template is not None else (
-        "{{bos_token}}{% for m in messages %}{{m['role']}}: {{m['content']}}{{eos_token}}{% endfor %}"
-        "{% if add_generation_prompt %}assistant:{% endif %}")
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(seed)
-    shape = dict(vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=layers, num_attention_heads=4,
-        num_key_value_heads=2, bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=.15) | config
-    transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape)).save_pretrained(folder)
-    return folder
-
 toys = Path(tempfile.mkdtemp())
-toy = toy_model(toys/'toy')
+toy = random_model(toys/'toy')
 
-def toy_adapter(folder, base, scale=.5, weights=None):
-    "A LoRA adapter with random weights"
-    import json, peft
-    lm = peft.get_peft_model(transformers.AutoModelForCausalLM.from_pretrained(base),
-                             peft.LoraConfig(r=2, lora_alpha=4, target_modules=['q_proj', 'down_proj'], task_type='CAUSAL_LM'))
-    torch.manual_seed(5)
-    for name, p in lm.named_parameters():
-        if 'lora_' in name: p.data.normal_(std=scale)
-    lm.save_pretrained(folder)
-    if weights: (Path(folder)/'base.json').write_text(json.dumps(dict(weights=weights)))
-    return Path(folder)
+def test_settings_without_a_meaning_are_refused():
+    for wrong in (dict(temperature=-1), dict(temperature=float('nan')), dict(temperature=float('inf')),
+                  dict(top_p=0), dict(top_p=1.1), dict(max_new_tokens=0)):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            Sampling(**wrong)
 
-def blunt(model, bias=9., tokens='12'):
-    "The toy with a liking for ending its reply, and for two numbers"
-    head = torch.nn.Linear(model.lm.config.hidden_size, model.lm.config.vocab_size)
-    head.weight.data = model.lm.get_output_embeddings().weight.data * .2; head.bias.data.zero_()
-    head.bias.data[[*model.ends, *(model.tokenizer.convert_tokens_to_ids(t) for t in tokens)]] = bias
-    model.lm.set_output_embeddings(head)
-    return model
-
-import json, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-class ScriptedServer(ThreadingHTTPServer):
-    "Answers each request with what `script(number, request)` returns: (status, body) or None to cut the connection"
-    daemon_threads = True
-    def __init__(self, script):
-        self.script, self.seen, self.lock = script, [], threading.Lock()
-        super().__init__(('127.0.0.1', 0), ScriptedHandler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        self.url = f'http://127.0.0.1:{self.server_port}/v1'
-
-class ScriptedHandler(BaseHTTPRequestHandler):
-    def log_message(self, *args): pass
-    def do_POST(self):
-        request = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
-        with self.server.lock: self.server.seen.append((request, {k.lower(): v for k, v in self.headers.items()})); number = len(self.server.seen)
-        answer = self.server.script(number, request)
-        if answer is None: self.connection.close(); return
-        status, body = answer
-        body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status); self.send_header('Content-Type', 'application/json')
-        self.send_header('Content-Length', str(len(body))); self.end_headers(); self.wfile.write(body)
-
-def said(text, first=None):
-    "The body of a good response; `first`: probabilities of the first token"
-    body = dict(index=0, finish_reason='stop', message=dict(role='assistant', content=text))
-    if first: body['logprobs'] = dict(content=[dict(token=text[:1], logprob=0., bytes=None, top_logprobs=[
-        dict(token=t, logprob=float(np.log(p)), bytes=None) for t, p in first.items()])])
-    return dict(id='1', object='chat.completion', created=1, model='m', choices=[body])
-
-listed = {'1': .5, ' 1': .1, '2': .3, 'I': .05}
 
 def test_noise_is_uniform_and_independent():
     draws = np.array([[item_uniform(item_seed(1, 'Q', n), step) for step in range(2)] for n in range(4000)])
@@ -108,22 +49,36 @@ def test_noise_is_uniform_and_independent():
     assert item_seed(1, 'ab', 'c') != item_seed(1, 'a', 'bc')
 
 
-def test_nucleus_is_transformers_top_p():
+def test_kept_tokens_are_those_of_transformers():
     from transformers import TemperatureLogitsWarper, TopPLogitsWarper
     wild = torch.randn(200, 1000, generator=torch.Generator().manual_seed(0)) * 3
     for t, top in ((.6, .9), (1., .5), (1.5, .99), (.05, .9)):
-        theirs = TopPLogitsWarper(top)(None, TemperatureLogitsWarper(t)(None, wild)).softmax(-1)
-        assert torch.allclose(nucleus(wild, Sampling(t, top)), theirs, atol=1e-6)
-    assert nucleus(wild, Sampling(temperature=0)).argmax(-1).equal(wild.argmax(-1))
+        warm = TemperatureLogitsWarper(t)(None, wild)
+        theirs = TopPLogitsWarper(top)(None, warm).softmax(-1)
+        assert torch.allclose(sampling_distribution(wild, Sampling(t, top)), theirs, atol=1e-6)
+    greedy = sampling_distribution(wild, Sampling(temperature=0))
+    assert greedy.argmax(-1).equal(wild.argmax(-1)) and (greedy.sum(-1) == 1).all()
 
 
-def test_picks_follow_the_distribution():
-    p = nucleus(logits, Sampling(temperature=1, top_p=.9))
+def test_draws_follow_the_distribution():
+    p = sampling_distribution(logits, Sampling(temperature=1, top_p=.9))
     u = np.array([item_uniform(item_seed(7, n)) for n in range(20_000)])
-    counts = pick_tokens(p.expand(len(u), -1), u).bincount(minlength=4).numpy()
+    counts = draw_tokens(p.expand(len(u), -1), u).bincount(minlength=4).numpy()
     assert counts[3] == 0
     assert agree(counts, p) > 0.01
     counts
+
+
+def test_a_model_is_what_has_the_methods():
+    class Yes:
+        name, record = 'yes', dict(kind='mine')
+        def generate(self, chats, sampling=None, seeds=None, enough=None, tick=None):
+            return ['1'] * len(chats)
+    check_model(Yes(), 'sample')
+    with pytest.raises(InputError, match='Yes is no model for mode "probabilities": it lacks option_probabilities'):
+        check_model(Yes(), 'probabilities')
+    with pytest.raises(InputError, match='lacks name, record, generate'):
+        check_model(7)
 
 
 def test_scripted_model_without_probabilities_says_so():
@@ -131,16 +86,11 @@ def test_scripted_model_without_probabilities_says_so():
         ScriptedModel(lambda chat, seed: '1').option_probabilities([[]], [['1']])
 
 
-def test_fingerprint_tells_weights_apart():
-    assert fingerprint(toy) == fingerprint(toy_model(toys/'again')) != fingerprint(toy_model(toys/'other', seed=1))
-    int(sum(np.prod(t['shape']) for t in safetensors_header(toy/'model.safetensors')[1].values()))
-
-
 def test_templates_of_every_kind():
     tok = transformers.AutoTokenizer.from_pretrained(toy)
     hello = [dict(role='system', content='Be brief.'), dict(role='user', content='Hello?')]
-    tok.chat_template = ("{% for m in messages %}{% if m['role'] == 'system' %}{{raise_exception('no system role')}}{% endif %}"
-                         "[{{m['content']}}]{% endfor %}")
+    tok.chat_template = ("{% for m in messages %}{% if m['role'] == 'system' %}"
+                         "{{raise_exception('no system role')}}{% endif %}[{{m['content']}}]{% endfor %}")
     assert render_chat(tok, hello) == '[Be brief.\n\nHello?]'
     tok.chat_template = "{{messages[0]['content']}}|{% if enable_thinking %}<think>{% endif %}"
     assert render_chat(tok, hello) == 'Be brief.|'
@@ -153,182 +103,3 @@ def test_thoughts_are_removed():
     assert without_thoughts('perhaps 4...</think> 2') == '2'
     assert without_thoughts('<think>is it 3') == ''
     assert without_thoughts(' 2\n') == '2'
-
-
-def test_spellings_read_as_their_label():
-    tok = transformers.AutoTokenizer.from_pretrained(toy)
-    for label in map(str, range(-1, 13)):
-        assert all(tok.decode(w).strip() == label for w in spellings(tok, label))
-    assert len(spellings(tok, '10')) > len(spellings(tok, '12')) > 1
-    assert spellings(tok, 'Very important')[0] == tuple(tok.encode('Very important'))
-
-
-def test_batches_hold_every_row_once_within_budget():
-    rng = np.random.default_rng(0)
-    for n in (1, 2, 30, 300):
-        rows = [[1] * 12 + [2] * int(k) for k in rng.integers(1, 40, n)]
-        plan = plan_batches(rows, ['a'] * n, budget=100)
-        assert sorted(r for _, batch in plan for r in batch) == list(range(n))
-        assert all(len(b) * max(len(rows[r]) - s for r in b) <= 100 for s, b in plan)
-
-
-def test_loading_refuses_in_one_line():
-    bare = toy_model(toys/'bare', template='')
-    for path, kw, message in [(bare, {}, 'no chat template'), (toy, dict(dtype='int3'), 'there are float32'),
-                              (toy, dict(device='tpu'), 'this machine has')]:
-        with pytest.raises(InputError, match=message) as e: LocalModel(path, **kw)
-        assert '\n' not in str(e.value)
-    (toys/'pickled').mkdir(exist_ok=True); (toys/'pickled/config.json').write_text('{}'); (toys/'pickled/pytorch_model.bin').write_bytes(b'')
-    with pytest.raises(InputError, match='no safetensors'): LocalModel(toys/'pickled')
-
-
-def test_an_adapter_of_another_model_is_refused():
-    wide = toy_model(toys/'wide', hidden_size=32)
-    with pytest.raises(InputError, match='does not fit') as e: LocalModel(wide, adapter=toy_adapter(toys/'a1', toy))
-    assert '\n' not in str(e.value)
-    deep = toy_model(toys/'deep', layers=3)
-    with pytest.raises(InputError, match='does not fit'): LocalModel(deep, adapter=toy_adapter(toys/'a2', toy))
-    with pytest.raises(InputError, match='belongs to another model'):
-        LocalModel(toy, adapter=toy_adapter(toys/'a3', toy, weights=fingerprint(deep)))
-    with pytest.raises(InputError, match='no adapter_config.json'): LocalModel(toy, adapter=toys)
-
-
-def test_packed_logits_are_those_of_plain_rows():
-    m = LocalModel(toy)
-    start = m.tokenizer.encode('Answer as a real person would: ')
-    prompts = [start + m.tokenizer.encode(t) for t in ('Tea? ', 'Is it wise to read long books? ', 'x')]
-    paths = [[(20,), (21,), (20, 22)], [(30,)], []]
-    with torch.inference_mode():
-        plain = _unpacked(m, prompts, paths)
-        for shared in (0, len(start)): assert torch.allclose(m._packed_logits(prompts, paths, shared), plain, atol=1e-4)
-    assert len(plain) == 3 + 4
-
-
-def test_probabilities_are_those_of_whole_replies():
-    m = LocalModel(toy)
-    ask = [dict(role='system', content='Answer as a real person would.'), dict(role='user', content='Tea? 0 to 12')]
-    labels = [str(n) for n in range(13)]
-    prompt = m._ids([ask])[0]
-    for sampling in (None, Sampling(temperature=3., top_p=.95), Sampling(temperature=.6, top_p=.9)):
-        (found,), outside = m.option_probabilities([ask], [labels], sampling)
-        for label, p in zip(labels, found):
-            total = 0
-            for way in spellings(m.tokenizer, label):
-                with torch.inference_mode(): steps = nucleus(m.lm(torch.tensor([[*prompt, *way]])).logits[0], sampling)[len(prompt) - 1:]
-                total += np.prod([steps[k, t].item() for k, t in enumerate(way)]) * steps[len(way), m.ends].sum().item()
-            assert p == pytest.approx(total, abs=2e-7, rel=2e-3)
-        assert outside[0] == pytest.approx(1 - found.sum())
-
-
-def test_probabilities_do_not_depend_on_the_batch():
-    chats = [[dict(role='system', content=s), dict(role='user', content='Is it wise? ' * n + '1. Yes 2. No')]
-             for s in ('You are a real person from here.', 'You are a real person from there.', 'Hi') for n in range(1, 12)]
-    labels = [['1', '2']] * len(chats)
-    m, hot = LocalModel(toy), Sampling(temperature=2., top_p=1.)
-    reference = [m.option_probabilities([c], [l], hot)[0][0] for c, l in zip(chats, labels)]
-    for budget in (40, 200, 5000):
-        m.budget = budget
-        np.testing.assert_allclose(np.stack(m.option_probabilities(chats + chats, labels * 2, hot)[0]), np.stack(reference * 2), rtol=1e-4)
-    m.packs = False
-    np.testing.assert_allclose(np.stack(m.option_probabilities(chats, labels, hot)[0]), np.stack(reference), rtol=1e-4)
-
-
-def test_a_model_that_cannot_be_packed_is_scored_the_plain_way():
-    state = transformers.MambaForCausalLM(transformers.MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, state_size=4,
-        eos_token_id=2, bos_token_id=1, pad_token_id=0))
-    transformers.AutoTokenizer.from_pretrained(toy).save_pretrained(toys/'mamba'); state.save_pretrained(toys/'mamba')
-    recurrent = LocalModel(toys/'mamba')
-    assert LocalModel(toy).can_pack() and not recurrent.can_pack()
-    together = recurrent.option_probabilities([[dict(role='user', content='Tea? ' * n)] for n in (1, 5)], [['1', '10']] * 2)[0]
-    alone = recurrent.option_probabilities([[dict(role='user', content='Tea? ' * 5)]], [['1', '10']])[0]
-    np.testing.assert_allclose(together[1], alone[0], rtol=1e-4)
-
-
-def test_out_of_memory_halves_the_batch():
-    chats = [[dict(role='user', content=f'{n}? 1. Yes 2. No')] for n in range(40)]
-    m = LocalModel(toy); reference = m.option_probabilities(chats, [['1', '2']] * 40)[0]
-    m2, sizes = LocalModel(toy), []
-    whole = m2._packed_logits
-    def tight(prompts, paths, shared):
-        sizes.append(len(prompts))
-        if len(prompts) > 5: raise torch.OutOfMemoryError('out of memory')
-        return whole(prompts, paths, shared)
-    assert m2.can_pack()
-    m2._packed_logits = tight
-    np.testing.assert_allclose(np.stack(m2.option_probabilities(chats, [['1', '2']] * 40)[0]), np.stack(reference), rtol=1e-4)
-    assert m2.budget < m.budget and max(sizes) > 5
-
-
-def test_replies_do_not_depend_on_the_batch():
-    chats = [[dict(role='system', content='You are a real person from here.'), dict(role='user', content='Is it wise? ' * n)]
-             for n in range(1, 13)]
-    m, six = LocalModel(toy), Sampling(temperature=1., max_new_tokens=6)
-    alone = [m.generate([c], six, seeds=[item_seed(3, n)])[0] for n, c in enumerate(chats)]
-    seeds = [item_seed(3, n) for n in range(len(chats))]
-    for budget in (100, 5000):
-        m.budget = budget
-        assert m.generate(chats, six, seeds) == alone
-    m.packs = False
-    assert m.generate(chats, six, seeds) == alone
-    assert m.generate(chats[::-1], six, seeds[::-1]) == alone[::-1]
-    assert len(set(alone)) > 6
-
-
-def test_enough_cuts_a_reply():
-    m = LocalModel(toy)
-    long = m.generate([chat] * 6, Sampling(max_new_tokens=30), seeds=range(6))
-    short = m.generate([chat] * 6, Sampling(max_new_tokens=30), seeds=range(6), enough=lambda text: len(text) > 4)
-    assert all(l.startswith(s) for l, s in zip(long, short)) and max(map(len, short)) < max(map(len, long))
-
-
-def test_sampling_and_scoring_agree():
-    m = blunt(LocalModel(toy))
-    ask = [dict(role='user', content='Tea or coffee?')]
-    for sampling in (Sampling(), Sampling(temperature=1.3, top_p=1., max_new_tokens=8)):
-        (p,), (rest,) = m.option_probabilities([ask], [['1', '2', '12']], sampling)
-        texts = m.generate([ask] * 3000, sampling, seeds=[item_seed(0, n) for n in range(3000)])
-        counts = np.array([texts.count('1'), texts.count('2'), texts.count('12')])
-        assert agree(np.append(counts, 3000 - counts.sum()), np.append(p, rest)) > 0.01 and counts[:2].min() > 20
-
-
-def test_failures_that_pass_are_tried_again():
-    troubles = [(429, dict(error=dict(message='slow down'))), (500, b'oops'), None, (200, b'{"choices": ['), (200, {}), (503, b'')]
-    server = ScriptedServer(lambda n, request: troubles[n - 1] if n <= len(troubles) else (200, said(' 2 ')))
-    assert ServedModel('m', server.url, tries=7, pause=.01).generate([chat]) == ['2']
-    assert len(server.seen) == 7
-    server = ScriptedServer(lambda n, request: (429, {}))
-    with pytest.raises(ConnectionError, match='failed 3 times, last with RateLimitError') as e: ServedModel('m', server.url, tries=3, pause=.01).generate([chat])
-    assert '\n' not in str(e.value) and len(server.seen) == 3
-
-
-def test_failures_that_stay_are_said_at_once():
-    with pytest.MonkeyPatch.context() as env:
-        env.setenv('OPENAI_API_KEY', 'sk-secret')
-        for status, message in ((401, 'set OPENAI_API_KEY'), (404, 'has no model m'), (400, 'refuses the request')):
-            server = ScriptedServer(lambda n, request: (status, dict(error=dict(message='no: sk-secret' if status == 401 else 'no'))))
-            m = ServedModel('m', server.url, pause=.01)
-            with pytest.raises(InputError, match=message) as e: m.generate([chat])
-            assert len(server.seen) == 1 and 'sk-secret' not in f'{e.value}{m}{m.record}'
-        assert server.seen[0][1]['authorization'] == 'Bearer sk-secret'
-
-
-def test_served_probabilities_or_a_clear_refusal():
-    server = ScriptedServer(lambda n, request: (200, said('1', listed)))
-    (p,), (rest,) = ServedModel('m', server.url).option_probabilities([chat], [['1', '2']])
-    assert p == pytest.approx([.6, .3]) and rest == pytest.approx(.1)
-    for body, message in ((said('1'), 'gives no logprobs'), (said('1 because', listed), 'goes on after the number')):
-        server = ScriptedServer(lambda n, request: (200, body))
-        with pytest.raises(InputError, match=message) as e: ServedModel('m', server.url).option_probabilities([chat], [['1', '2']])
-        assert '\n' not in str(e.value)
-
-
-def test_first_tokens_decide_or_refuse():
-    rng, refused = np.random.default_rng(0), 0
-    for _ in range(300):
-        z = torch.tensor(rng.normal(0, rng.uniform(1, 6), 1000))
-        p, s = z.softmax(-1).numpy(), Sampling(float(rng.uniform(.3, 1.2)), float(rng.choice([.9, 1.])))
-        top = np.argsort(-p)[:20]
-        try: found = first_token_probabilities({str(t): p[t] for t in top}, [str(t) for t in top if t > 99], s)
-        except InputError: refused += 1; continue
-        assert np.allclose(found, nucleus(z, s).numpy()[[t for t in top if t > 99]], atol=2e-3)
-    assert 20 < refused < 280

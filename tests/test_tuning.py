@@ -3,87 +3,148 @@ import pytest
 from culturespa.tuning import *
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.demo_world import make_survey, World
-from culturespa.models import Sampling, load_model
+
+from culturespa.model_files import fingerprint, fingerprint_of
+from culturespa.models import Sampling
 from culturespa.prompts import Prompter
+from culturespa.served import load_model
 from culturespa.survey import InputError, load_survey
 
 def bolivian(n=64):
+    "Training samples: what Bolivians of the demo survey say most often"
     survey = load_survey('demo')
     items = survey.questions[:n]
-    pairs = pd.DataFrame(dict(culture='BOL', question_id=items.question_id, code=survey.modal.BOL[:n].to_numpy()))
+    modes = survey.modal.BOL[:n].to_numpy()
+    pairs = pd.DataFrame(dict(culture='BOL', question_id=items.question_id, code=modes))
     return training_chats(pairs, items, Prompter(survey))
+
 QUICK = Tuning(learning_rate=5e-3, epochs=6, batch=16, micro_batch=16, batch_specific=16)
 
 def test_settings_that_make_no_sense_are_refused():
-    for wrong in (dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(epochs=0), dict(learning_rate=-1), dict(batch=0), dict(dropout=2),
-                  dict(warmup=-.1), dict(schedule='cosin')):
-        with pytest.raises(InputError, match=next(iter(wrong))): Tuning(**wrong)
+    for wrong in (dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(rank=True), dict(epochs=0),
+                  dict(learning_rate=-1), dict(learning_rate=float('nan')), dict(batch=0), dict(seed=-1),
+                  dict(dropout=2), dict(warmup=-.1), dict(schedule='cosin')):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            Tuning(**wrong)
 
 
 def test_loss_is_on_the_answer_and_its_end_alone():
     survey, model = load_survey('demo'), load_model('demo')
-    pairs = pd.DataFrame(dict(culture='BOL', question_id=survey.questions.question_id, code=survey.first_code.to_numpy()))
-    for chat, code in zip(training_chats(pairs, survey.questions, Prompter(survey)), pairs.code):
+    ids, codes = survey.questions.question_id, survey.first_code.to_numpy()
+    pairs = pd.DataFrame(dict(culture='BOL', question_id=ids, code=codes))
+    for chat, answer in zip(training_chats(pairs, survey.questions, Prompter(survey)), codes):
         sample = tokenize_sample(chat, model)
-        learned = [i for i, label in zip(sample['input_ids'], sample['labels']) if label != -100]
-        assert model.tokenizer.decode(learned) == f'{code}<|end|>'
-        assert len(sample['labels']) == len(sample['input_ids'])
+        tokens = zip(sample['input_ids'], sample['labels'], strict=True)
+        learned = [token for token, label in tokens if label != -100]
+        assert model.tokenizer.decode(learned) == f'{answer}<|end|>'
+    empty = dict(prompt=chat['prompt'], completion=[dict(role='assistant', content='')])
     with pytest.raises(InputError, match='no token that carries loss'):
-        tokenize_sample(dict(prompt=chat['prompt'], completion=[dict(role='assistant', content='')]), model)
+        tokenize_sample(empty, model)
 
 
 def test_questions_that_are_not_there_are_named():
     survey = load_survey('demo')
     pairs = pd.DataFrame(dict(culture=['BOL'], question_id=['G404'], code=[1]))
-    with pytest.raises(InputError, match='G404'): training_chats(pairs, survey.questions, Prompter(survey))
+    with pytest.raises(InputError, match='G404'):
+        training_chats(pairs, survey.questions, Prompter(survey))
 
 
 def test_the_adapter_moves_and_the_base_does_not():
-    import tempfile
-    from culturespa.models import fingerprint
-    with tempfile.TemporaryDirectory() as folder:
-        base = load_model('demo')
-        before, weights = mean_log_probability(base, bolivian()), fingerprint(base.folder)
-        train_adapter('demo', bolivian(), Path(folder)/'BOL', QUICK, specific=True, quiet=True)
-        tuned = load_model('demo', Path(folder)/'BOL')
+    place = Path(tempfile.mkdtemp())
+    for dtype in ('float32', 'bfloat16'):
+        base = load_model('demo', dtype=dtype)
+        before, weights = mean_log_probability(base, bolivian()), fingerprint_of(base.lm)
+        train_adapter(base, bolivian(), place/dtype, QUICK, specific=True, quiet=True)
+        tuned = load_model('demo', place/dtype, dtype=dtype)
         assert mean_log_probability(tuned, bolivian()) > before + .1
-        assert mean_log_probability(load_model('demo'), bolivian()) == before and fingerprint(base.folder) == weights
-        assert not list(Path(folder).glob('.*')) and not list(Path(folder).rglob('*.bin'))
-        config = json.loads((Path(folder)/'BOL'/'adapter_config.json').read_text())
-        assert set(config['target_modules']) == {'q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'}
+        assert mean_log_probability(base, bolivian()) == before and fingerprint_of(base.lm) == weights
+        assert not list(place.glob('.*')) and not list(place.rglob('*.bin'))
+        config = json.loads((place/dtype/'adapter_config.json').read_text())
+        matrices = 'q_proj k_proj v_proj o_proj gate_proj up_proj down_proj'
+        assert set(config['target_modules']) == set(matrices.split())
 
 
 def test_the_same_seed_trains_the_same_adapter():
-    import tempfile
     from safetensors.numpy import load_file
-    with tempfile.TemporaryDirectory() as folder:
-        quick = replace(QUICK, epochs=1)
-        a, b, c = (train_adapter('demo', bolivian(32), Path(folder)/n, replace(quick, seed=s), quiet=True) and
-                   load_file(Path(folder)/n/'adapter_model.safetensors') for n, s in (('a', 1), ('b', 1), ('c', 2)))
-        assert all(np.array_equal(a[k], b[k]) for k in a) and any(not np.array_equal(a[k], c[k]) for k in a)
+    place, quick = Path(tempfile.mkdtemp()), replace(QUICK, epochs=1)
+    base = load_model('demo')
+
+    def trained(name, model, seed):
+        train_adapter(model, bolivian(32), place/name, replace(quick, seed=seed), quiet=True)
+        return load_file(place/name/'adapter_model.safetensors')
+
+    a, b, c = trained('a', 'demo', 1), trained('b', base, 1), trained('c', base, 2)
+    assert all(np.array_equal(a[name], b[name]) for name in a)     # also on a base that is shared
+    assert any(not np.array_equal(a[name], c[name]) for name in a)
+
+
+def test_other_folders_are_left_alone():
+    from culturespa.served import ServedModel
+    place = Path(tempfile.mkdtemp())
+    (place/'thesis.txt').write_text('two years of work')
+    for out in (place, place/'thesis.txt'):
+        with pytest.raises(InputError, match='holds other files than an adapter'):
+            train_adapter('demo', bolivian(8), out, QUICK, quiet=True)
+    assert (place/'thesis.txt').read_text() == 'two years of work'
+    with pytest.raises(InputError, match='cannot be trained: a base model'):
+        train_adapter(ServedModel('m', 'http://localhost:1'), bolivian(8), place/'new', QUICK)
+
+
+def test_a_training_is_taken_up_only_by_the_same_one():
+    place, quick = Path(tempfile.mkdtemp()), replace(QUICK, epochs=2)
+
+    class Cut(Exception):
+        pass
+
+    def interrupted(samples, settings):
+        "A training that ends after its last checkpoint was written"
+        def fail(*given, **more):
+            raise Cut
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(Cut):
+            patched.setitem(train_adapter.__globals__, '_training_record', fail)
+            train_adapter('demo', samples, place/'BOL', settings, quiet=True)
+        return sorted(path.name for path in (place/'.BOL.partial').glob('checkpoint-*'))
+
+    def resumed_from(samples, settings):
+        "The checkpoint that a training starts from"
+        seen = []
+        honest = train_adapter.__globals__['_checkpoint']
+        def note(*given):
+            seen.append(honest(*given))
+            return seen[-1]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(train_adapter.__globals__, '_checkpoint', note)
+            train_adapter('demo', samples, place/'BOL', settings, quiet=True)
+        return seen[0]
+
+    assert interrupted(bolivian(32), quick)
+    assert resumed_from(bolivian(32), quick) is not None
+    for samples, settings in ((bolivian(31), quick), (bolivian(32), replace(quick, learning_rate=1e-3))):
+        interrupted(bolivian(32), quick)
+        assert resumed_from(samples, settings) is None
 
 
 def test_a_step_takes_the_batch_that_was_asked_for():
-    import tempfile
-    with tempfile.TemporaryDirectory() as folder:
-        made = train_adapter('demo', bolivian(24), Path(folder)/'BOL', replace(QUICK, epochs=1, batch=12, micro_batch=8), quiet=True)
-        assert made['batch'] == 12 and made['steps'] == 2  # 8 at once would have made it 3
+    place = Path(tempfile.mkdtemp())
+    twelve = replace(QUICK, epochs=1, batch=12, micro_batch=8)
+    made = train_adapter('demo', bolivian(24), place/'BOL', twelve, quiet=True)
+    assert made['batch'] == 12 and made['steps'] == 2  # 8 at once would have made it 3
 
 
 def test_the_merged_model_answers_as_the_adapted_one():
-    import tempfile
-    with tempfile.TemporaryDirectory() as folder:
-        train_adapter('demo', bolivian(32), Path(folder)/'BOL', QUICK, quiet=True)
-        merge_adapter('demo', Path(folder)/'BOL', Path(folder)/'merged')
-        chats, labels = [s['prompt'] for s in bolivian(32)], [['1', '2']] * 32
-        adapted, merged = (m.option_probabilities(chats, labels)[0] for m in (load_model('demo', Path(folder)/'BOL'), load_model(Path(folder)/'merged')))
-        assert np.abs(np.array(adapted) - np.array(merged)).max() < 1e-5
-        merge_adapter('demo', Path(folder)/'BOL', Path(folder)/'half', dtype='bfloat16')
-        half = load_model(Path(folder)/'half').option_probabilities(chats, labels)[0]
-        assert np.abs(np.array(adapted) - np.array(half)).max() < .05 and not list((Path(folder)/'half').glob('*adapter*'))
+    place = Path(tempfile.mkdtemp())
+    train_adapter('demo', bolivian(32), place/'BOL', QUICK, quiet=True)
+    chats, labels = [sample['prompt'] for sample in bolivian(32)], [['1', '2']] * 32
+    adapted = np.array(load_model('demo', place/'BOL').option_probabilities(chats, labels)[0])
+    for dtype, tolerance in (('float32', 1e-5), ('bfloat16', .05)):
+        merge_adapter('demo', place/'BOL', place/dtype, dtype)
+        merged = np.array(load_model(place/dtype).option_probabilities(chats, labels)[0])
+        assert np.abs(adapted - merged).max() < tolerance
+        assert not list((place/dtype).glob('*adapter*'))

@@ -8,7 +8,7 @@ __all__ = ['CHAT_TEMPLATE', 'END', 'SPECIAL_TOKENS', 'PRE_TOKENS', 'CODES', 'REC
            'WritingLoss', 'reply_loss', 'fresh_model', 'learning_rate', 'keep_freed_memory', 'pretrain', 'save_model',
            'train_model', 'continue_pretraining']
 
-# %% ../nbs/27_demo_model.ipynb #72153ed8
+# %% ../nbs/27_demo_model.ipynb #1e581ee9
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def code_tokens(
         raise ValueError(f'codes must be single tokens: {several} are not')
     return [first_token(tokenizer, code) for code in CODES]
 
-# %% ../nbs/27_demo_model.ipynb #4a30f8f7
+# %% ../nbs/27_demo_model.ipynb #e6f94744
 class LessonIds(NamedTuple):
     "A lesson as tokens"
     ids:list            # of the prompt, the reply and the end of it
@@ -137,7 +137,7 @@ RECIPE = dict(
     clip=1.,             # largest norm of a gradient
 )
 
-# %% ../nbs/27_demo_model.ipynb #edc8041c
+# %% ../nbs/27_demo_model.ipynb #a9402100
 class Batch(NamedTuple):
     "Lessons of one kind, padded on the right"
     kind:str                   # of lesson
@@ -166,10 +166,10 @@ def batches(
     "What a model is pretrained on, step by step"
     kinds = list(recipe['lessons'])
     early, later = np.array(list(recipe['lessons'].values())).T
-    last_early = recipe['early'] * recipe['steps']
+    early_steps = recipe['early'] * recipe['steps']
     sizes = dict.fromkeys(kinds, 16)   # lessons of a batch: what the last one's length allows
     for step in range(recipe['steps']):
-        parts = early if step < last_early else later
+        parts = early if step < early_steps else later
         kind = kinds[corpus.rng.choice(len(kinds), p=parts)]
         lessons = []
         for _ in range(sizes[kind]):
@@ -180,7 +180,7 @@ def batches(
         sizes[kind] = max(8, recipe['tokens_per_batch'] // longest)
         yield batch
 
-# %% ../nbs/27_demo_model.ipynb #80302f60
+# %% ../nbs/27_demo_model.ipynb #73c47d2d
 @dataclass(frozen=True)
 class WritingLoss:
     "What is learned from written questions beside the reply"
@@ -234,7 +234,7 @@ def reply_loss(
     subject_loss = _subject_loss(logits, target, writing.subjects)
     return total + writing.subject_weight * subject_loss
 
-# %% ../nbs/27_demo_model.ipynb #e30d4a35
+# %% ../nbs/27_demo_model.ipynb #bab31ca9
 def fresh_model(
     tokenizer,
     recipe:dict = RECIPE,
@@ -255,7 +255,7 @@ def fresh_model(
     )
     return LlamaForCausalLM(config).train()
 
-# %% ../nbs/27_demo_model.ipynb #02df3d3b
+# %% ../nbs/27_demo_model.ipynb #585c88b9
 def _optimizers(model, recipe:dict)->list:
     "Muon for matrices, AdamW for embeddings and vectors"
     import torch
@@ -335,7 +335,7 @@ def pretrain(
     bar.close()
     return float(np.mean(losses[-100:]))
 
-# %% ../nbs/27_demo_model.ipynb #ff49cb17
+# %% ../nbs/27_demo_model.ipynb #0f15b3a0
 TOKENIZER_LESSONS = dict(portrait=300, answer=4_000, example=300, writing=1_200, fact=800)
 
 def save_model(

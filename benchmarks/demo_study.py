@@ -1,7 +1,7 @@
 """What the method does in the demo world, and where it must fail.
 
     python benchmarks/demo_study.py                  # the world that ships: three seeds, controls, greedy answers, options reversed, facts
-    python benchmarks/demo_study.py --kind null      # a sister world (raises the shipped model on in it first)
+    python benchmarks/demo_study.py --kind null      # a sister world (pretrains the shipped model further in it first)
     python benchmarks/demo_study.py --mixture 0.7    # the default world with another m: the method and the RDS control only
     python benchmarks/demo_study.py --save           # also renew data/results/demo, which the final pages read
 
@@ -20,7 +20,9 @@ import pandas as pd
 from culturespa.alignment import align
 from culturespa.answers import ask, read_kept, save_answers
 from culturespa.cli import quiet_libraries
-from culturespa.demo import World, make_survey, measure_cultures, measure_facts, raise_on, world_facts
+from culturespa.demo_knowledge import measure_cultures, measure_facts
+from culturespa.demo_model import continue_pretraining
+from culturespa.demo_world import World, make_survey, world_facts
 from culturespa.models import Sampling
 from culturespa.pipeline import configure, run_pipeline, survey_answers
 from culturespa.survey import data_path, modal_answers, similarity_matrix, write_survey
@@ -33,7 +35,7 @@ def world_folder(name, world, out):
     if name == 'default': return dict(model='demo', survey='demo')
     place = Path(out)/f'world-{name}'
     if not (place/'survey').exists(): write_survey(make_survey(world), place/'survey')
-    if not (place/'model'/'demo.json').exists(): raise_on(world, place/'model')
+    if not (place/'model'/'demo.json').exists(): continue_pretraining(world, place/'model')
     return dict(model=str(place/'model'), survey=str(place/'survey'))
 
 

@@ -430,7 +430,8 @@ def data_demo(out:Out, kind:Annotated[str, _option('--kind', help='default, null
               seed:Annotated[int, _option('--seed', help='of the language model')] = 0, quiet:Quiet = False):
     "Make a demo world: its survey, and the language model raised in it (less than ten minutes on two cores)"
     quiet_libraries()
-    from culturespa.demo import World, make_survey, train_model
+    from culturespa.demo_model import train_model
+    from culturespa.demo_world import World, make_survey
     from dataclasses import replace
     from culturespa.prompts import rank_survey
     from culturespa.survey import InputError, load_survey, write_survey

@@ -249,7 +249,7 @@ def test_a_writer_filters_by_its_preset():
 
 
 def test_the_demo_model_writes_sensible_questions():
-    from culturespa.demo import recognise
+    from culturespa.demo_world import recognise
     from culturespa.models import load_model
     writer = Writer(load_survey('demo'), per_topic=16, seed=7)
     questions, dropped = write_questions(load_model('demo'), writer, quiet=True)

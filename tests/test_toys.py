@@ -2,14 +2,32 @@
 import pytest
 from culturespa.toys import *
 
-from culturespa.survey import ANSWER_COLUMNS
+import pandas as pd
+from culturespa.survey import ANSWER_COLUMNS, check_survey
 
-def test_toys_say_what_they_are_told():
+def test_a_made_survey_says_what_it_was_told():
     survey = made_survey({'USA': [1, 2, 4], 'THA': [2, None, 1]}, options=[4, 2, 4])
     assert survey.modal.USA.tolist() == [1, 2, 4]
     assert survey.modal.THA.isna().tolist() == [False, True, False]
-    answers = made_answers({'USA': [1, None, 4]})
-    assert list(answers.columns) == ANSWER_COLUMNS and answers.code.isna().tolist() == [False, True, False]
+    assert check_survey(survey) is survey and survey.synthetic
+
+
+def test_made_answers_are_a_table_of_answers():
+    answers = made_answers({'USA': [1, None, 4], 'KEN': [2, 2, 2]}, run=3, order='reversed')
+    assert list(answers.columns) == ANSWER_COLUMNS
+    assert answers.code.isna().tolist() == [False, True, False, False, False, False]
+    assert answers.culture.tolist() == ['USA'] * 3 + ['KEN'] * 3
+    assert set(answers.run) == {3} and set(answers.order) == {'reversed'}
+
+
+def test_an_invented_survey_is_a_whole_survey_and_each_seed_another():
+    world = invented_survey()
+    assert check_survey(world) is world and world.synthetic
+    assert (len(world.questions), len(world.cultures)) == (40, 6)
+    together = world.shares.groupby(['culture', 'question_id']).share.sum()
+    assert len(together) == 240 and together.sub(1).abs().max() < 1e-9
+    pd.testing.assert_frame_equal(world.shares, invented_survey().shares)
+    assert not world.modal.equals(invented_survey(seed=1).modal)
 
 
 def test_a_persona_that_leans_on_nothing_ignores_its_culture():
@@ -19,3 +37,21 @@ def test_a_persona_that_leans_on_nothing_ignores_its_culture():
     expected = (shares * shares.index.get_level_values('code')).groupby('question_id').sum().mean()
     for culture, part in plain.groupby('culture'):
         assert abs(part.code.astype(float).mean() - expected) < .6
+
+
+def test_a_persona_that_leans_fully_answers_like_its_culture_and_refuses_as_often_as_told():
+    world = invented_survey()
+    full = persona_answers(world, 1., runs=40, refuse=.25)
+    assert abs(full.code.isna().mean() - .25) < .01
+    said = full.dropna(subset='code').groupby(['culture', 'question_id', 'code']).size()
+    share = said / said.groupby(['culture', 'question_id']).transform('sum')
+    people = world.shares.set_index(['culture', 'question_id', 'code']).share
+    assert abs(share - people.reindex(share.index)).mean() < .06
+
+
+def test_an_unaware_persona_is_asked_once_and_answers_like_the_usa():
+    world = invented_survey()
+    plain = persona_answers(world, 1., 'unaware')
+    assert set(plain.culture) == {'none'} and len(plain) == 40
+    people = world.shares[world.shares.culture == 'USA'].groupby('question_id').share.agg(list)
+    assert all(row.probability == people[row.question_id] for row in plain.itertuples())

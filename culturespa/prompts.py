@@ -237,27 +237,41 @@ class Prompter:
             return last
         return f"{', '.join(first)} {self.templates.text['words.and']} {last}"
 
-    def neighbours(self, question)->list[str]:
+    def neighbours(
+        self,
+        question:Mapping,
+        deeper:bool=False,     # also beyond those that the survey ranks
+    )->list[str]:
         "Ids of the survey's questions, most like `question` first, without it"
-        question_id = question['question_id']
-        if self.survey.neighbours and question_id in self.survey.neighbours:
-            return self.survey.neighbours[question_id]
-        if question_id not in self._neighbours:
-            others = self.survey.questions[self.survey.questions.question_id != question_id]
+        name = question['question_id']
+        ranked = (self.survey.neighbours or {}).get(name)
+        if ranked and not deeper:
+            return ranked
+        if name not in self._neighbours:
+            others = self.survey.questions[self.survey.questions.question_id != name]
             places = rank_questions(question['question'], list(others.question))
-            self._neighbours[question_id] = list(others.question_id.iloc[places])
-        return self._neighbours[question_id]
+            self._neighbours[name] = list(others.question_id.iloc[places])
+        rest = [other for other in self._neighbours[name] if other not in (ranked or ())]
+        return [*(ranked or ()), *rest]
 
-    def answered(self, question, culture:str)->str:
+    def answered(self, question:Mapping, culture:str)->str:
         "The examples of P3: questions most like this one, with the country's modal answers"
         key = question['question_id'], culture
         if key not in self._examples:
             modal = self.modal[culture].dropna()
-            known = [name for name in self.neighbours(question) if name in modal.index]
+            names = self._shown(self.neighbours(question), modal)
+            if len(names) < self.examples:     # a part of a survey lacks many that are ranked
+                names = self._shown(self.neighbours(question, deeper=True), modal)
             shown = [self._question('user.example', self._questions[name], code=modal[name])
-                     for name in known[:self.examples]]
+                     for name in names]
             self._examples[key] = '\n\n'.join(shown)
         return self._examples[key]
+
+    def _shown(self, names:Sequence[str], modal:pd.Series)->list:
+        "The first of them that have a text and an answer"
+        usable = [name for name in names
+                  if name in modal.index and _can_be_asked(self._questions[name])]
+        return usable[:self.examples]
 
     def _question(self, template, question, **more)->str:
         if not _can_be_asked(question):

@@ -5,25 +5,25 @@
 # %% auto #0
 __all__ = ['QUESTION_COLUMNS', 'SHARE_COLUMNS', 'CULTURE_COLUMNS', 'SCALES', 'ANSWER_COLUMNS', 'ANSWER_KEY', 'DIGITS',
            'MINUS_SIGNS', 'InputError', 'one_of', 'data_path', 'load_cultures', 'modal_answers', 'similarity',
-           'similarity_matrix', 'Survey', 'codes_of', 'check_survey', 'select', 'survey_digest', 'write_survey',
-           'read_json', 'read_folder', 'sample_size', 'read_release', 'load_survey', 'is_negative', 'parse_reply']
+           'similarity_matrix', 'Survey', 'codes_of', 'need_columns', 'refuse_rows', 'check_questions', 'check_shares',
+           'check_cultures', 'check_survey', 'select', 'survey_digest', 'is_negative', 'parse_reply']
 
-# %% ../nbs/10_survey.ipynb #df87a0fe
+# %% ../nbs/10_survey.ipynb #294ab3c7
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-# %% ../nbs/10_survey.ipynb #1d5c4c75
+# %% ../nbs/10_survey.ipynb #2041420e
 class InputError(ValueError):
-    "Something the user gave cannot be used; the message is one line that names it and what would be accepted"
+    "What the user gave cannot be used; the message is one line that names it and what would do"
 
-# %% ../nbs/10_survey.ipynb #7dba9624
 def one_of(
     kind:str,              # what is being chosen, e.g. 'culture'
     value,                 # what the user gave
@@ -31,69 +31,81 @@ def one_of(
 ):                         # `value`, if it is among `accepted`
     "Return `value` or raise an `InputError` that lists what is `accepted`"
     accepted = list(accepted)
-    if value in accepted: return value
-    raise InputError(f"unknown {kind} {value!r}: accepted are {', '.join(map(str, accepted))}")
+    if value in accepted:
+        return value
+    listed = ', '.join(map(str, accepted))
+    raise InputError(f'unknown {kind} {value!r}: accepted are {listed}')
 
-# %% ../nbs/10_survey.ipynb #2b85bb9d
+# %% ../nbs/10_survey.ipynb #0969eacc
 def data_path(
     *parts:str,   # path below `data/`
 )->Path:          # where it is on this machine
-    "The place of a file that ships with culturespa. Raises `FileNotFoundError` if it does not ship"
+    "The place of a file that ships with culturespa. Raises `FileNotFoundError`"
     here = Path(__file__).resolve().parent if '__file__' in globals() else Path.cwd()
     roots = [here/'data', here.parent/'data']
     for root in roots:
-        if root.is_dir() and (path := root.joinpath(*parts)).exists(): return path
-    raise FileNotFoundError(f"{'/'.join(parts)} does not ship with culturespa (looked in {', '.join(map(str, roots))})")
+        path = root.joinpath(*parts)
+        if root.is_dir() and path.exists():
+            return path
+    looked = ', '.join(map(str, roots))
+    raise FileNotFoundError(f"{'/'.join(parts)} does not ship with culturespa (looked in {looked})")
 
-# %% ../nbs/10_survey.ipynb #28a896c0
-def load_cultures()->pd.DataFrame:  # one row a culture: culture, name, adjective, article, continent, x, y
+# %% ../nbs/10_survey.ipynb #3d5407ed
+def load_cultures()->pd.DataFrame:  # culture, name, adjective, article, continent, x, y
     "The 18 cultures of the paper, in its order"
-    return pd.read_csv(data_path('cultures.csv'), keep_default_na=False, na_values={'x': [''], 'y': ['']})
+    path = data_path('cultures.csv')
+    return pd.read_csv(path, keep_default_na=False, na_values={'x': [''], 'y': ['']})
 
-# %% ../nbs/10_survey.ipynb #e004fb8d
-QUESTION_COLUMNS = ['question_id', 'language', 'topic', 'question', 'options', 'n_options', 'first_code', 'scale']
+# %% ../nbs/10_survey.ipynb #afbe02d7
+QUESTION_COLUMNS = ['question_id', 'language', 'topic', 'question', 'options', 'n_options',
+                    'first_code', 'scale']
 SHARE_COLUMNS = ['culture', 'question_id', 'code', 'share', 'n']
 CULTURE_COLUMNS = ['culture', 'name', 'adjective', 'article', 'continent', 'x', 'y']
 SCALES = ['ordinal', 'nominal', 'binary']
 
-# %% ../nbs/10_survey.ipynb #57d8beb7
+# %% ../nbs/10_survey.ipynb #aed8cd27
 def modal_answers(
     shares:pd.DataFrame,  # culture, question_id, code, share; the order of rows decides ties
 )->pd.DataFrame:          # most frequent code (Int64, missing where not asked): question_id x culture
     "What most people of each culture answer to each question"
     valid = shares[shares.code >= 0]
-    first = valid.loc[valid.groupby(['question_id', 'culture'], sort=False).share.idxmax()]
+    largest = valid.groupby(['question_id', 'culture'], sort=False).share.idxmax()
+    first = valid.loc[largest]
     table = first.pivot(index='question_id', columns='culture', values='code').astype('Int64')
     return table.reindex(index=shares.question_id.unique(), columns=shares.culture.unique())
 
-# %% ../nbs/10_survey.ipynb #2488598d
+# %% ../nbs/10_survey.ipynb #fe8d49ae
 def similarity(
     r:pd.Series,          # a code per question (missing allowed), index: question_id
     a:pd.Series,          # the same of another respondent, on the same scale
     n_options:pd.Series,  # options per question, at least 2, index: question_id
-)->float:                 # 0 (as far apart as the scales allow) to 100 (identical); NaN if they share no question
-    "How alike two lists of answers are: one minus the normalised Euclidean distance, in percent (the paper's S)"
+)->float:                 # 0 (as far apart as possible) to 100 (identical); NaN without a common question
+    "How alike two lists of answers are: one minus the normalised Euclidean distance (the paper's S)"
     distance = (r - a).dropna().astype(float)
-    if distance.empty: return float('nan')
-    return 100 * (1 - np.linalg.norm(distance) / np.linalg.norm(n_options.loc[distance.index] - 1))
+    if distance.empty:
+        return float('nan')
+    longest = np.linalg.norm(n_options.loc[distance.index] - 1)
+    return 100 * (1 - np.linalg.norm(distance) / longest)
 
-# %% ../nbs/10_survey.ipynb #441017a9
+# %% ../nbs/10_survey.ipynb #09d6d277
 def similarity_matrix(
     codes:pd.DataFrame,   # a code per question and culture: question_id x culture
     n_options:pd.Series,  # options per question, index: question_id
 )->pd.DataFrame:          # culture x culture, 100 on the diagonal
     "`similarity` of every two columns of `codes`, each over the questions both have"
     x = codes.to_numpy(dtype=float, na_value=np.nan)
-    span = (n_options.loc[codes.index].to_numpy(float) - 1)**2
-    both = ~np.isnan(x)
-    longest = np.einsum('qi,qj,q->ij', both, both, span)
-    filled = np.where(both, x, 0.)
-    square = np.einsum('qi,qj->ij', filled**2, both)
-    squared = np.maximum(square + square.T - 2 * filled.T @ filled, 0)
-    with np.errstate(invalid='ignore'): table = 100 * (1 - np.sqrt(squared / longest))
+    known = ~np.isnan(x)
+    x = np.where(known, x, 0.)
+    span = n_options.loc[codes.index].to_numpy(float) - 1
+    longest = np.einsum('qi,qj,q->ij', known, known, span**2)
+    square = np.einsum('qi,qj->ij', x**2, known)
+    squared = square + square.T - 2 * x.T @ x       # (a - b)**2, over what both have
+    squared = np.maximum(squared, 0)                # rounding may leave it a hair below
+    with np.errstate(invalid='ignore'):
+        table = 100 * (1 - np.sqrt(squared / longest))
     return pd.DataFrame(table, codes.columns, codes.columns.rename(None))
 
-# %% ../nbs/10_survey.ipynb #79181a71
+# %% ../nbs/10_survey.ipynb #9438597d
 @dataclass(frozen=True)
 class Survey:
     "Questions, the answers of people in several cultures, and what is known about those cultures"
@@ -102,18 +114,24 @@ class Survey:
     shares:pd.DataFrame                # `SHARE_COLUMNS`, in the order of the source
     cultures:pd.DataFrame              # `CULTURE_COLUMNS`, one row per culture
     synthetic:bool = False             # True: people and answers are invented
-    truth:pd.DataFrame|None = None     # exact shares of a synthetic survey: culture, question_id, code, share
-    neighbours:dict|None = None        # question_id -> question_ids most like it, if the source ranks them
+    truth:pd.DataFrame|None = None     # exact shares of a synthetic survey, as `shares`
+    neighbours:dict|None = None        # question_id -> those most like it, if the source ranks them
     record:dict = field(default_factory=dict)  # where it came from and what was done to it
 
     @property
-    def n_options(self)->pd.Series: return self.questions.set_index('question_id').n_options
+    def n_options(self)->pd.Series:
+        return self.questions.set_index('question_id').n_options
+
     @property
-    def first_code(self)->pd.Series: return self.questions.set_index('question_id').first_code
+    def first_code(self)->pd.Series:
+        return self.questions.set_index('question_id').first_code
+
     @property
     def modal(self)->pd.DataFrame:
         "Human answers: modal code, question_id x culture, in the order of `questions` and `cultures`"
-        return modal_answers(self.shares).reindex(self.questions.question_id, columns=self.cultures.culture)
+        modes = modal_answers(self.shares)
+        return modes.reindex(self.questions.question_id, columns=self.cultures.culture)
+
     @property
     def similarity(self)->pd.DataFrame:
         "Similarity of the cultures' modal answers, culture x culture"
@@ -121,82 +139,134 @@ class Survey:
 
     def __repr__(self):
         synthetic = ', synthetic' if self.synthetic else ''
-        return f"Survey({self.name}{synthetic}: {len(self.questions)} questions, {len(self.cultures)} cultures)"
+        size = f'{len(self.questions)} questions, {len(self.cultures)} cultures'
+        return f'Survey({self.name}{synthetic}: {size})'
 
-# %% ../nbs/10_survey.ipynb #adf37ec8
+# %% ../nbs/10_survey.ipynb #f0373d0b
 def codes_of(
     question,        # a row of `questions`, or anything with first_code and n_options
 )->list[int]:        # the codes that may be answered
     "The answer codes of a question, in order"
-    return list(range(int(question['first_code']), int(question['first_code']) + int(question['n_options'])))
+    first = int(question['first_code'])
+    return list(range(first, first + int(question['n_options'])))
 
-# %% ../nbs/10_survey.ipynb #d0d6011b
-def _first_bad(table:str, data:pd.DataFrame, bad:pd.Series, field:str, accepted:str):
-    "Raise an `InputError` for the first row of `data` that is `bad`"
-    if not (bad := bad.fillna(True).to_numpy(bool)).any(): return
-    row = data.iloc[int(bad.argmax())]
+# %% ../nbs/10_survey.ipynb #cfab9e51
+def need_columns(
+    table:str,               # its name, for the message
+    data:pd.DataFrame,
+    columns:Sequence[str],
+):
+    "Raise an `InputError` if a table lacks columns or has no rows"
+    missing = [name for name in columns if name not in data]
+    if missing:
+        plural = 's' if len(missing) > 1 else ''
+        raise InputError(f"{table} lacks the column{plural} {', '.join(missing)}: "
+                         f"it needs {', '.join(columns)}")
+    if data.empty:
+        raise InputError(f'{table} has no rows: it needs at least one')
+
+def refuse_rows(
+    table:str,          # its name, for the message
+    data:pd.DataFrame,
+    wrong:pd.Series,    # True where a row is; missing counts as wrong
+    field:str,          # the column that is at fault
+    accepted:str,       # what would do, in words
+):
+    "Raise an `InputError` for the first wrong row"
+    wrong = wrong.fillna(True).to_numpy(bool)
+    if not wrong.any():
+        return
+    place = int(wrong.argmax())
+    row = data.iloc[place]
     value = row[field].item() if isinstance(row[field], np.generic) else row[field]
-    key = ', '.join(str(row[c]) for c in ('culture', 'question_id', 'code') if c in data and c != field)
-    raise InputError(f"{table}, row {int(bad.argmax()) + 1}{f' ({key})' if key else ''}: "
-                     f"{field} is {value!r}, accepted is {accepted}")
+    names = [name for name in ('culture', 'question_id', 'code') if name in data and name != field]
+    key = ', '.join(str(row[name]) for name in names)
+    key = f' ({key})' if key else ''
+    raise InputError(f'{table}, row {place + 1}{key}: {field} is {value!r}, accepted is {accepted}')
 
-def _need_columns(table:str, data:pd.DataFrame, columns:Sequence[str]):
-    missing = [c for c in columns if c not in data]
-    if missing: raise InputError(f"{table} lacks the column{'s'[:len(missing) > 1]} {', '.join(missing)}: "
-                                 f"it needs {', '.join(columns)}")
-    if not len(data): raise InputError(f"{table} has no rows: it needs at least one")
+# %% ../nbs/10_survey.ipynb #88c2db3e
+def check_questions(
+    questions:pd.DataFrame,
+    table:str = 'questions',   # its name, for the message
+):
+    "Raise an `InputError` for the first question that makes no sense"
+    need_columns(table, questions, QUESTION_COLUMNS)
+    refuse = partial(refuse_rows, table, questions)
+    ids = questions.question_id
+    refuse(ids.astype(str).str.strip().eq('') | ids.isna(), 'question_id', 'a name')
+    refuse(ids.duplicated(), 'question_id', 'a name that no earlier row has')
+    refuse(~questions.scale.isin(SCALES), 'scale', ' or '.join(SCALES))
+    n = pd.to_numeric(questions.n_options, errors='coerce')
+    refuse(~(n >= 2) | (n % 1 != 0), 'n_options', 'a whole number of at least 2')
+    first = pd.to_numeric(questions.first_code, errors='coerce')
+    refuse(~first.isin([0, 1]), 'first_code', '0 or 1')
+    fits = [_are_options(own, size) for own, size in zip(questions.options, questions.n_options)]
+    refuse(~pd.Series(fits), 'options', 'a list of n_options texts, or nothing')
 
-# %% ../nbs/10_survey.ipynb #d0b223ae
-def _check_questions(questions:pd.DataFrame, table:str='questions'):
-    _need_columns(table, questions, QUESTION_COLUMNS)
-    bad = lambda rows, field, accepted: _first_bad(table, questions, rows, field, accepted)
-    bad(questions.question_id.astype(str).str.strip().eq('') | questions.question_id.isna(), 'question_id', 'a name')
-    bad(questions.duplicated('question_id'), 'question_id', 'a name that no earlier row has')
-    bad(~questions.scale.isin(SCALES), 'scale', ' or '.join(SCALES))
-    whole = lambda c: pd.to_numeric(questions[c], errors='coerce')
-    bad(~(whole('n_options') >= 2) | (whole('n_options') % 1 != 0), 'n_options', 'a whole number of at least 2')
-    bad(~whole('first_code').isin([0, 1]), 'first_code', '0 or 1')
-    fits = [o is None or (isinstance(o, list) and len(o) == n and all(isinstance(s, str) and s.strip() for s in o))
-            for o, n in zip(questions.options, questions.n_options)]
-    bad(~pd.Series(fits), 'options', 'a list of n_options texts, or nothing')
+def _are_options(options, n:int)->bool:
+    if options is None:
+        return True
+    if not isinstance(options, list) or len(options) != n:
+        return False
+    return all(isinstance(text, str) and text.strip() for text in options)
 
-# %% ../nbs/10_survey.ipynb #543ae34b
-def _check_shares(shares:pd.DataFrame, questions:pd.DataFrame, cultures:pd.DataFrame, table:str='shares'):
-    _need_columns(table, shares, SHARE_COLUMNS)
-    bad = lambda rows, field, accepted: _first_bad(table, shares, rows, field, accepted)
-    bad(~shares.culture.isin(cultures.culture), 'culture', f"one of {', '.join(cultures.culture)}")
-    bad(~shares.question_id.isin(questions.question_id), 'question_id', 'the id of a question')
-    bad(shares.duplicated(['culture', 'question_id', 'code']), 'code', 'a code not yet given for this question')
-    first = shares.question_id.map(questions.set_index('question_id').first_code)
-    n = shares.question_id.map(questions.set_index('question_id').n_options)
-    code = pd.to_numeric(shares.code, errors='coerce')
-    bad(~((code.between(first, first + n - 1) & (code % 1 == 0)) | code.isin([-1, -2])), 'code',
-        'first_code, and n_options - 1 codes after it (-1 and -2 for non-response)')
+# %% ../nbs/10_survey.ipynb #48d2d3b5
+def check_shares(
+    shares:pd.DataFrame,
+    questions:pd.DataFrame,
+    cultures:pd.DataFrame,
+    table:str = 'shares',
+):
+    "Raise an `InputError` for the first share that makes no sense"
+    need_columns(table, shares, SHARE_COLUMNS)
+    refuse = partial(refuse_rows, table, shares)
+    known = cultures.culture
+    refuse(~shares.culture.isin(known), 'culture', f"one of {', '.join(known)}")
+    refuse(~shares.question_id.isin(questions.question_id), 'question_id', 'the id of a question')
+    twice = shares.duplicated(['culture', 'question_id', 'code'])
+    refuse(twice, 'code', 'a code not yet given for this question')
+    refuse(~_are_codes(shares, questions), 'code',
+           'first_code, and n_options - 1 codes after it (-1 and -2 for non-response)')
     number = pd.to_numeric(shares.share, errors='coerce')
-    bad(~number.between(0, 1), 'share', 'a number from 0 to 1')
-    bad(number.groupby([shares.culture, shares.question_id]).transform('sum') > 1 + 1e-6, 'share',
-        'shares of one question that add up to at most 1')
+    refuse(~number.between(0, 1), 'share', 'a number from 0 to 1')
+    total = number.groupby([shares.culture, shares.question_id]).transform('sum')
+    refuse(total > 1 + 1e-6, 'share', 'shares of one question that add up to at most 1')
     asked = pd.to_numeric(shares.n, errors='coerce')
-    bad(~((asked > 0) & np.isfinite(asked)), 'n', 'a number of respondents above 0')
+    refuse(~((asked > 0) & np.isfinite(asked)), 'n', 'a number of respondents above 0')
 
-def _check_cultures(cultures:pd.DataFrame, table:str='cultures'):
-    _need_columns(table, cultures, CULTURE_COLUMNS)
-    bad = lambda rows, field, accepted: _first_bad(table, cultures, rows, field, accepted)
-    bad(~cultures.culture.astype(str).str.fullmatch('[A-Z]{3}'), 'culture', 'three capital letters (ISO 3166-1 alpha-3)')
-    bad(cultures.duplicated('culture'), 'culture', 'a code that no earlier row has')
-    for column in ('name', 'adjective'): bad(cultures[column].astype(str).str.strip().eq(''), column, 'a word')
-    bad(~cultures.article.isin(['a', 'an']), 'article', "'a' or 'an'")
+def _are_codes(shares:pd.DataFrame, questions:pd.DataFrame)->pd.Series:
+    "Codes that the question has, or the two of non-response"
+    facts = questions.set_index('question_id')
+    first = shares.question_id.map(facts.first_code)
+    last = first + shares.question_id.map(facts.n_options) - 1
+    code = pd.to_numeric(shares.code, errors='coerce')
+    of_the_scale = code.between(first, last) & (code % 1 == 0)
+    return of_the_scale | code.isin([-1, -2])
 
-# %% ../nbs/10_survey.ipynb #29cc249e
+def check_cultures(
+    cultures:pd.DataFrame,
+    table:str = 'cultures',
+):
+    "Raise an `InputError` for the first culture that makes no sense"
+    need_columns(table, cultures, CULTURE_COLUMNS)
+    refuse = partial(refuse_rows, table, cultures)
+    iso = cultures.culture.astype(str).str.fullmatch('[A-Z]{3}')
+    refuse(~iso, 'culture', 'three capital letters (ISO 3166-1 alpha-3)')
+    refuse(cultures.duplicated('culture'), 'culture', 'a code that no earlier row has')
+    for column in ('name', 'adjective'):
+        refuse(cultures[column].astype(str).str.strip().eq(''), column, 'a word')
+    refuse(~cultures.article.isin(['a', 'an']), 'article', "'a' or 'an'")
+
 def check_survey(
     survey:Survey,  # any survey, e.g. one read from a file
 )->Survey:          # the same, if every row makes sense
-    "Raise an `InputError` naming table, row and field of the first thing that is wrong with `survey`"
-    _check_cultures(survey.cultures); _check_questions(survey.questions)
-    _check_shares(survey.shares, survey.questions, survey.cultures)
+    "Raise an `InputError` naming table, row and field of the first thing that is wrong"
+    check_cultures(survey.cultures)
+    check_questions(survey.questions)
+    check_shares(survey.shares, survey.questions, survey.cultures)
     return survey
 
-# %% ../nbs/10_survey.ipynb #e523061d
+# %% ../nbs/10_survey.ipynb #acf3d04b
 def select(
     survey:Survey,
     cultures:Sequence[str]|None=None,      # ISO codes, None for all
@@ -204,174 +274,53 @@ def select(
     question_ids:Sequence[str]|None=None,  # None for all
 )->Survey:                                 # the same survey with fewer rows
     "Part of `survey`. Raises `InputError` on a name it does not have and on an empty selection"
-    q, c = survey.questions, survey.cultures
-    for kind, names, known in (('culture', cultures, c.culture), ('topic', topics, q.topic.unique()),
-                               ('question', question_ids, q.question_id)):
-        for name in names or (): one_of(kind, name, known)
-    if cultures is not None: c = c[c.culture.isin(cultures)]
-    if topics is not None: q = q[q.topic.isin(topics)]
-    if question_ids is not None: q = q[q.question_id.isin(question_ids)]
-    if q.empty or c.empty: raise InputError("nothing selected: at least one culture and one question are needed")
-    def keep(table): return table if table is None else table[
-        table.culture.isin(c.culture) & table.question_id.isin(q.question_id)].reset_index(drop=True)
-    return replace(survey, questions=q.reset_index(drop=True), cultures=c.reset_index(drop=True),
-                   shares=keep(survey.shares), truth=keep(survey.truth))
+    questions, people = survey.questions, survey.cultures
+    people = _chosen(people, 'culture', 'culture', cultures)
+    by_topic = _chosen(questions, 'topic', 'topic', topics)
+    by_id = _chosen(questions, 'question', 'question_id', question_ids)
+    questions = by_topic[by_topic.question_id.isin(by_id.question_id)]
+    if questions.empty or people.empty:
+        raise InputError('nothing selected: at least one culture and one question are needed')
 
-# %% ../nbs/10_survey.ipynb #98d4ee7a
+    def part(table):
+        if table is None:
+            return None
+        asked = table.question_id.isin(questions.question_id)
+        return table[asked & table.culture.isin(people.culture)].reset_index(drop=True)
+
+    return replace(
+        survey,
+        questions=questions.reset_index(drop=True),
+        cultures=people.reset_index(drop=True),
+        shares=part(survey.shares),
+        truth=part(survey.truth))
+
+def _chosen(table:pd.DataFrame, kind:str, column:str, names:Sequence[str]|None)->pd.DataFrame:
+    "Rows with these names, all of which must be there"
+    if names is None:
+        return table
+    known = table[column].unique()
+    for name in names:
+        one_of(kind, name, known)
+    return table[table[column].isin(names)]
+
+# %% ../nbs/10_survey.ipynb #40bce1d8
 def survey_digest(
     survey:Survey,
 )->str:             # 12 hexadecimal digits
     "Tells one survey from another: changes with any question, option, share or culture"
-    questions = survey.questions.assign(options=survey.questions.options.map(json.dumps))
-    parts = questions, survey.shares, survey.cultures[['culture']]
-    return hashlib.sha256('\n'.join(p.to_csv(index=False, float_format='%.9g') for p in parts).encode()).hexdigest()[:12]
+    options = survey.questions.options.map(json.dumps)
+    questions = survey.questions.assign(options=options)
+    tables = questions, survey.shares, survey.cultures[['culture']]
+    texts = [table.to_csv(index=False, float_format='%.9g') for table in tables]
+    return hashlib.sha256('\n'.join(texts).encode()).hexdigest()[:12]
 
-# %% ../nbs/10_survey.ipynb #048b2eba
-def write_survey(
-    survey:Survey,
-    folder:str|Path,  # made if it does not exist
-)->Path:              # the folder
-    "Write `survey` as a folder that `load_survey` reads"
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    options = survey.questions.options.map(lambda o: '' if o is None else json.dumps(o, ensure_ascii=False))
-    survey.questions.assign(options=options).to_csv(folder/'questions.csv', index=False)
-    survey.shares.to_parquet(folder/'shares.parquet', index=False)
-    survey.cultures.to_csv(folder/'cultures.csv', index=False)
-    if survey.truth is not None: survey.truth.to_parquet(folder/'truth.parquet', index=False)
-    if survey.neighbours: (folder/'neighbours.json').write_text(json.dumps(survey.neighbours))
-    record = dict(survey.record, name=survey.name, synthetic=survey.synthetic)
-    (folder/'record.json').write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n')
-    return folder
-
-# %% ../nbs/10_survey.ipynb #7c22f77c
-def _read_table(path:Path, **options)->pd.DataFrame:
-    "Read a CSV or Parquet file, with one line on what is wrong if that fails"
-    try: return pd.read_parquet(path) if path.suffix == '.parquet' else pd.read_csv(path, **options)
-    except Exception as e: raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {str(e).splitlines()[0]}") from e
-
-def read_json(path:Path):
-    try: return json.loads(Path(path).read_text(encoding='utf-8'))
-    except FileNotFoundError: raise InputError(f"{path} does not exist: a JSON file is needed") from None
-    except (OSError, UnicodeDecodeError) as e: raise InputError(f"{path} cannot be read: {e}") from e
-    except json.JSONDecodeError as e: raise InputError(f"{path} is not JSON: {e.msg} in line {e.lineno}") from e
-
-# %% ../nbs/10_survey.ipynb #a8d5baa8
-def _read_options(path:Path, questions:pd.DataFrame)->list:
-    "The options column of a questions file: JSON lists, or nothing"
-    options = []
-    for row, text in enumerate(questions.get('options', pd.Series('', questions.index)).fillna(''), 1):
-        try: options.append(json.loads(text) if str(text).strip() else None)
-        except json.JSONDecodeError:
-            raise InputError(f"{path}, row {row}: options is {text!r}, accepted is a JSON list of texts "
-                             'such as ["Yes", "No"], or nothing') from None
-    return options
-
-def read_folder(
-    folder:str|Path,          # a folder as `write_survey` leaves it
-    language:str|None=None,   # which language of `questions.csv`; None: that of its first row
-)->Survey:
-    "Read a survey in our own format. Raises `InputError` naming file, row and field of what is wrong"
-    folder = Path(folder)
-    for name in ('questions.csv', 'shares.parquet'):
-        if not (folder/name).exists() and not (folder/name).with_suffix('.csv').exists():
-            raise InputError(f"{folder} lacks {name}: a survey folder holds questions.csv and shares.parquet (or shares.csv)")
-    questions = _read_table(folder/'questions.csv', dtype=dict(question_id=str, language=str, topic=str, question=str),
-                            keep_default_na=False, na_values=dict(n_options=[''], first_code=['']))
-    questions['options'] = _read_options(folder/'questions.csv', questions)
-    _need_columns(f"{folder/'questions.csv'}", questions, [c for c in QUESTION_COLUMNS if c != 'n_options'])
-    if 'n_options' not in questions: questions['n_options'] = questions.options.map(lambda o: len(o or ()))
-    language = one_of('language', language or questions.language[0], questions.language.unique())
-    questions = questions[questions.language == language].reset_index(drop=True)
-    shares = folder/'shares.parquet'
-    shares = _read_table(shares if shares.exists() else folder/'shares.csv')
-    cultures = _read_table(folder/'cultures.csv', keep_default_na=False, na_values=dict(x=[''], y=[''])) \
-        if (folder/'cultures.csv').exists() else load_cultures()
-    _check_cultures(cultures, f"{folder/'cultures.csv'}"); _check_questions(questions, f"{folder/'questions.csv'}")
-    _check_shares(shares, questions, cultures, f"{folder/'shares'}")
-    record = read_json(folder/'record.json') if (folder/'record.json').exists() else {}
-    truth = pd.read_parquet(folder/'truth.parquet') if (folder/'truth.parquet').exists() else None
-    neighbours = read_json(folder/'neighbours.json') if (folder/'neighbours.json').exists() else None
-    cultures = cultures[cultures.culture.isin(shares.culture)].reset_index(drop=True)
-    return Survey(record.get('name', folder.name), questions, shares, cultures, record.get('synthetic', False), truth,
-                  neighbours, record)
-
-# %% ../nbs/10_survey.ipynb #12bf8b9c
-def sample_size(
-    shares:np.ndarray,      # shares that are all counts / n
-    largest:int=10_000,     # give up above this many respondents
-)->int:                     # the smallest n that makes all of them whole; 0 if there is none
-    "How many people were asked, from the shares alone"
-    n = np.arange(1, largest + 1)
-    for share in np.unique(shares):  # few sizes survive the first shares
-        count = n * share
-        n = n[np.abs(count - count.round()) < 1e-6 * n]
-    return int(n[0]) if len(n) else 0
-
-# %% ../nbs/10_survey.ipynb #5d713c49
-def _release_file(folder:Path, name:str)->Path:
-    return next((p for p in (folder/name, folder/'data'/name) if p.exists()), folder/'data'/name)
-
-def _release_questions(path:Path, everything:bool)->pd.DataFrame:
-    "The questions of `wvs_questions.json` with the codebook's facts beside them"
-    codebook = pd.read_csv(data_path('wvs_codebook.csv')).set_index('question_id')
-    items, rows = read_json(path), []
-    if not isinstance(items, list): raise InputError(f"{path} holds a {type(items).__name__}: a list of questions is needed")
-    for row, item in enumerate(items, 1):
-        for key in ('Q_id', 'question', 'option_lst'):
-            if not isinstance(item, dict) or key not in item:
-                raise InputError(f"{path}, row {row}: {key} is missing; each question has Q_id, question and option_lst")
-        qid = item['Q_id']
-        evaluated = qid in codebook.index and codebook.evaluated[qid]
-        if not evaluated and not everything: continue
-        fact = codebook.loc[qid] if evaluated else dict(topic='Left out', first_code=1, scale='nominal')
-        rows.append((qid, 'en', fact['topic'], item['question'], item['option_lst'] or None, max(2, len(item['option_lst'])),
-                     int(fact['first_code']), fact['scale']))
-    return pd.DataFrame(rows, columns=QUESTION_COLUMNS)
-
-# %% ../nbs/10_survey.ipynb #6de4a958
-def read_release(
-    folder:str|Path,        # the authors' repository, or its `data` folder
-    everything:bool=False,  # keep the 32 questions the paper does not evaluate (demographics, Q223)
-)->Survey:
-    "Read the survey files released by the paper's authors. Raises `InputError` naming file, row and field"
-    folder = Path(folder)
-    questions = _release_questions(_release_file(folder, 'wvs_questions.json'), everything)
-    path = _release_file(folder, 'proportions_group_by_country.json')
-    people = read_json(path)
-    cultures = load_cultures()
-    cultures = cultures[cultures.culture.isin(list(people))].reset_index(drop=True)
-    known, rows = set(questions.question_id), []
-    for culture in cultures.culture:
-        n = sample_size(np.array([s for o in people[culture].values() for s in o.values()]))
-        rows += [(culture, qid, int(code), share, n) for qid, options in people[culture].items() if qid in known
-                 for code, share in options.items()]
-    shares = pd.DataFrame(rows, columns=SHARE_COLUMNS)
-    _check_questions(questions, 'wvs_questions.json'); _check_shares(shares, questions, cultures, path.name)
-    neighbours = _release_file(folder, 'self_alignment_examples.json')
-    neighbours = read_json(neighbours) if neighbours.exists() else None
-    return Survey('WVS-7 (CultureSPA release)', questions, shares, cultures, neighbours=neighbours,
-                  record=dict(source='CultureSPA release', weights='none', missing='kept in the denominator'))
-
-# %% ../nbs/10_survey.ipynb #78699348
-def load_survey(
-    where:str|Path,           # 'demo', a folder of ours, or the authors' release
-    language:str|None=None,   # language of the questions, None: the first in the file
-)->Survey:
-    "Open a survey. Raises `InputError` if `where` holds none"
-    if str(where) == 'demo': return read_folder(data_path('demo', 'survey'), language)
-    folder = Path(where)
-    if not folder.is_dir(): raise InputError(f"no survey at {where}: accepted are 'demo' and a folder that exists")
-    if (folder/'questions.csv').exists() or (folder/'shares.parquet').exists(): return read_folder(folder, language)
-    if _release_file(folder, 'wvs_questions.json').exists(): return read_release(folder)
-    raise InputError(f"{where} holds no survey: accepted are a folder with questions.csv and shares.parquet, "
-                     "or with the authors' wvs_questions.json (there or under data/)")
-
-# %% ../nbs/10_survey.ipynb #8406a4a3
-ANSWER_COLUMNS = ['source', 'model', 'method', 'culture', 'question_id', 'order', 'run', 'text', 'code', 'probability',
-                  'outside']
+# %% ../nbs/10_survey.ipynb #6f1cb229
+ANSWER_COLUMNS = ['source', 'model', 'method', 'culture', 'question_id', 'order', 'run', 'text',
+                  'code', 'probability', 'outside']
 ANSWER_KEY = ANSWER_COLUMNS[:7]  # no two answers share these
 
-# %% ../nbs/10_survey.ipynb #aa22aef6
+# %% ../nbs/10_survey.ipynb #dc6330be
 DIGITS = re.compile(r'\d+')
 MINUS_SIGNS = ('-', '\u2212', '\u2013')  # hyphen, minus sign, en dash
 

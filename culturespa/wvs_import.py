@@ -14,7 +14,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from .survey import (CULTURE_COLUMNS, InputError, Survey, check_survey, codes_of,
-                               load_cultures, one_of, write_survey)
+                               load_cultures, one_of)
+from .survey_files import write_survey
 from .wvs import (MISSING, MISSING_POLICIES, WEIGHTS, Tally, check_tally, effective_n,
                             fix_counts, load_codebook, load_countries, load_missing, shares_of,
                             tally_file)

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .survey import QUESTION_COLUMNS, InputError, codes_of, data_path, load_survey
+from .survey import QUESTION_COLUMNS, InputError, codes_of, data_path
+from .survey_files import load_survey
 from .wvs import load_codebook, load_countries, load_missing, new_code
 from .wvs_files import Microdata, open_microdata
 

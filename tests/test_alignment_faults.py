@@ -14,7 +14,8 @@ from culturespa.diagnostics import diversity
 from culturespa.cultures import correlate
 from culturespa.maps import culture_map
 from culturespa.report import write_alignment
-from culturespa.survey import InputError, load_survey, select
+from culturespa.survey import InputError, select
+from culturespa.survey_files import load_survey
 
 CULTURES = ["USA", "GBR", "BRA", "THA", "KEN"]
 

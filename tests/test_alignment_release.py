@@ -18,7 +18,7 @@ from culturespa.cultures import correlate
 from culturespa.matrices import culture_matrix, pair_values
 from culturespa.maps import map_agreement
 from culturespa.report import write_alignment
-from culturespa.survey import load_survey
+from culturespa.survey_files import load_survey
 from culturespa.release import read_answers
 
 RELEASE = Path(os.environ.get("CULTURESPA_RELEASE") or Path(__file__).resolve().parents[2]/"shared"/"release")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from culturespa.answers import fill_answers, read_kept
+from culturespa.answer_store import read_kept
+from culturespa.answers import fill_answers
 from culturespa.survey import InputError
 
 WORLD = '''
@@ -39,7 +40,7 @@ out, kind, kills, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.arg
 if kind == 'scripted': model, pace[0] = scripted, .004
 else:
     import torch; torch.set_num_threads(1)
-    from culturespa.models import LocalModel
+    from culturespa.local import LocalModel
     model = LocalModel(kind, name='toy')
 rng, longest, done = random.Random(seed), .15, 0
 for _ in range(kills * 20):

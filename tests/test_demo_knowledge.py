@@ -10,7 +10,8 @@ from culturespa.demo_world import World
 from culturespa.models import Sampling, ScriptedModel
 from culturespa.prompts import METHODS, Prompter
 from culturespa.served import load_model
-from culturespa.survey import codes_of, load_survey, parse_reply
+from culturespa.survey import codes_of, parse_reply
+from culturespa.survey_files import load_survey
 
 def part_read(model, prompter, questions, method):
     "Part of the replies to a method that can be read"

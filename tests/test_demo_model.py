@@ -15,7 +15,8 @@ from culturespa.demo_world import World
 from culturespa.models import Sampling
 from culturespa.served import load_model
 from culturespa.prompts import Prompter, load_templates
-from culturespa.survey import data_path, load_survey
+from culturespa.survey import data_path
+from culturespa.survey_files import load_survey
 
 def clueless(vocabulary):
     "A model that finds all tokens equally likely"

@@ -5,7 +5,8 @@ from culturespa.demo_world import *
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.survey import InputError, check_survey, load_cultures, load_survey
+from culturespa.survey import InputError, check_survey, load_cultures
+from culturespa.survey_files import load_survey
 
 def test_distributions_add_up_and_follow_the_liking():
     liking = np.array([-3., 0, 3])

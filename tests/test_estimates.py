@@ -17,7 +17,7 @@ from culturespa.local import LocalModel
 from culturespa.models import Sampling, ScriptedModel, item_seed, item_uniform
 from culturespa.prompts import Prompter
 from culturespa.served import load_model
-from culturespa.survey import load_survey
+from culturespa.survey_files import load_survey
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()

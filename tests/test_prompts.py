@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 import pandas as pd
 import pytest
-from culturespa.survey import InputError, data_path, load_survey, select
+from culturespa.survey import InputError, data_path, select
+from culturespa.survey_files import load_survey
 
 def test_templates_are_checked_and_hashed():
     text = Path(data_path('prompts', 'en.toml')).read_text()
@@ -88,6 +89,20 @@ def test_where_a_country_was_not_asked_the_next_neighbour_is_taken():
     text = survey.questions.set_index('question_id').question[first]
     assert text in prompter.answered(question, 'USA') and text not in prompter.answered(question, 'CHN')
     assert prompter.answered(question, 'CHN').count('Answer: ') == 5
+
+
+def test_a_part_of_a_survey_keeps_its_examples():
+    from culturespa.survey import select
+    whole = load_survey('demo')
+    part = select(whole, ['KEN', 'USA'], question_ids=whole.questions.question_id[::20])
+    ids = set(part.questions.question_id)
+    lost = [sum(name in ids for name in whole.neighbours[q][:5]) for q in ids]
+    assert max(lost) < 5                     # the ranking alone would leave every question short
+    prompter = Prompter(part)
+    for question in part.questions.to_dict('records'):
+        text = prompter.answered(question, 'KEN')
+        assert sum(other in text for other in part.questions.question) == 5
+        assert question['question'] not in text
 
 
 def test_questions_without_words_and_surveys_with_few_cultures_are_refused():

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from culturespa.models import ScriptedModel
-from culturespa.survey import InputError, load_survey
+from culturespa.survey import InputError
+from culturespa.survey_files import load_survey
 
 def clerk():
     "A model that writes a numbered question, except in about one reply of four"
@@ -250,7 +251,7 @@ def test_a_writer_filters_by_its_preset():
 
 def test_the_demo_model_writes_sensible_questions():
     from culturespa.demo_world import recognise
-    from culturespa.models import load_model
+    from culturespa.served import load_model
     writer = Writer(load_survey('demo'), per_topic=16, seed=7)
     questions, dropped = write_questions(load_model('demo'), writer, quiet=True)
     found = [recognise(q, o) for q, o in zip(questions.question, questions.options)]

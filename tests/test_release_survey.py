@@ -20,7 +20,8 @@ import pytest
 
 from culturespa.given import question_files, read_questions, take_questions
 from culturespa.questions import filter_questions
-from culturespa.survey import InputError, load_survey, modal_answers, similarity
+from culturespa.survey import InputError, modal_answers, similarity
+from culturespa.survey_files import load_survey
 from culturespa.release import load_llama3, read_answers, read_file_name
 from culturespa.wvs import load_codebook, load_countries
 from culturespa.wvs_sources import fetch_release, read_texts, release_files

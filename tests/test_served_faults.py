@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.answers import ask, ask_once
-from culturespa.models import ServedModel, Sampling, load_model
+from culturespa.answers import ask
+from culturespa.asking import ask_once
+from culturespa.models import Sampling
+from culturespa.served import ServedModel, load_model
 from culturespa.survey import InputError
 from test_answers import prompter, questions
 from test_models import ScriptedServer, said, toy_model

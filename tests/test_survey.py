@@ -2,7 +2,6 @@
 import pytest
 from culturespa.survey import *
 
-import json
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +10,10 @@ def toy_shares():
     rows = [('USA', 'q1', (.6, .3, .1)), ('USA', 'q2', (.2, .8)), ('USA', 'q3', (.1, .2, .7)),
             ('THA', 'q1', (.1, .2, .7)), ('THA', 'q3', (.5, .3, .2)),
             ('ZWE', 'q1', (.2, .7, .1)), ('ZWE', 'q2', (.9, .1)), ('ZWE', 'q3', (.8, .1, .1))]
-    table = [(c, q, code, share, 100) for c, q, shares in rows for code, share in enumerate(shares, q != 'q3')]
-    return pd.DataFrame(table + [('THA', 'q2', 2, .5, 100), ('THA', 'q2', 1, .5, 100)],
-                        columns=['culture', 'question_id', 'code', 'share', 'n'])
+    table = [(culture, name, code, share, 100)
+             for culture, name, shares in rows for code, share in enumerate(shares, name != 'q3')]
+    tied = [('THA', 'q2', 2, .5, 100), ('THA', 'q2', 1, .5, 100)]
+    return pd.DataFrame(table + tied, columns=['culture', 'question_id', 'code', 'share', 'n'])
 
 def toy_survey():
     questions = pd.DataFrame(dict(
@@ -23,14 +23,6 @@ def toy_survey():
         n_options=[3, 2, 3], first_code=[1, 1, 0], scale=['ordinal', 'binary', 'ordinal']))
     cultures = load_cultures().query('culture in ["USA", "THA", "ZWE"]').reset_index(drop=True)
     return Survey('toy', questions, toy_shares(), cultures, synthetic=True)
-
-def invented_release(folder):
-    "Files in the authors' layout; nothing in them is theirs"
-    (folder/'data').mkdir()
-    items = [('Q1', ['Much', 'Some', 'Little', 'None']), ('Q94', ['No', 'A bit', 'Yes']), ('Q260', ['a', 'b'])]
-    (folder/'data'/'wvs_questions.json').write_text(json.dumps([dict(Q_id=q, question=f'An invented {q}?', option_lst=o) for q, o in items]))
-    (folder/'data'/'proportions_group_by_country.json').write_text(json.dumps(
-        {c: {'Q1': {'2': 60 / 97, '1': 30 / 97}, 'Q94': {'0': 50 / 97, '2': 47 / 97}} for c in ('USA', 'KEN')}))
 
 def test_eighteen_cultures_in_five_continents():
     cultures = load_cultures()
@@ -62,7 +54,8 @@ def test_the_matrix_holds_the_pairwise_similarities():
     modes.loc['q2', 'ZWE'] = pd.NA
     matrix = similarity_matrix(modes, n_options)
     for i in modes:
-        for j in modes: assert matrix.loc[i, j] == pytest.approx(similarity(modes[i], modes[j], n_options))
+        for j in modes:
+            assert matrix.loc[i, j] == pytest.approx(similarity(modes[i], modes[j], n_options))
 
 
 def test_codes_start_at_the_questions_first_code():
@@ -73,14 +66,18 @@ def test_codes_start_at_the_questions_first_code():
 def test_every_wrong_row_is_named():
     from dataclasses import replace
     def complaint(**tables):
-        with pytest.raises(InputError) as e: check_survey(replace(toy_survey(), **tables))
-        assert '\n' not in str(e.value)
-        return str(e.value)
+        with pytest.raises(InputError) as refused:
+            check_survey(replace(toy_survey(), **tables))
+        assert '\n' not in str(refused.value)
+        return str(refused.value)
+
     q, s, c = toy_survey().questions, toy_shares(), toy_survey().cultures
+    short = [['Daily'], ['Yes', 'No'], ['None', 'Some', 'A lot']]
     assert 'row 2' in complaint(questions=q.assign(n_options=[3, 1, 3]))
     assert 'row 3' in complaint(questions=q.assign(question_id=['q1', 'q2', 'q1']))
-    assert 'options' in complaint(questions=q.assign(options=[['Daily'], ['Yes', 'No'], ['None', 'Some', 'A lot']]))
+    assert 'options' in complaint(questions=q.assign(options=short))
     assert 'lacks the column scale' in complaint(questions=q.drop(columns='scale'))
+    assert 'no rows' in complaint(questions=q[:0])
     assert 'ATL' in complaint(shares=s.replace({'culture': {'THA': 'ATL'}}))
     assert 'code is 7' in complaint(shares=s.assign(code=[7] + list(s.code[1:])))
     assert 'at most 1' in complaint(shares=s.assign(share=.6))
@@ -90,71 +87,12 @@ def test_every_wrong_row_is_named():
 def test_a_selection_is_a_survey_and_unknown_names_are_refused():
     small = select(toy_survey(), cultures=['USA', 'ZWE'], topics=['Food'])
     check_survey(small)
-    assert list(small.modal.columns) == ['USA', 'ZWE']
+    assert list(small.modal.columns) == ['USA', 'ZWE'] and list(small.modal.index) == ['q1', 'q2']
+    both = select(toy_survey(), topics=['Food'], question_ids=['q2', 'q3'])
+    assert both.questions.question_id.tolist() == ['q2'] and set(both.shares.question_id) == {'q2'}
     for wrong in (dict(cultures=['ATL']), dict(topics=['Fod']), dict(question_ids=['q9']), dict(cultures=[])):
-        with pytest.raises(InputError): select(toy_survey(), **wrong)
-
-
-def test_a_survey_survives_the_disk():
-    import tempfile
-    from pandas.testing import assert_frame_equal
-    with tempfile.TemporaryDirectory() as folder:
-        again = read_folder(write_survey(toy_survey(), folder))
-        assert_frame_equal(again.questions, toy_survey().questions, check_dtype=False)
-        assert_frame_equal(again.shares, toy_survey().shares)
-        assert_frame_equal(again.cultures, toy_survey().cultures)
-        assert again.synthetic and again.name == 'toy'
-
-
-def test_a_new_country_and_a_new_language_are_rows():
-    from pathlib import Path
-    import tempfile
-    with tempfile.TemporaryDirectory() as folder:
-        folder = write_survey(toy_survey(), folder)
-        with open(folder/'cultures.csv', 'a') as f: f.write('KAZ,Kazakhstan,Kazakh,a,Asia,,\n')
-        with open(folder/'questions.csv', 'a') as f:
-            f.write('q1,de,Essen,Wie oft essen Sie Suppe?,"[""Täglich"", ""Wöchentlich"", ""Nie""]",3,1,ordinal\n'
-                    'q2,de,Essen,Ist Frühstück wichtig?,"[""Ja"", ""Nein""]",2,1,binary\n'
-                    'q3,de,Wetter,Wie viel Regen ist zu viel?,"[""Keiner"", ""Etwas"", ""Viel""]",3,0,ordinal\n')
-        new = pd.DataFrame([('KAZ', 'q1', 3, 1., 50)], columns=['culture', 'question_id', 'code', 'share', 'n'])
-        pd.concat([toy_shares(), new]).to_csv(folder/'shares.csv', index=False); (folder/'shares.parquet').unlink()
-        assert read_folder(folder).modal.loc['q1', 'KAZ'] == 3
-        german = read_folder(folder, language='de')
-        assert german.questions.topic.tolist() == ['Essen', 'Essen', 'Wetter'] and german.modal.equals(read_folder(folder).modal)
-        with pytest.raises(InputError, match="language 'fr'"): read_folder(folder, language='fr')
-
-
-def test_the_sample_size_comes_back_from_the_shares():
-    counts = np.array([517, 300, 210, 169])
-    assert sample_size(counts / counts.sum()) == 1196
-
-
-def test_the_authors_layout_is_read_with_the_codebooks_facts():
-    import tempfile
-    from pathlib import Path
-    with tempfile.TemporaryDirectory() as folder:
-        invented_release(Path(folder))
-        release = read_release(folder)
-        assert list(release.questions.question_id) == ['Q1', 'Q94'] and list(release.first_code) == [1, 0]
-        assert list(release.cultures.culture) == ['USA', 'KEN'] and set(release.shares.n) == {97}
-        assert release.modal.USA.to_dict() == {'Q1': 2, 'Q94': 0}
-        assert len(read_release(folder, everything=True).questions) == 3
-        (Path(folder)/'data'/'wvs_questions.json').write_text('[{"Q_id": "Q1", "question": "?"}]')
-        with pytest.raises(InputError, match='row 1: option_lst is missing'): read_release(folder)
-
-
-def test_a_folder_without_a_survey_is_refused_in_one_line():
-    import tempfile
-    with tempfile.TemporaryDirectory() as folder:
-        with pytest.raises(InputError, match='holds no survey'): load_survey(folder)
-    with pytest.raises(InputError, match="'demo'"): load_survey('no/such/folder')
-
-
-def test_the_demo_survey_is_synthetic_complete_and_says_so():
-    demo = load_survey('demo')
-    assert demo.synthetic and demo.truth is not None
-    assert (len(demo.questions), len(demo.cultures)) == (260, 18)
-    assert demo.modal.notna().all().all()
+        with pytest.raises(InputError):
+            select(toy_survey(), **wrong)
 
 
 def test_only_codes_of_the_question_are_read():

@@ -15,7 +15,8 @@ from culturespa.model_files import fingerprint, fingerprint_of
 from culturespa.models import Sampling
 from culturespa.prompts import Prompter
 from culturespa.served import load_model
-from culturespa.survey import InputError, load_survey
+from culturespa.survey import InputError
+from culturespa.survey_files import load_survey
 
 def bolivian(n=64):
     "Training samples: what Bolivians of the demo survey say most often"

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import culturespa.wvs_sources as wvs_sources
-from culturespa.survey import InputError, load_survey
+from culturespa.survey import InputError
+from culturespa.survey_files import load_survey
 from culturespa.wvs import MISSING_POLICIES, WEIGHTS
 from culturespa.wvs_import import import_wvs
 from culturespa.wvs_sources import fetch_release, made_labels, made_microdata, write_microdata

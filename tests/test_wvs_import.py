@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.survey import InputError, load_survey
+from culturespa.survey import InputError
+from culturespa.survey_files import load_survey
 from culturespa.wvs import load_codebook
 from culturespa.wvs_sources import made_labels, made_microdata, write_microdata
 

@@ -61,7 +61,7 @@ def _option_at(
     option = np.minimum(passed, n - 1)          # rounding may leave the last border a hair below 1
     return np.where(np.isnan(shares).any(-1), np.nan, option)
 
-# %% ../nbs/42_baselines.ipynb #7261ca19
+# %% ../nbs/42_baselines.ipynb #b48eef5d
 def _other_cultures(survey:Survey)->np.ndarray:
     "Culture x culture: True for everybody but oneself"
     return ~np.eye(len(survey.cultures), dtype=bool)
@@ -83,7 +83,7 @@ def _of_others(
         rows = [statistic(values[who]) if who.any() else nothing for who in allowed]
     return np.array(rows)[None]
 
-# %% ../nbs/42_baselines.ipynb #764f89e3
+# %% ../nbs/42_baselines.ipynb #5cd84f91
 def _each_other(human:np.ndarray)->np.ndarray:
     "Every other culture's codes in turn, other x culture x question; NaN if there is no other"
     if len(human) == 1:
@@ -107,7 +107,7 @@ def _total(people:np.ndarray)->np.ndarray:
     nobody = np.isnan(people).all(0)
     return np.where(nobody, np.nan, np.nansum(people, 0))
 
-# %% ../nbs/42_baselines.ipynb #48559147
+# %% ../nbs/42_baselines.ipynb #721a9fa3
 def as_sheets(
     survey:Survey,
     model:str,         # what the sheets will be called
@@ -250,7 +250,7 @@ def _pooled(
     totals = _of_others(share_array(survey), allowed, _total)
     return normalised(totals[0])
 
-# %% ../nbs/42_baselines.ipynb #88242e08
+# %% ../nbs/42_baselines.ipynb #8b96c2d7
 def _guesses(
     survey:Survey,
 )->dict:        # (kind, name) -> culture x question x option
@@ -275,7 +275,7 @@ def _pairs_of_samples(
         ('ceiling', CEILING): (sample(1, seed), sample(1, seed + 1)),
     }
 
-# %% ../nbs/42_baselines.ipynb #54c9d2df
+# %% ../nbs/42_baselines.ipynb #4383b21f
 def _of_single_cultures(
     survey:Survey,
     people:np.ndarray,  # culture x question x option
@@ -334,7 +334,7 @@ def distribution_ruler(
             for (kind, name), values in scores.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/42_baselines.ipynb #b6eaa0a4
+# %% ../nbs/42_baselines.ipynb #191befcb
 def _ruler_of_modes(
     survey:Survey,
     sheets:pd.DataFrame|None,
@@ -395,7 +395,7 @@ def _names(rows:pd.DataFrame)->pd.Series:
     turned = np.where(rows['order'] == 'original', '', ', options ' + rows['order'])
     return rows.model + ', ' + rows.method + turned
 
-# %% ../nbs/42_baselines.ipynb #801bdf2f
+# %% ../nbs/42_baselines.ipynb #da375a3e
 def _rows_of_models(distributions:pd.DataFrame)->pd.DataFrame:
     "The averages among distribution scores, named as the ruler names models"
     models = distributions[distributions.culture == 'average']
@@ -473,7 +473,7 @@ def _of_cultures(
     single.loc['average'] = single.mean()
     return single.stack()
 
-# %% ../nbs/42_baselines.ipynb #11e5baf1
+# %% ../nbs/42_baselines.ipynb #a8860de8
 def by_topic(
     survey:Survey,
     sheets:pd.DataFrame,

@@ -64,7 +64,8 @@ def test_people_stand_in_a_line_sorted_by_answer():
     found = _option_at(luck, shares, n)
     assert found[:, 0, 0].tolist() == [1, 1, 2, 2]                  # nobody gives the first answer
     assert found[:, 0, 1].tolist() == [0, 0, 0, 1]
-    assert np.isnan(_option_at(luck, shares * np.nan, n)).all()
+    unknown = np.array([[[np.nan] * 3, [.5, np.nan, 0]]])
+    assert np.isnan(_option_at(luck, unknown, n)).all()
     nearly = np.array([[[.5, .4999, 0], [.5, .5, 0]]])              # rounding ate a little
     assert _option_at(np.full((1, 1, 2), .99995), nearly, n).tolist() == [[[2, 1]]]
     assert _option_at(np.full((1, 1, 2), .99995), nearly, np.array([2, 2])).tolist() == [[[1, 1]]]
@@ -156,12 +157,6 @@ def test_ceilings_are_samples_that_anyone_can_draw_again():
     for name, pair in pairs.items():
         for score, values in compare_distributions(invented, *pair).items():
             assert rows.loc[name, score] == pytest.approx(values.mean())
-    # answer sheets: half of the people against another half, in four runs
-    halves = [modes_of(sample_people(invented, 4, .5, seed), first=1) for seed in (4, 5)]
-    half, goal = (as_sheets(invented, 'ceiling', 'split half', codes) for codes in halves)
-    by_run = score_sheets(invented, half, human=goal.to_numpy()).reshape(4, 6).mean(1)
-    row = ruler(invented, None, draws=4, seed=3).set_index('predictor').loc['split half']
-    assert [row.S, row.sd] == pytest.approx([by_run.mean(), by_run.std(ddof=1)])
 
 
 def test_a_single_culture_has_no_others():
@@ -214,6 +209,16 @@ def test_the_ruler_by_hand():
     ends = ends_by_method(made, mine, draws=5).set_index('culture').loc['average', both]
     assert rows.loc['base, P1', both].tolist() == ends.tolist()
     assert rows.floor.drop('base, P1').isna().all()
+
+
+def test_a_split_half_is_half_of_the_people_against_another_half():
+    invented = invented_survey()
+    # four runs
+    halves = [modes_of(sample_people(invented, 4, .5, seed), first=1) for seed in (4, 5)]
+    half, goal = (as_sheets(invented, 'ceiling', 'split half', codes) for codes in halves)
+    by_run = score_sheets(invented, half, human=goal.to_numpy()).reshape(4, 6).mean(1)
+    row = ruler(invented, None, draws=4, seed=3).set_index('predictor').loc['split half']
+    assert [row.S, row.sd] == pytest.approx([by_run.mean(), by_run.std(ddof=1)])
 
 
 def test_one_topic_alone_is_the_score_of_that_topic():

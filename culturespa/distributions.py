@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .alignment import KIND, known_mean
+from .prompts import NO_CULTURE
 from .survey import InputError, Survey
 
 # %% ../nbs/41_distributions.ipynb #f3571cb7
@@ -25,14 +26,18 @@ def compare_distributions(
 )->dict:            # js, emd, tv: each 0 to 1, the mean over the questions both have; or missing
     "How alike two sets of answer distributions are"
     nominal = (survey.questions.scale == 'nominal').to_numpy()
-    span = survey.n_options.to_numpy(float) - 1
-    carried = np.abs(np.cumsum(p - q, axis=-1))
-    work = carried.sum(axis=-1) / span
-    variation = np.abs(p - q).sum(axis=-1) / 2
+    longest_way = survey.n_options.to_numpy(float) - 1
+    by_scale = 1 - _steps_carried(p, q) / longest_way
+    by_label = 1 - np.abs(p - q).sum(axis=-1) / 2
     return dict(
         js=known_mean(1 - _jensen_shannon_distance(p, q)),
-        emd=known_mean(np.where(nominal, np.nan, 1 - work)),
-        tv=known_mean(np.where(nominal, 1 - variation, np.nan)))
+        emd=known_mean(np.where(nominal, np.nan, by_scale)),
+        tv=known_mean(np.where(nominal, by_label, np.nan)))
+
+def _steps_carried(p:np.ndarray, q:np.ndarray)->np.ndarray:
+    "How far people must be moved along the options to turn `p` into `q`"
+    over_each_border = np.cumsum(p - q, axis=-1)
+    return np.abs(over_each_border).sum(axis=-1)
 
 def _jensen_shannon_distance(p:np.ndarray, q:np.ndarray)->np.ndarray:
     "From 0 to 1 for each question; missing where one side is"
@@ -51,17 +56,25 @@ def share_array(
     survey:Survey,
 )->np.ndarray:      # culture x question x option, in the order of codes; NaN where not asked
     "People's answers as an array; what is missing from 1 did not answer"
-    cultures = pd.Index(survey.cultures.culture)
-    questions = pd.Index(survey.questions.question_id)
-    table = np.zeros((len(cultures), len(questions), survey.n_options.max()))
+    table = np.zeros((len(survey.cultures), len(survey.questions), survey.n_options.max()))
     shares = survey.shares[survey.shares.code >= 0]
-    option = shares.code - shares.question_id.map(survey.first_code)
-    rows = cultures.get_indexer(shares.culture)
-    columns = questions.get_indexer(shares.question_id)
-    table[rows, columns, option.astype(int)] = shares.share
+    table[_places(survey, shares)] = shares.share
     nobody = ~table.any(axis=-1)
     table[nobody] = np.nan
     return table
+
+def _places(
+    survey:Survey,
+    shares:pd.DataFrame,  # some of the survey's
+)->tuple:                 # culture, question, option: a number each per row
+    "Where shares belong in the array"
+    cultures = pd.Index(survey.cultures.culture)
+    questions = pd.Index(survey.questions.question_id)
+    option = shares.code - shares.question_id.map(survey.first_code)
+    return (
+        cultures.get_indexer(shares.culture),
+        questions.get_indexer(shares.question_id),
+        option.astype(int))
 
 def normalised(
     p:np.ndarray,  # ... x option
@@ -70,7 +83,7 @@ def normalised(
     with np.errstate(invalid='ignore', divide='ignore'):
         return p / p.sum(axis=-1, keepdims=True)
 
-# %% ../nbs/41_distributions.ipynb #07e76f38
+# %% ../nbs/41_distributions.ipynb #38fbaf8a
 def sample_people(
     survey:Survey,
     draws:int=200,      # samples
@@ -79,9 +92,10 @@ def sample_people(
 )->np.ndarray:          # how many chose each, draw x culture x question x option; NaN: not asked
     "Ask another sample of the same people: draw as many as there effectively were from the shares"
     people = share_array(survey)
-    size = np.round(_respondents(survey) * part).astype(int)
+    asked = np.round(_respondents(survey) * part).astype(int)
+    shape = (draws, *asked.shape)
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(size, _with_silence(people), size=(draws, *size.shape))
+    counts = rng.multinomial(asked, _with_silence(people), size=shape)
     answered = counts[..., :-1]
     return np.where(np.isnan(people), np.nan, answered)
 
@@ -115,21 +129,22 @@ def distribution_scores(
     known = _with_probabilities(survey, answers)
     people = normalised(share_array(survey))
     cultures = list(survey.cultures.culture)
-    asked = [culture for culture in cultures if culture in set(known.culture)] or cultures
+    personas = [culture for culture in cultures if culture in set(known.culture)]
     rows = []
     for (*names, culture), part in known.groupby([*KIND, 'culture'], sort=False):
         p = _mean_probabilities(survey, part)
-        for own in asked if culture == 'none' else [culture]:   # plain answers stand for all asked
+        everybody = personas or cultures
+        for own in everybody if culture == NO_CULTURE else [culture]:
             q = people[cultures.index(own)]
-            scores = compare_distributions(survey, p, q)
             row = dict(zip(KIND, names), culture=own, questions=_questions_of_both(p, q))
-            rows.append(row | scores)
+            rows.append(row | compare_distributions(survey, p, q))
     return _with_averages(pd.DataFrame(rows))
 
 def _with_probabilities(survey:Survey, answers:pd.DataFrame)->pd.DataFrame:
     "Answers to questions of the survey that carry probabilities"
+    ids = survey.questions.question_id
     has_them = answers.probability.notna()
-    known = answers[has_them & answers.question_id.isin(survey.questions.question_id)]
+    known = answers[has_them & answers.question_id.isin(ids)]
     if 'source' in known:
         known = known[known.source == 'survey']
     if known.empty:
@@ -143,11 +158,13 @@ def _questions_of_both(p:np.ndarray, q:np.ndarray)->int:
 def _with_averages(table:pd.DataFrame)->pd.DataFrame:
     "Add the mean over the cultures of each model, method and order"
     columns = ['questions', *DISTRIBUTION_SCORES]
-    average = table.groupby(KIND, sort=False)[columns].mean().reset_index()
-    every = pd.concat([table, average.assign(culture='average')], ignore_index=True)
+    kinds = table.groupby(KIND, sort=False)
+    average = kinds[columns].mean().reset_index()
+    average = average.assign(culture='average')
+    every = pd.concat([table, average], ignore_index=True)
     return every.astype(dict(questions=int))
 
-# %% ../nbs/41_distributions.ipynb #21e99cf3
+# %% ../nbs/41_distributions.ipynb #7f55b6eb
 def _mean_probabilities(
     survey:Survey,
     answers:pd.DataFrame,

@@ -41,8 +41,8 @@ def test_shares_are_laid_out_by_code_and_normalised_over_those_who_answered():
     made = replace(made, shares=pd.DataFrame(rows, columns=made.shares.columns))
     people = share_array(made)
     assert people.shape == (2, 2, 3)
-    np.testing.assert_array_equal(people[0], [[.3, 0, .5], [0, .8, 0]])       # a fifth did not answer
-    assert np.isnan(people[1]).all()                                           # nobody in Kenya did
+    np.testing.assert_array_equal(people[0], [[.3, 0, .5], [0, .8, 0]])    # a fifth kept silent
+    assert np.isnan(people[1]).all()                                        # all of Kenya did
     np.testing.assert_allclose(normalised(people)[0], [[.375, 0, .625], [0, 1, 0]])
     from_zero = made_survey({'USA': [0, 1]}, options=[2, 2], first=0)
     np.testing.assert_array_equal(share_array(from_zero), [[[1, 0], [0, 1]]])
@@ -56,7 +56,7 @@ def test_another_sample_of_the_same_people():
     counts = sample_people(made, draws=500)
     assert counts.shape == (500, 2, 2, 3)
     np.testing.assert_allclose(counts[:, 0, 0].mean(0), [300, 0, 500], atol=4)
-    assert 10 < counts[:, 0, 0, 0].std() < 20                          # sqrt(1000 * .3 * .7) is 14.5
+    assert 10 < counts[:, 0, 0, 0].std() < 20                       # sqrt(1000 * .3 * .7) is 14.5
     assert (counts[:, 0, 1] == [0, 400, 0]).all() and (counts[:, 1, 0] == [0, 100, 0]).all()
     assert np.isnan(counts[:, 1, 1]).all()                             # Kenya was not asked q2
     assert (sample_people(made, 3, part=.5)[:, 0, 1] == [0, 200, 0]).all()
@@ -78,7 +78,8 @@ def test_a_culture_is_scored_by_the_mean_of_its_probabilities():
     plain = plain.assign(probability=[[1, 0], [1, 0, 0]])
     every = pd.concat([two, plain])
     table = distribution_scores(made, every).set_index(['method', 'culture'])
-    # USA: .6 of two runs on its mode, then a half: steps missed .4 of 1 and .5 of 2; KEN: 0 and .5 of 2
+    # USA: .6 of two runs on its mode, then a half: steps missed .4 of 1 and .5 of 2
+    # KEN: 0 and .5 of 2
     assert table.emd['P1', 'USA'] == pytest.approx(1 - (.4 + .25) / 2)
     assert table.emd['P1', 'KEN'] == pytest.approx(1 - .25 / 2)
     assert table.emd['P1', 'average'] == pytest.approx((.675 + .875) / 2)
@@ -89,8 +90,9 @@ def test_a_culture_is_scored_by_the_mean_of_its_probabilities():
     unasked = distribution_scores(made, plain)
     assert unasked.culture.tolist() == ['USA', 'KEN', 'average']
     generated = two.assign(source='generated', probability=[[1, 0]] * 8)
-    assert distribution_scores(made, pd.concat([every, generated])).equals(distribution_scores(made, every))
-    assert distribution_scores(made, every.drop(columns='source')).equals(distribution_scores(made, every))
+    found = distribution_scores(made, every)
+    assert distribution_scores(made, pd.concat([every, generated])).equals(found)
+    assert distribution_scores(made, every.drop(columns='source')).equals(found)
 
 
 def test_orders_are_kept_apart_and_unknown_questions_counted():

@@ -358,7 +358,7 @@ def write_scores(
     "Write scores with two decimals more than anyone should quote"
     scores.to_csv(path, index=False, float_format='%.4f')
 
-# %% ../nbs/40_alignment.ipynb #89eccc09
+# %% ../nbs/40_alignment.ipynb #3b6f2377
 def _plot_rows(
     table:pd.DataFrame,  # from `score_table`, only what is drawn
 )->tuple:                # cultures, averages: names from bottom to top

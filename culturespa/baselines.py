@@ -61,7 +61,7 @@ def _option_at(
     option = np.minimum(passed, n - 1)          # rounding may leave the last border a hair below 1
     return np.where(np.isnan(shares).any(-1), np.nan, option)
 
-# %% ../nbs/42_baselines.ipynb #b48eef5d
+# %% ../nbs/42_baselines.ipynb #02c529d2
 def _other_cultures(survey:Survey)->np.ndarray:
     "Culture x culture: True for everybody but oneself"
     return ~np.eye(len(survey.cultures), dtype=bool)
@@ -83,7 +83,7 @@ def _of_others(
         rows = [statistic(values[who]) if who.any() else nothing for who in allowed]
     return np.array(rows)[None]
 
-# %% ../nbs/42_baselines.ipynb #5cd84f91
+# %% ../nbs/42_baselines.ipynb #7ad50dfe
 def _each_other(human:np.ndarray)->np.ndarray:
     "Every other culture's codes in turn, other x culture x question; NaN if there is no other"
     if len(human) == 1:
@@ -107,7 +107,7 @@ def _total(people:np.ndarray)->np.ndarray:
     nobody = np.isnan(people).all(0)
     return np.where(nobody, np.nan, np.nansum(people, 0))
 
-# %% ../nbs/42_baselines.ipynb #721a9fa3
+# %% ../nbs/42_baselines.ipynb #90d7fd7b
 def as_sheets(
     survey:Survey,
     model:str,         # what the sheets will be called
@@ -137,6 +137,7 @@ def predictors(
         return modes_of(_total(shares), first)
     random_option = _random_options(survey, draws, rng)
     compatriot = _compatriots(survey, draws, rng)
+    again = sample_people(survey, draws, seed=seed)
     tables = {
         ('floor', 'random option'): random_option,
         ('floor', 'middle of the scale'): _middles(survey),
@@ -146,7 +147,7 @@ def predictors(
         ('floor', 'people of the other countries'): _of_others(people, others, pooled_mode),
         ('floor', 'median of other continents'): _of_others(human, abroad, _median),
         ('floor', FLOOR): _of_others(human, others, _median),
-        ('ceiling', CEILING): modes_of(sample_people(survey, draws, seed=seed), first),
+        ('ceiling', CEILING): modes_of(again, first),
     }
     return pd.concat([as_sheets(survey, *key, codes) for key, codes in tables.items()])
 
@@ -220,7 +221,8 @@ def _ends(
     scores = pd.Series(score_sheets(survey, bare), bare.index)
     means = scores.groupby(level=['method', 'culture'], sort=False).mean()
     table = pd.DataFrame(dict(floor=means[FLOOR], ceiling=means[CEILING]))
-    table.loc['average'] = table.mean(skipna=False)
+    average = table.mean(skipna=False)
+    table.loc['average'] = average
     return table
 
 # %% ../nbs/42_baselines.ipynb #4b833053
@@ -230,7 +232,8 @@ def _everything_alike(
     "The same weight on every option of a question"
     n = survey.n_options.to_numpy()[:, None]
     exists = np.arange(n.max()) < n
-    return np.tile(exists / n, (len(survey.cultures), 1, 1))
+    shape = (len(survey.cultures), 1, 1)
+    return np.tile(exists / n, shape)
 
 def _all_weight(
     codes:np.ndarray,  # culture x question
@@ -250,7 +253,7 @@ def _pooled(
     totals = _of_others(share_array(survey), allowed, _total)
     return normalised(totals[0])
 
-# %% ../nbs/42_baselines.ipynb #8b96c2d7
+# %% ../nbs/42_baselines.ipynb #2fa01409
 def _guesses(
     survey:Survey,
 )->dict:        # (kind, name) -> culture x question x option
@@ -275,7 +278,7 @@ def _pairs_of_samples(
         ('ceiling', CEILING): (sample(1, seed), sample(1, seed + 1)),
     }
 
-# %% ../nbs/42_baselines.ipynb #4383b21f
+# %% ../nbs/42_baselines.ipynb #09544ab7
 def _of_single_cultures(
     survey:Survey,
     people:np.ndarray,  # culture x question x option
@@ -334,7 +337,7 @@ def distribution_ruler(
             for (kind, name), values in scores.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/42_baselines.ipynb #191befcb
+# %% ../nbs/42_baselines.ipynb #aa09c791
 def _ruler_of_modes(
     survey:Survey,
     sheets:pd.DataFrame|None,
@@ -395,7 +398,7 @@ def _names(rows:pd.DataFrame)->pd.Series:
     turned = np.where(rows['order'] == 'original', '', ', options ' + rows['order'])
     return rows.model + ', ' + rows.method + turned
 
-# %% ../nbs/42_baselines.ipynb #da375a3e
+# %% ../nbs/42_baselines.ipynb #8f246c94
 def _rows_of_models(distributions:pd.DataFrame)->pd.DataFrame:
     "The averages among distribution scores, named as the ruler names models"
     models = distributions[distributions.culture == 'average']
@@ -473,7 +476,7 @@ def _of_cultures(
     single.loc['average'] = single.mean()
     return single.stack()
 
-# %% ../nbs/42_baselines.ipynb #a8860de8
+# %% ../nbs/42_baselines.ipynb #08e403b9
 def by_topic(
     survey:Survey,
     sheets:pd.DataFrame,

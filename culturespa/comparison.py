@@ -39,14 +39,14 @@ def swapped_differences(
     score:str='S',
 )->np.ndarray:          # pattern x culture, mean over runs; the first row swaps nothing
     "Score of a minus score of b when their names are swapped, unit by unit"
-    units, runs, cultures = most.shape
+    _, runs, cultures = most.shape
     total = np.zeros((len(flips), cultures))
     for run in range(runs):              # one at a time: many runs would fill the memory
         own = lost_a[:, run], lost_b[:, run], most[:, run]
         difference = _swapped_in_one_run(*own, flips, score)
         total += np.nan_to_num(difference)
-    complete = most.any(0).sum(0)        # a culture may lack a run
-    return quotient(total, complete)
+    asked = most.any(0)                  # a culture may lack a run
+    return quotient(total, asked.sum(0))
 
 def _swapped_in_one_run(
     lost_a:np.ndarray,  # unit x culture
@@ -83,8 +83,9 @@ def holm(
     order = np.argsort(p)
     still_tested = np.arange(len(p), 0, -1)
     grown = p[order] * still_tested
+    never_falling = np.maximum.accumulate(grown)
     adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(grown))
+    adjusted[order] = np.minimum(1, never_falling)
     return adjusted
 
 def largest_p(
@@ -200,7 +201,7 @@ def _each_left_out(
     without = score_of_sums(lost.sum(0) - lost, most.sum(0) - most, score)
     return over_groups(known_mean(without, 1), averages)
 
-# %% ../nbs/44_comparison.ipynb #979d191b
+# %% ../nbs/44_comparison.ipynb #9c968730
 PREDICTORS = ['floor', 'ceiling']  # the `model` of sheets that need none
 
 def one_kind(

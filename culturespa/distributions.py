@@ -83,7 +83,7 @@ def normalised(
     with np.errstate(invalid='ignore', divide='ignore'):
         return p / p.sum(axis=-1, keepdims=True)
 
-# %% ../nbs/41_distributions.ipynb #38fbaf8a
+# %% ../nbs/41_distributions.ipynb #6ce4511a
 def sample_people(
     survey:Survey,
     draws:int=200,      # samples
@@ -92,7 +92,8 @@ def sample_people(
 )->np.ndarray:          # how many chose each, draw x culture x question x option; NaN: not asked
     "Ask another sample of the same people: draw as many as there effectively were from the shares"
     people = share_array(survey)
-    asked = np.round(_respondents(survey) * part).astype(int)
+    some = _respondents(survey) * part
+    asked = np.round(some).astype(int)
     shape = (draws, *asked.shape)
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(asked, _with_silence(people), size=shape)
@@ -164,7 +165,7 @@ def _with_averages(table:pd.DataFrame)->pd.DataFrame:
     every = pd.concat([table, average], ignore_index=True)
     return every.astype(dict(questions=int))
 
-# %% ../nbs/41_distributions.ipynb #7f55b6eb
+# %% ../nbs/41_distributions.ipynb #37c9c2ad
 def _mean_probabilities(
     survey:Survey,
     answers:pd.DataFrame,

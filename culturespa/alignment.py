@@ -60,7 +60,8 @@ def _check_whole(
     "A code is a whole number"
     not_whole = code.isna() | (code % 1 != 0)
     strange = answers[(answers.code.notna() & not_whole).to_numpy()]
-    for row in strange.itertuples():
+    if not strange.empty:
+        row = next(strange.itertuples())
         raise InputError(f"{row.question_id} is answered {row.code!r} by {row.culture}: a code "
                          "is a whole number, or missing where the reply could not be read")
 
@@ -102,7 +103,8 @@ def _check_codes(survey:Survey, answers:pd.DataFrame):
     inside = answers.code.between(first, last)
     foreign = answers[answers.code.notna() & ~inside]
     questions = survey.questions.set_index('question_id')
-    for row in foreign.itertuples():
+    if not foreign.empty:
+        row = next(foreign.itertuples())
         codes = codes_of(questions.loc[row.question_id])
         raise InputError(f"{row.question_id} is answered {int(row.code)}, but its codes in "
                          f"{survey.name} are {codes[0]} to {codes[-1]}: "
@@ -110,8 +112,9 @@ def _check_codes(survey:Survey, answers:pd.DataFrame):
 
 def _check_once(answers:pd.DataFrame):
     "Nobody answers a question twice in one run"
-    again = answers.duplicated([*SHEET, 'question_id'])
-    for row in answers[again].itertuples():
+    again = answers[answers.duplicated([*SHEET, 'question_id'])]
+    if not again.empty:
+        row = next(again.itertuples())
         raise InputError(f"{row.culture} answers {row.question_id} twice under {row.model}, "
                          f"{row.method}: the answers must differ in model, method, culture, "
                          "question, order or run")
@@ -137,8 +140,8 @@ def _in_order(
     def position(level):
         known = order.get(level.name, [])
         others = sorted(set(level) - set(known))
-        names = [*known, *others]
-        return level.map(names.index)
+        rank = {name: place for place, name in enumerate([*known, *others])}
+        return level.map(rank)
     return wide.sort_index(level=['model', 'method', 'order', 'run', 'culture'], key=position)
 
 # %% ../nbs/40_alignment.ipynb #73129ef5
@@ -358,7 +361,7 @@ def write_scores(
     "Write scores with two decimals more than anyone should quote"
     scores.to_csv(path, index=False, float_format='%.4f')
 
-# %% ../nbs/40_alignment.ipynb #3b6f2377
+# %% ../nbs/40_alignment.ipynb #16aca9e4
 def _plot_rows(
     table:pd.DataFrame,  # from `score_table`, only what is drawn
 )->tuple:                # cultures, averages: names from bottom to top

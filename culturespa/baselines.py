@@ -61,7 +61,7 @@ def _option_at(
     option = np.minimum(passed, n - 1)          # rounding may leave the last border a hair below 1
     return np.where(np.isnan(shares).any(-1), np.nan, option)
 
-# %% ../nbs/42_baselines.ipynb #02c529d2
+# %% ../nbs/42_baselines.ipynb #e174f394
 def _other_cultures(survey:Survey)->np.ndarray:
     "Culture x culture: True for everybody but oneself"
     return ~np.eye(len(survey.cultures), dtype=bool)
@@ -83,7 +83,7 @@ def _of_others(
         rows = [statistic(values[who]) if who.any() else nothing for who in allowed]
     return np.array(rows)[None]
 
-# %% ../nbs/42_baselines.ipynb #7ad50dfe
+# %% ../nbs/42_baselines.ipynb #94a45b18
 def _each_other(human:np.ndarray)->np.ndarray:
     "Every other culture's codes in turn, other x culture x question; NaN if there is no other"
     if len(human) == 1:
@@ -92,6 +92,7 @@ def _each_other(human:np.ndarray)->np.ndarray:
     return np.stack(others, axis=1)
 
 def _median(codes:np.ndarray)->np.ndarray:
+    "The middle code of each question, or half way between two"
     return np.nanmedian(codes, axis=0)
 
 def _mode(codes:np.ndarray)->np.ndarray:
@@ -107,7 +108,7 @@ def _total(people:np.ndarray)->np.ndarray:
     nobody = np.isnan(people).all(0)
     return np.where(nobody, np.nan, np.nansum(people, 0))
 
-# %% ../nbs/42_baselines.ipynb #90d7fd7b
+# %% ../nbs/42_baselines.ipynb #24323e73
 def as_sheets(
     survey:Survey,
     model:str,         # what the sheets will be called
@@ -253,7 +254,7 @@ def _pooled(
     totals = _of_others(share_array(survey), allowed, _total)
     return normalised(totals[0])
 
-# %% ../nbs/42_baselines.ipynb #2fa01409
+# %% ../nbs/42_baselines.ipynb #d265b405
 def _guesses(
     survey:Survey,
 )->dict:        # (kind, name) -> culture x question x option
@@ -278,7 +279,7 @@ def _pairs_of_samples(
         ('ceiling', CEILING): (sample(1, seed), sample(1, seed + 1)),
     }
 
-# %% ../nbs/42_baselines.ipynb #09544ab7
+# %% ../nbs/42_baselines.ipynb #0e4dc759
 def _of_single_cultures(
     survey:Survey,
     people:np.ndarray,  # culture x question x option
@@ -337,7 +338,7 @@ def distribution_ruler(
             for (kind, name), values in scores.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/42_baselines.ipynb #aa09c791
+# %% ../nbs/42_baselines.ipynb #bf8acfd6
 def _ruler_of_modes(
     survey:Survey,
     sheets:pd.DataFrame|None,
@@ -398,7 +399,7 @@ def _names(rows:pd.DataFrame)->pd.Series:
     turned = np.where(rows['order'] == 'original', '', ', options ' + rows['order'])
     return rows.model + ', ' + rows.method + turned
 
-# %% ../nbs/42_baselines.ipynb #8f246c94
+# %% ../nbs/42_baselines.ipynb #86753e57
 def _rows_of_models(distributions:pd.DataFrame)->pd.DataFrame:
     "The averages among distribution scores, named as the ruler names models"
     models = distributions[distributions.culture == 'average']
@@ -476,7 +477,7 @@ def _of_cultures(
     single.loc['average'] = single.mean()
     return single.stack()
 
-# %% ../nbs/42_baselines.ipynb #08e403b9
+# %% ../nbs/42_baselines.ipynb #37067e29
 def by_topic(
     survey:Survey,
     sheets:pd.DataFrame,

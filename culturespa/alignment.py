@@ -81,10 +81,11 @@ def sheets(
     cultures = list(survey.cultures.culture)
     personas = [culture for culture in cultures if culture in set(known.culture)]
     wide = _for_every_culture(wide, personas or cultures)
-    return _in_order(wide, dict(
+    names = dict(
         model=list(known.model.unique()),
         method=list(METHODS.index),
-        culture=cultures))
+        culture=cultures)
+    return _in_order(wide, names)
 
 # %% ../nbs/40_alignment.ipynb #945d678b
 def _answers_to(survey:Survey, answers:pd.DataFrame)->pd.DataFrame:
@@ -164,7 +165,8 @@ def modal_codes(
     codes = modal.to_numpy(dtype=float, na_value=np.nan).T
     nobody = np.full_like(codes[:1], np.nan)
     row = modal.columns.get_indexer(list(cultures))      # -1, the last, is nobody
-    return np.concatenate([codes, nobody])[row]
+    everybody = np.concatenate([codes, nobody])
+    return everybody[row]
 
 def _distances(
     survey:Survey,
@@ -361,7 +363,7 @@ def write_scores(
     "Write scores with two decimals more than anyone should quote"
     scores.to_csv(path, index=False, float_format='%.4f')
 
-# %% ../nbs/40_alignment.ipynb #16aca9e4
+# %% ../nbs/40_alignment.ipynb #65a92a3b
 def _plot_rows(
     table:pd.DataFrame,  # from `score_table`, only what is drawn
 )->tuple:                # cultures, averages: names from bottom to top

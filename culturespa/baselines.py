@@ -59,9 +59,10 @@ def _option_at(
     borders = np.cumsum(shares, -1)
     passed = (luck[..., None] >= borders).sum(-1)
     option = np.minimum(passed, n - 1)          # rounding may leave the last border a hair below 1
-    return np.where(np.isnan(shares).any(-1), np.nan, option)
+    unknown = np.isnan(shares).any(-1)
+    return np.where(unknown, np.nan, option)
 
-# %% ../nbs/42_baselines.ipynb #e174f394
+# %% ../nbs/42_baselines.ipynb #46b16e8d
 def _other_cultures(survey:Survey)->np.ndarray:
     "Culture x culture: True for everybody but oneself"
     return ~np.eye(len(survey.cultures), dtype=bool)
@@ -83,7 +84,7 @@ def _of_others(
         rows = [statistic(values[who]) if who.any() else nothing for who in allowed]
     return np.array(rows)[None]
 
-# %% ../nbs/42_baselines.ipynb #94a45b18
+# %% ../nbs/42_baselines.ipynb #29d4da7c
 def _each_other(human:np.ndarray)->np.ndarray:
     "Every other culture's codes in turn, other x culture x question; NaN if there is no other"
     if len(human) == 1:
@@ -108,7 +109,7 @@ def _total(people:np.ndarray)->np.ndarray:
     nobody = np.isnan(people).all(0)
     return np.where(nobody, np.nan, np.nansum(people, 0))
 
-# %% ../nbs/42_baselines.ipynb #24323e73
+# %% ../nbs/42_baselines.ipynb #68e2faa1
 def as_sheets(
     survey:Survey,
     model:str,         # what the sheets will be called
@@ -209,7 +210,7 @@ def score_range(
     for _, part in sheets.groupby(level=['model', 'method'], sort=False):
         own = asked_cells(part)
         unlike = (own != cells.loc[own.index]).any(axis=1)
-        ends.loc[own.index[unlike]] = np.nan
+        ends.loc[ends.index.isin(own.index[unlike])] = np.nan     # a culture may lack people
     if ends.isna().any(axis=None):
         ends.loc['average'] = np.nan
     return ends
@@ -254,7 +255,7 @@ def _pooled(
     totals = _of_others(share_array(survey), allowed, _total)
     return normalised(totals[0])
 
-# %% ../nbs/42_baselines.ipynb #d265b405
+# %% ../nbs/42_baselines.ipynb #68015d85
 def _guesses(
     survey:Survey,
 )->dict:        # (kind, name) -> culture x question x option
@@ -279,7 +280,7 @@ def _pairs_of_samples(
         ('ceiling', CEILING): (sample(1, seed), sample(1, seed + 1)),
     }
 
-# %% ../nbs/42_baselines.ipynb #0e4dc759
+# %% ../nbs/42_baselines.ipynb #1da0be22
 def _of_single_cultures(
     survey:Survey,
     people:np.ndarray,  # culture x question x option
@@ -338,7 +339,7 @@ def distribution_ruler(
             for (kind, name), values in scores.items()]
     return pd.DataFrame(rows)
 
-# %% ../nbs/42_baselines.ipynb #bf8acfd6
+# %% ../nbs/42_baselines.ipynb #55bd4d3b
 def _ruler_of_modes(
     survey:Survey,
     sheets:pd.DataFrame|None,
@@ -399,7 +400,7 @@ def _names(rows:pd.DataFrame)->pd.Series:
     turned = np.where(rows['order'] == 'original', '', ', options ' + rows['order'])
     return rows.model + ', ' + rows.method + turned
 
-# %% ../nbs/42_baselines.ipynb #86753e57
+# %% ../nbs/42_baselines.ipynb #b08ec437
 def _rows_of_models(distributions:pd.DataFrame)->pd.DataFrame:
     "The averages among distribution scores, named as the ruler names models"
     models = distributions[distributions.culture == 'average']
@@ -477,7 +478,7 @@ def _of_cultures(
     single.loc['average'] = single.mean()
     return single.stack()
 
-# %% ../nbs/42_baselines.ipynb #37067e29
+# %% ../nbs/42_baselines.ipynb #3bd1af2f
 def by_topic(
     survey:Survey,
     sheets:pd.DataFrame,

@@ -148,7 +148,7 @@ def jackknife(
     units = group.max() + 1
     value = np.asarray(statistic(np.ones((1, len(group)))))[0]
     if units < 2:
-        missing = np.full_like(value, np.nan)[()]
+        missing = np.full_like(value, np.nan, dtype=float)[()]
         return value, missing, missing
     whole = np.ravel(value)                      # one column for a single statistic
     pulls, shares = _left_out(survey, statistic, whole)

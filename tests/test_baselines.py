@@ -125,6 +125,14 @@ def test_the_two_ends_are_on_the_cells_of_each_method():
     assert len(score_range(made, draws=5)) == 4
 
 
+def test_a_culture_without_people_has_no_ends():
+    made = made_survey({'USA': [1, 4], 'KEN': [4, 1]}, options=[4, 4])
+    whole = made_answers({'USA': [1, 4], 'BRA': [1, 1]})
+    short = made_answers({'USA': [1, 4], 'BRA': [1]}, 'short')
+    ends = score_range(made, sheets(made, pd.concat([whole, short])), draws=3)
+    assert list(ends.index) == ['USA', 'average'] and ends.notna().all(axis=None)
+
+
 def test_distributions_on_the_ruler_by_hand():
     # America's two countries and Kenya; q1 has no order. Everybody of a country answers alike.
     modes = {'USA': [1, 1], 'CAN': [2, 1], 'KEN': [2, 3]}

@@ -126,6 +126,8 @@ def test_jackknife_of_curved_statistics_and_of_few_batteries():
         few = made_survey({'USA': [1] * k}, options=[4] * k, topic=list('abcdef')[:k])
         value, low, high = jackknife(few, first)
         assert value == (k - 1) / 2 and np.isfinite(low) == np.isfinite(high) == bounded
+    def counted(w): return w.sum(1).astype(int)
+    assert np.isnan(jackknife(made_survey({'USA': [1]}, options=[4]), counted)[1])
     two = made_survey({'USA': [1] * 2}, options=[4] * 2, topic=list('ab'))
     assert np.isfinite(jackknife(two, first, level=.1)).all()
 

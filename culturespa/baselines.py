@@ -190,7 +190,8 @@ def ends_by_method(
     rows = []
     for (model, method, order), part in sheets.groupby(level=KIND, sort=False):
         own = on_cells(bare, answered_cells(part))
-        ends = _ends(survey, own).rename_axis('culture').reset_index()
+        ends = _ends(survey, own)
+        ends = ends.rename_axis('culture').reset_index()
         rows.append(ends.assign(model=model, method=method, order=order))
     columns = [*KIND, 'culture', 'floor', 'ceiling']
     return pd.concat(rows, ignore_index=True)[columns]

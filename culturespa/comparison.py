@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .alignment import CEILING, FLOOR, SCORES, known_mean
+from .alignment import CEILING, FLOOR, KIND, SCORES, known_mean, quotient
 from .baselines import predictors
-from .inference import (average_scores, flips_for, group_averages, misses, over_groups,
-                                  score_of_sums, stacked, sums_for, weight_shares, with_bounds)
+from .inference import (average_scores, flips_for, group_averages, misses, on_scale,
+                                  over_groups, score_of_sums, stacked, sums_for, weight_shares,
+                                  with_bounds)
 from .survey import InputError, Survey, one_of
 
 # %% ../nbs/44_comparison.ipynb #3f8e7a42
@@ -38,44 +39,64 @@ def swapped_differences(
     score:str='S',
 )->np.ndarray:          # pattern x culture, mean over runs; the first row swaps nothing
     "Score of a minus score of b when their names are swapped, unit by unit"
+    _, runs, cultures = most.shape
+    total = np.zeros((len(flips), cultures))
+    for run in range(runs):              # one at a time: many runs would fill the memory
+        own = lost_a[:, run], lost_b[:, run], most[:, run]
+        difference = _swapped_in_one_run(*own, flips, score)
+        total += np.nan_to_num(difference)
+    asked = most.any(0)                  # a culture may lack a run
+    return quotient(total, asked.sum(0))
+
+def _swapped_in_one_run(
+    lost_a:np.ndarray,  # unit x culture
+    lost_b:np.ndarray,
+    most:np.ndarray,
+    flips:np.ndarray,
+    score:str,
+)->np.ndarray:          # pattern x culture
+    "The differences of a single run"
     middle, half = (lost_a + lost_b).sum(0) / 2, (lost_a - lost_b) / 2
     all_most = most.sum(0)
-    total = np.zeros((len(flips), most.shape[2]))
-    for run in range(most.shape[1]):     # one at a time: many runs would fill the memory
-        moved = flips @ half[:, run]
-        a = score_of_sums(middle[run] + moved, all_most[run], score)
-        b = score_of_sums(middle[run] - moved, all_most[run], score)
-        total += np.nan_to_num(a - b)
-    runs = (all_most > 0).sum(0)         # a culture may lack a run
-    return total / np.where(runs > 0, runs, np.nan)
+    moved = flips @ half
+    a = score_of_sums(middle + moved, all_most, score)
+    b = score_of_sums(middle - moved, all_most, score)
+    return a - b
 
 def flip_p(
     values:np.ndarray,  # pattern x k; the first row is what was seen
 )->np.ndarray:          # k p-values
     "Share of patterns that lie at least as far from zero as what was seen"
     size = np.abs(values)
-    return (size >= size[0] - 1e-9).mean(0)
+    return _at_least(size, size[0]).mean(0)
+
+def _at_least(size:np.ndarray, seen:np.ndarray)->np.ndarray:
+    "Is `size` as large as what was seen? Rounding breaks no tie"
+    return size >= seen - 1e-9
 
 # %% ../nbs/44_comparison.ipynb #a1c015ff
 def holm(
     p:Sequence[float],  # p-values of several tests
 )->np.ndarray:          # the same, adjusted
-    "Holm's step-down adjustment (1979): the chance of even one false alarm stays below the level"
+    "Holm's step-down adjustment (1979): even one false alarm stays rarer than the level"
     p = np.asarray(p, float)
     order = np.argsort(p)
-    factor = np.arange(len(p), 0, -1)
+    still_tested = np.arange(len(p), 0, -1)
+    grown = p[order] * still_tested
+    never_falling = np.maximum.accumulate(grown)
     adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * factor))
+    adjusted[order] = np.minimum(1, never_falling)
     return adjusted
 
 def largest_p(
     values:np.ndarray,  # pattern x test; the first row is what was seen
 )->np.ndarray:          # a p-value per test
     "p-values against the largest of all standardised values (max-t, Westfall and Young 1993)"
-    spread = np.sqrt((values**2).mean(0))
-    size = np.abs(values) / np.where(spread > 1e-9, spread, np.inf)   # nothing differs: never large
+    spread = np.sqrt(np.average(values**2, axis=0))
+    never_large = np.where(spread > 1e-9, spread, np.inf)    # where nothing differs
+    size = np.abs(values) / never_large
     largest = size.max(1, keepdims=True)
-    return (largest >= size[0] - 1e-9).mean(0)
+    return _at_least(largest, size[0]).mean(0)
 
 # %% ../nbs/44_comparison.ipynb #5b5a43ab
 COMPARED = ['culture', 'order', 'difference', 'low', 'high', 'question_low', 'question_high',
@@ -96,22 +117,36 @@ def compare(
     flips = flips_for(survey, draws, seed, level)
     tables = []
     for order, one, two in _in_same_order(sheets, a, b):
-        x, y = misses(survey, one, score)[:, None], misses(survey, two, score)[None]
+        x = misses(survey, one, score)[:, None]
+        y = misses(survey, two, score)[None]
         x, y = on_same_cells(x, y), on_same_cells(y, x)
         averages = group_averages(survey, x)
-        if averages.empty:
-            continue
-        sums = sums_for(survey, [x, y], score)
-        scale = both_distances if SCORES.weighs[score] == 'squares' else None
-        table = with_bounds(x, sums, score, averages, flips, level, np.subtract, scale)
-        table['without_largest'] = _without_largest(sums['battery'], score, averages)
-        verdicts = _verdicts(survey, sums['battery'], score, averages, flips['battery'], table)
-        tables.append(table.join(verdicts).assign(order=order))
+        if not averages.empty:
+            table = _compared(survey, [x, y], score, averages, flips, level)
+            tables.append(table.assign(order=order))
     if not tables:
         raise InputError(f"no question was answered by both {', '.join(a)} and {', '.join(b)} as "
                          "the same culture and in the same order: they cannot be compared")
-    found = pd.concat(tables).rename(columns=dict(value='difference', questions='shared'))
-    return found.rename_axis('culture').reset_index()[COMPARED]
+    found = pd.concat(tables).rename_axis('culture').reset_index()
+    found = found.rename(columns=dict(value='difference', questions='shared'))
+    return found[COMPARED]
+
+def _compared(
+    survey:Survey,
+    pair:list,               # `misses` of a and b, on the same cells
+    score:str,
+    averages:pd.DataFrame,
+    flips:dict,              # from `flips_for`
+    level:float,
+)->pd.DataFrame:             # from `with_bounds`, without_largest, p, holm, max_t
+    "The differences in one order of options"
+    sums = sums_for(survey, pair, score)
+    scale = both_distances if SCORES.weighs[score] == 'squares' else None
+    own, _ = pair
+    table = with_bounds(own, sums, score, averages, flips, level, np.subtract, scale)
+    table['without_largest'] = _without_largest(sums['battery'], score, averages)
+    verdicts = _verdicts(survey, sums['battery'], score, averages, flips['battery'], table)
+    return table.join(verdicts)
 
 def both_distances(
     a:np.ndarray,  # scores
@@ -132,24 +167,41 @@ def _verdicts(
     "p-values of differences; the adjusted ones of single cultures only"
     (lost_a, most), (lost_b, _) = sums
     swapped = swapped_differences(lost_a, lost_b, most, flips, score)
-    found = pd.DataFrame(dict(p=flip_p(over_groups(swapped, averages))), averages.columns)
-    found = found.where(table.note == '').assign(holm=np.nan, max_t=np.nan)
-    tested = survey.cultures.culture.isin(found.p.dropna().index).to_numpy()
+    p = pd.Series(flip_p(over_groups(swapped, averages)), averages.columns)
+    found = pd.DataFrame(dict(p=p.where(table.note == ''), holm=np.nan, max_t=np.nan))
+    cultures = survey.cultures.culture
+    tested = cultures.isin(found.p.dropna().index).to_numpy()
     if tested.any():
-        single = survey.cultures.culture[tested]
+        single = cultures[tested]
         found.loc[single, 'holm'] = holm(found.p[single])
         found.loc[single, 'max_t'] = largest_p(swapped[:, tested])
     return found
 
-def _without_largest(sums:list, score:str, averages:pd.DataFrame)->np.ndarray:
+def _without_largest(
+    sums:list,               # (lost, most) of two methods, by battery
+    score:str,
+    averages:pd.DataFrame,
+)->np.ndarray:               # group
     "Difference of each group without the battery that weighs most in it"
-    left = []
-    for lost, most in sums:
-        without = score_of_sums(lost.sum(0) - lost, most.sum(0) - most, score)
-        left.append(over_groups(known_mean(without, 1), averages))
-    heaviest = over_groups(weight_shares(most), averages).argmax(0)
-    return (left[0] - left[1])[heaviest, np.arange(len(heaviest))]
+    (lost_a, most), (lost_b, _) = sums
+    a = _each_left_out(lost_a, most, score, averages)
+    b = _each_left_out(lost_b, most, score, averages)
+    weight = over_groups(weight_shares(most), averages)
+    heaviest = weight.argmax(0)
+    group = np.arange(len(heaviest))
+    return (a - b)[heaviest, group]
 
+def _each_left_out(
+    lost:np.ndarray,         # battery x run x culture
+    most:np.ndarray,
+    score:str,
+    averages:pd.DataFrame,
+)->np.ndarray:               # battery x group
+    "Scores without one battery after the other"
+    without = score_of_sums(lost.sum(0) - lost, most.sum(0) - most, score)
+    return over_groups(known_mean(without, 1), averages)
+
+# %% ../nbs/44_comparison.ipynb #9c968730
 PREDICTORS = ['floor', 'ceiling']  # the `model` of sheets that need none
 
 def one_kind(
@@ -160,22 +212,28 @@ def one_kind(
     kinds = list(sheets.index.droplevel(['culture', 'order', 'run']).unique())
     model, method = one_of('(model, method)', tuple(kind), kinds)
     names = sheets.index.get_level_values
-    return sheets[(names('model') == model) & (names('method') == method)]
+    of_model = names('model') == model
+    of_method = names('method') == method
+    return sheets[of_model & of_method]
 
-def _in_same_order(sheets:pd.DataFrame, a:tuple, b:tuple)->list:
-    "(order, sheets of a, sheets of b) where both were asked; a predictor goes with every order"
+def _in_same_order(
+    sheets:pd.DataFrame,
+    a:tuple,             # (model, method)
+    b:tuple,
+)->list:                 # (order, sheets of a, sheets of b)
+    "The orders of options in which both were asked; a predictor goes with every order"
+    (model_a, _), (model_b, _) = a, b
     one, two = one_kind(sheets, a), one_kind(sheets, b)
-    orders = (two if a[0] in PREDICTORS else one).index.unique('order')
-    found = []
-    for order in orders:
-        x = one if a[0] in PREDICTORS else _of_order(one, order)
-        y = two if b[0] in PREDICTORS else _of_order(two, order)
-        if len(x) and len(y):
-            found.append((order, x, y))
-    return found
+    ones, twos = _by_order(one), _by_order(two)
+    if model_a in PREDICTORS:
+        ones = dict.fromkeys(twos, one)
+    if model_b in PREDICTORS:
+        twos = dict.fromkeys(ones, two)
+    return [(order, ones[order], twos[order]) for order in ones if order in twos]
 
-def _of_order(sheets:pd.DataFrame, order:str)->pd.DataFrame:
-    return sheets[sheets.index.get_level_values('order') == order]
+def _by_order(sheets:pd.DataFrame)->dict:
+    "Order of options -> its sheets"
+    return dict(list(sheets.groupby(level='order', sort=False)))
 
 # %% ../nbs/44_comparison.ipynb #678cbfa8
 def position(
@@ -184,8 +242,7 @@ def position(
     ceiling:np.ndarray,
 )->np.ndarray:           # 0 at the floor, 100 at the ceiling; missing if the ceiling is not above
     "Where a score lies between floor and ceiling"
-    length = ceiling - floor
-    return 100 * (score - floor) / np.where(length > 0, length, np.nan)
+    return quotient(100 * (score - floor), ceiling - floor)
 
 # %% ../nbs/44_comparison.ipynb #2ade9b96
 def with_ends(
@@ -199,7 +256,9 @@ def with_ends(
     shared = on_same_cells(each, lower, asked)
     lacking = np.isnan(shared).all((0, 2))
     shared[:, lacking] = own[:, lacking]
-    return shared, on_same_cells(lower, each, asked), on_same_cells(upper, each, lower)
+    below = on_same_cells(lower, each, asked)
+    above = on_same_cells(upper, each, lower)
+    return shared, below, above
 
 # %% ../nbs/44_comparison.ipynb #442253e4
 PLACED = ['model', 'method', 'culture', 'order', 'score', 'low', 'high', 'floor', 'ceiling',
@@ -222,33 +281,33 @@ def place(
     floor = misses(survey, one_kind(bare, ('floor', FLOOR)), score)
     ceiling = misses(survey, one_kind(bare, ('ceiling', CEILING)), score)
     tables = {}
-    for kind, part in sheets.groupby(level=['model', 'method', 'order'], sort=False):
-        on_cells = with_ends(misses(survey, part, score), floor, ceiling)
-        averages = group_averages(survey, on_cells[0])
+    for kind, part in sheets.groupby(level=KIND, sort=False):
+        own, *ends = with_ends(misses(survey, part, score), floor, ceiling)
+        averages = group_averages(survey, own)
         if not averages.empty:
-            sums = sums_for(survey, on_cells, score, ['battery'])['battery']
-            tables[kind] = _placed(on_cells[0], sums, score, averages, flips, level)
+            sums = sums_for(survey, [own, *ends], score, ['battery'])
+            tables[kind] = _placed(own, sums, score, averages, flips, level)
     return stacked(tables, PLACED)
 
 def _placed(
     own:np.ndarray,         # `misses` of one method
-    sums:list,              # (lost, most) of the method, its floor and its ceiling, by battery
+    sums:dict,              # battery: (lost, most) of the method, its floor and its ceiling
     score:str,
     averages:pd.DataFrame,
     flips:dict,
     level:float,
 )->pd.DataFrame:
     "Scores, ends and positions of one method"
-    table = with_bounds(own, dict(battery=sums[:1]), score, averages, flips, level)
-    table = table.rename(columns=dict(value='score'))
-    table[['low', 'high']] = table[['low', 'high']].clip(0, 100)      # no score lies outside
-    table['floor'], table['ceiling'] = (average_scores(*pair, score, averages) for pair in sums[1:])
+    of_method, of_floor, of_ceiling = sums['battery']
+    alone = dict(battery=[of_method])
+    table = with_bounds(own, alone, score, averages, flips, level)
+    table = on_scale(table.rename(columns=dict(value='score')))
+    table['floor'] = average_scores(*of_floor, score, averages)
+    table['ceiling'] = average_scores(*of_ceiling, score, averages)
     scale = ruler_and_distances if SCORES.weighs[score] == 'squares' else ruler_length
-    on_ruler = with_bounds(own, dict(battery=sums), score, averages, flips, level, position, scale)
-    long_enough = table.ceiling - table.floor >= MIN_RULER
-    for column, name in (('value', 'position'), ('low', 'position_low'), ('high', 'position_high')):
-        table[name] = on_ruler[column].where(long_enough)
-    return table
+    ruled = with_bounds(own, sums, score, averages, flips, level, position, scale)
+    ruled = ruled[['value', 'low', 'high']].where(table.ceiling - table.floor >= MIN_RULER)
+    return table.join(ruled.set_axis(['position', 'position_low', 'position_high'], axis=1))
 
 def ruler_length(score:np.ndarray, floor:np.ndarray, ceiling:np.ndarray)->np.ndarray:
     "What a position is divided by, if questions count alike"

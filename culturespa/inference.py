@@ -6,7 +6,7 @@
 __all__ = ['MIN_QUESTIONS', 'MIN_BATTERIES', 'UNITS', 'INTERVALS', 'batteries', 'battery_shares', 'kish', 'effective_batteries',
            'largest_battery', 'resample', 'sign_flips', 'flip_interval', 'jackknife', 'misses', 'sums_of_units',
            'score_of_sums', 'pulls_on_score', 'continents', 'group_averages', 'over_groups', 'average_scores',
-           'weight_shares', 'rests_on', 'flips_for', 'sums_for', 'with_bounds', 'intervals', 'stacked']
+           'weight_shares', 'rests_on', 'flips_for', 'sums_for', 'with_bounds', 'intervals', 'on_scale', 'stacked']
 
 # %% ../nbs/43_inference.ipynb #5ed5d7a0
 import itertools
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .alignment import SCORES, known_mean, score_sheets
+from .alignment import KIND, SCORES, known_mean, quotient, score_sheets
 from .survey import InputError, Survey, one_of
 
 # %% ../nbs/43_inference.ipynb #ac3ef471
@@ -112,22 +112,29 @@ def flip_interval(
     level:float=.95,
 )->tuple:              # low and high, k each; missing where no interval of this level is bounded
     "All true values that a sign-flip test does not reject (Canay, Romano and Shaikh 2017)"
-    a, b = flips @ pulls, flips @ shares
-    alike = np.abs(b) > 1 - 1e-9                     # nothing flipped, or all: reaches any truth
+    above, below = _reached(flips @ pulls, flips @ shares)
+    rejected = int((1 - level) * len(flips) + 1e-9)   # no more patterns than this
+    last = len(flips) - 1 - rejected
+    low = value - np.partition(above, last, axis=0)[last]
+    high = value - np.partition(below, rejected, axis=0)[rejected]
+    bounded = np.isfinite(low)                        # and then high is too
+    return _tidy(low, bounded), _tidy(high, bounded)
+
+def _reached(
+    a:np.ndarray,  # pattern x k: total of the flipped pulls
+    b:np.ndarray,  # pattern x k: total of the flipped shares
+)->tuple:          # largest and smallest x that a pattern reaches, pattern x k each
+    "How far each pattern reaches"
+    everything = np.abs(b) > 1 - 1e-9                 # nothing flipped, or all
     with np.errstate(divide='ignore', invalid='ignore'):
         one, other = a / (1 - b), -a / (1 + b)
-    above = np.where(alike, np.inf, np.maximum(one, other))
-    below = np.where(alike, -np.inf, np.minimum(one, other))
-    rejects = int((1 - level) * len(flips) + 1e-9)   # no more patterns than this: rejected
-    last = len(flips) - 1 - rejects
-    low = value - np.partition(above, last, axis=0)[last]
-    high = value - np.partition(below, rejects, axis=0)[rejects]
-    bounded = np.isfinite(low) & np.isfinite(high)
-    return _tidy(low, bounded), _tidy(high, bounded)
+    above = np.where(everything, np.inf, np.maximum(one, other))
+    below = np.where(everything, -np.inf, np.minimum(one, other))
+    return above, below
 
 def _tidy(end:np.ndarray, bounded:np.ndarray)->np.ndarray:
     "An end without rounding about zero, so that 'above zero' means what it says"
-    rounded = np.where(np.abs(end) < 1e-9, 0, end)
+    rounded = np.where(np.isclose(end, 0, atol=1e-9), 0, end)
     return np.where(bounded, rounded, np.nan)
 
 # %% ../nbs/43_inference.ipynb #dd30226e
@@ -141,16 +148,27 @@ def jackknife(
     units = group.max() + 1
     value = np.asarray(statistic(np.ones((1, len(group)))))[0]
     if units < 2:
-        return value, value * np.nan, value * np.nan
-    keep = np.arange(units)[:, None] != group
-    left = np.asarray(statistic(keep.astype(float)))
-    left = left.reshape(units, -1)               # one column for a single statistic
-    shares = np.broadcast_to(battery_shares(survey)[:, None], left.shape)
-    pulls = (1 - shares) * (np.ravel(value) - left)
-    pulls = pulls - shares * pulls.sum(0)        # a curved statistic leaves a small rest
-    bounds = flip_interval(np.ravel(value), pulls, shares, sign_flips(units), level)
+        missing = np.full_like(value, np.nan, dtype=float)[()]
+        return value, missing, missing
+    whole = np.ravel(value)                      # one column for a single statistic
+    pulls, shares = _left_out(survey, statistic, whole)
+    bounds = flip_interval(whole, pulls, shares, sign_flips(units), level)
     low, high = (bound.reshape(np.shape(value))[()] for bound in bounds)
     return value, low, high
+
+def _left_out(
+    survey:Survey,
+    statistic:Callable,
+    whole:np.ndarray,    # k: the statistic of all batteries
+)->tuple:                # pulls and shares, battery x k each
+    "What each battery pulls a statistic, seen by leaving it out"
+    group = batteries(survey.questions)
+    keep = np.arange(group.max() + 1)[:, None] != group
+    left = np.asarray(statistic(keep.astype(float))).reshape(len(keep), -1)
+    shares = np.broadcast_to(battery_shares(survey)[:, None], left.shape)
+    pulls = (1 - shares) * (whole - left)
+    pulls = pulls - shares * pulls.sum(0)        # a curved statistic leaves a small rest
+    return pulls, shares
 
 # %% ../nbs/43_inference.ipynb #8c8d3332
 def misses(
@@ -182,9 +200,17 @@ def sums_of_units(
     weight = span**2 if squares else np.ones(len(span))
     lost = np.nan_to_num(weight * (part**2 if squares else part))
     most = np.where(np.isnan(part), 0, weight)
-    starts = np.unique(_group_of(survey, unit), return_index=True)[1]
-    lost, most = (np.add.reduceat(values, starts, axis=-1) for values in (lost, most))
-    return np.moveaxis(lost, -1, 0), np.moveaxis(most, -1, 0)
+    group = _group_of(survey, unit)
+    return _sums(lost, group), _sums(most, group)
+
+def _sums(
+    values:np.ndarray,  # run x culture x question
+    group:np.ndarray,   # number of each question's unit
+)->np.ndarray:          # unit x run x culture
+    "Add up the questions of each unit"
+    _, starts = np.unique(group, return_index=True)
+    by_unit = np.add.reduceat(values, starts, axis=-1)
+    return np.moveaxis(by_unit, -1, 0)
 
 def score_of_sums(
     lost:np.ndarray,
@@ -192,7 +218,7 @@ def score_of_sums(
     score:str='S',
 )->np.ndarray:        # 0 to 100; missing where nothing counts
     "Turn sums over questions into a score"
-    rate = np.maximum(lost, 0) / np.where(most > 0, most, np.nan)   # rounding may leave -1e-17
+    rate = quotient(np.maximum(lost, 0), most)      # rounding may leave -1e-17
     if SCORES.weighs[score] == 'squares':
         rate = np.sqrt(rate)
     return 100 * (1 - rate)
@@ -205,12 +231,11 @@ def pulls_on_score(
 )->np.ndarray:        # unit x run x culture; adds up to 0 over units
     "What each unit pulls a score up or down, to first order"
     all_most = most.sum(0)
-    all_most = np.where(all_most > 0, all_most, np.nan)
-    rate = lost.sum(0) / all_most
+    rate = quotient(lost.sum(0), all_most)
     slope = np.ones(rate.shape)
     if SCORES.weighs[score] == 'squares':
         slope = 1 / (2 * np.sqrt(np.where(rate > 0, rate, np.inf)))   # nothing lost: no pull
-    return -100 * slope * (lost - rate * most) / all_most
+    return quotient(-100 * slope * (lost - rate * most), all_most)
 
 # %% ../nbs/43_inference.ipynb #b03ece24
 def continents(
@@ -263,8 +288,8 @@ def weight_shares(
     most:np.ndarray,  # unit x run x culture, from `sums_of_units`
 )->np.ndarray:        # unit x culture; adds up to 1 over units
     "Share of each unit in what a culture could lose, mean over runs"
-    all_most = most.sum(0)
-    return known_mean(most / np.where(all_most > 0, all_most, np.nan), 1)
+    by_run = quotient(most, most.sum(0))
+    return known_mean(by_run, 1)
 
 def rests_on(
     part:np.ndarray,        # from `misses`
@@ -321,23 +346,37 @@ def with_bounds(
 )->pd.DataFrame:                   # group: as `rests_on`, value, low, high, question_low and _high
     "A result for each group of cultures, with intervals where enough stands behind it"
     whole = [average_scores(*pair, score, averages) for pair in sums['battery']]
-    table = rests_on(part, weight_shares(sums['battery'][0][1]), averages)
+    of_method, *_ = sums['battery']
+    _, most = of_method
+    table = rests_on(part, weight_shares(most), averages)
     table['value'] = combine(*whole)
     for unit, pairs in sums.items():
-        without = []
-        for average, pair in zip(whole, pairs):
-            pulls = known_mean(pulls_on_score(*pair, score), 1)        # mean over runs
-            without.append(average - over_groups(pulls, averages))
-        pulls = combine(*whole) - combine(*without)
-        shares = over_groups(weight_shares(pairs[0][1]), averages)
-        if scale is not None:
-            size = scale(*whole)
-            shares = shares + (size - scale(*without)) / np.where(size > 0, size, np.inf)
+        pulls, shares = _of_each_unit(pairs, whole, score, averages, combine, scale)
         low, high = flip_interval(combine(*whole), pulls, shares, flips[unit], level)
         prefix = '' if unit == 'battery' else 'question_'
         table[f'{prefix}low'] = np.where(table.note == '', low, np.nan)
         table[f'{prefix}high'] = np.where(table.note == '', high, np.nan)
     return table
+
+def _of_each_unit(
+    pairs:list,              # (lost, most) of each table
+    whole:list,              # average scores of each table
+    score:str,
+    averages:pd.DataFrame,
+    combine:Callable,
+    scale:Callable|None,
+)->tuple:                    # pulls and shares, unit x group each
+    "What each unit pulls the result, and its part of what the result is divided by"
+    without = []
+    for average, pair in zip(whole, pairs):
+        pulls = known_mean(pulls_on_score(*pair, score), 1)        # mean over runs
+        without.append(average - over_groups(pulls, averages))
+    (_, most), *_ = pairs
+    shares = over_groups(weight_shares(most), averages)
+    if scale is not None:
+        size = scale(*whole)
+        shares = shares + (size - scale(*without)) / np.where(size > 0, size, np.inf)
+    return combine(*whole) - combine(*without), shares
 
 # %% ../nbs/43_inference.ipynb #c900b213
 INTERVALS = ['model', 'method', 'culture', 'order', 'score', 'low', 'high', 'question_low',
@@ -355,7 +394,7 @@ def intervals(
     "Scores with sign-flip intervals. Raises `InputError` if `draws` are too few for `level`"
     flips = flips_for(survey, draws, seed, level)
     tables = {}
-    for kind, part in sheets.groupby(level=['model', 'method', 'order'], sort=False):
+    for kind, part in sheets.groupby(level=KIND, sort=False):
         far = misses(survey, part, score)
         averages = group_averages(survey, far)
         if averages.empty:
@@ -363,10 +402,15 @@ def intervals(
         sums = sums_for(survey, [far], score)
         table = with_bounds(far, sums, score, averages, flips, level)
         table = table.join(_over_runs(*sums['battery'][0], score, averages, table, level))
-        bounds = [column for column in table if column.endswith(('low', 'high'))]
-        table[bounds] = table[bounds].clip(0, 100)          # no score lies outside
-        tables[kind] = table.rename(columns=dict(value='score'))
+        tables[kind] = on_scale(table.rename(columns=dict(value='score')))
     return stacked(tables, INTERVALS)
+
+def on_scale(
+    table:pd.DataFrame,  # columns that end with low and high
+)->pd.DataFrame:
+    "The same with bounds from 0 to 100, because no score lies outside"
+    bounds = [column for column in table if column.endswith(('low', 'high'))]
+    return table.assign(**table[bounds].clip(0, 100))
 
 def _over_runs(
     lost:np.ndarray,        # battery x run x culture
@@ -380,7 +424,7 @@ def _over_runs(
     by_run = over_groups(score_of_sums(lost.sum(0), most.sum(0), score), averages)
     by_run = pd.DataFrame(by_run, columns=averages.columns)
     complete, spread = by_run.count(), by_run.std()         # one run has no spread
-    t = stats.t.ppf((1 + level) / 2, np.maximum(complete - 1, 1))
+    _, t = stats.t.interval(level, np.maximum(complete - 1, 1))
     reach = t * spread / np.sqrt(complete)
     found = pd.DataFrame(dict(runs=len(by_run), run_sd=spread))
     found['run_low'] = table.value - np.hypot(table.value - table.low, reach)

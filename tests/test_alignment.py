@@ -5,8 +5,8 @@ from culturespa.alignment import *
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.survey import InputError, load_cultures, similarity
-from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
+from culturespa.survey import InputError, similarity
+from culturespa.toys import made_answers, made_survey
 
 def test_answers_to_another_survey_are_refused():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
@@ -18,13 +18,23 @@ def test_answers_to_another_survey_are_refused():
 
 def test_a_table_of_three_columns_can_be_scored():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    mine = pd.DataFrame(dict(culture=['USA'] * 3 + ['none'] * 3, question_id=['q1', 'q2', 'q3'] * 2, code=[1, 2, None, 2, 2, 2]))
+    mine = pd.DataFrame(dict(
+        culture=['USA'] * 3 + ['none'] * 3,
+        question_id=['q1', 'q2', 'q3'] * 2,
+        code=[1, 2, None, 2, 2, 2]))
     filled = sheets(made, mine)
     assert [key[1:3] for key in filled.index] == [('unaware', 'USA'), ('given', 'USA')]
-    assert filled.iloc[1].tolist() == [1, 2, -1] and set(filled.index.get_level_values('run')) == {0}
-    for wrong, words in ((mine.drop(columns='code'), 'lack the column code'), (mine.assign(code='yes'), "answered 'yes'"),
-                         (mine.assign(code=1.5), 'whole number'), (pd.concat([mine, mine]), 'answers q1 twice')):
-        with pytest.raises(InputError, match=words): sheets(made, wrong)
+    assert filled.iloc[1].tolist() == [1, 2, -1]
+    assert set(filled.index.get_level_values('run')) == {0}
+    wrong = {
+        'lack the column code:': mine.drop(columns='code'),
+        'lack the columns culture, code:': mine.drop(columns=['culture', 'code']),
+        "q2 is answered 'yes' by USA": mine.assign(code=[1, 'yes', None, 2, 'no', 2]),
+        'q3 is answered 1.5 by none': mine.assign(code=[1, 2, 1, 2, 2, 1.5]),
+        'none answers q1 twice under model, unaware': pd.concat([mine, mine[3:]])}
+    for words, table in wrong.items():
+        with pytest.raises(InputError, match=words):
+            sheets(made, table)
 
 
 def test_plain_answers_stand_for_the_cultures_that_were_asked():
@@ -35,9 +45,29 @@ def test_plain_answers_stand_for_the_cultures_that_were_asked():
     assert list(one.index.get_level_values('culture')) == ['KEN', 'KEN']
 
 
+def test_modal_codes_come_by_culture_and_are_missing_without_people():
+    made = made_survey({'USA': [1, 2], 'KEN': [4, None]}, options=[4, 2])
+    found = modal_codes(made, ['KEN', 'BRA', 'USA', 'KEN'])
+    np.testing.assert_array_equal(found, [[4, np.nan], [np.nan] * 2, [1, 2], [4, np.nan]])
+
+
+def test_means_of_what_is_known_and_parts_of_what_is_there():
+    gap = np.nan
+    values = np.array([[1., gap, 3.], [gap, gap, 5.]])
+    np.testing.assert_array_equal(known_mean(values), [2, 5])
+    np.testing.assert_array_equal(known_mean(values, 0), [1, gap, 4])
+    unknown = values * gap
+    found = known_mean(np.array([values, unknown]))
+    np.testing.assert_array_equal(found, [[2, 5], [gap, gap]])
+    found = quotient(values, np.array([.5, 1, 0]))
+    np.testing.assert_array_equal(found, [[2, gap, gap], [gap] * 3])
+
+
 def test_score_is_the_papers_formula():
-    made = made_survey({'USA': [1, 2, 4], 'THA': [2, 2, 1], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    filled = sheets(made, made_answers({'USA': [1, 2, 4], 'THA': [1, 2, 2], 'KEN': [3, None, 3]}))
+    modes = {'USA': [1, 2, 4], 'THA': [2, 2, 1], 'KEN': [4, 1, 3]}
+    made = made_survey(modes, options=[4, 2, 4])
+    replies = {'USA': [1, 2, 4], 'THA': [1, 2, 2], 'KEN': [3, None, 3]}
+    filled = sheets(made, made_answers(replies))
     s = score_sheets(made, filled)
     np.testing.assert_allclose(s, [100, 100 * (1 - np.sqrt(2 / 19)), 100 * (1 - np.sqrt(1 / 18))])
     for (_, _, culture, _, _), row, value in zip(filled.index, filled.to_numpy(), s):
@@ -53,20 +83,29 @@ def test_refusing_a_question_cannot_help_when_it_counts_as_worst():
 
 
 def test_every_score_is_what_its_row_says():
-    made = made_survey({'KEN': [4, 1, 3]}, options=[4, 2, 4], scale=['ordinal', 'binary', 'nominal'])
+    kinds = ['ordinal', 'binary', 'nominal']
+    made = made_survey({'KEN': [4, 1, 3]}, options=[4, 2, 4], scale=kinds)
     filled = sheets(made, made_answers({'KEN': [2, 1, None]}))
     # two steps of three on q1, none on q2, q3 refused: S 4 / (9 + 1), balanced (2/3 + 0) / 2
     worth = {s: score_sheets(made, filled, s)[0] for s in SCORES.index}
-    assert worth['S'] == pytest.approx(100 * (1 - np.sqrt(4 / 10))) and worth['ordered'] == worth['S']
+    assert worth['S'] == pytest.approx(100 * (1 - np.sqrt(4 / 10)))
+    assert worth['ordered'] == worth['S']
     assert worth['balanced'] == pytest.approx(100 * (1 - 1 / 3))
-    assert worth['worst'] == pytest.approx(100 * (1 - np.sqrt((4 + 0 + 4) / 19)))      # from 3 the far end is 1
-    assert worth['middle'] == pytest.approx(100 * (1 - np.sqrt((4 + 0 + .25) / 19)))   # the middle of 1 to 4 is 2.5
+    far_end, middle = 1, 2.5                                # of q3, where people say 3
+    lost = 4 + 0 + (3 - far_end)**2
+    assert worth['worst'] == pytest.approx(100 * (1 - np.sqrt(lost / 19)))
+    lost = 4 + 0 + (3 - middle)**2
+    assert worth['middle'] == pytest.approx(100 * (1 - np.sqrt(lost / 19)))
     answered = sheets(made, made_answers({'KEN': [2, 1, 1]}))
-    assert score_sheets(made, answered, 'ordered')[0] == pytest.approx(worth['S'])     # q3 is nominal
+    in_order = score_sheets(made, answered, 'ordered')      # q3 is nominal
+    assert in_order[0] == pytest.approx(worth['S'])
     w = np.array([[1, 0, 0], [0, 1, 0], [3, 2, 0]])
-    np.testing.assert_allclose(score_sheets(made, filled, weights=w)[:, 0], 100 * (1 - np.sqrt([4 / 9, 0, 12 / 29])))
+    rates = np.array([4 / 9, 0, 12 / 29])
+    found = score_sheets(made, filled, weights=w)[:, 0]
+    np.testing.assert_allclose(found, 100 * (1 - np.sqrt(rates)))
     assert np.isnan(score_sheets(made, filled, weights=[[0, 0, 1]])).all()
-    with pytest.raises(InputError, match='unknown score'): score_sheets(made, filled, 'T')
+    with pytest.raises(InputError, match='unknown score'):
+        score_sheets(made, filled, 'T')
 
 
 def test_counts_add_up_to_the_questions_with_a_human_answer():
@@ -80,20 +119,46 @@ def test_counts_add_up_to_the_questions_with_a_human_answer():
 
 def test_a_score_that_cannot_be_computed_is_missing_and_says_why():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    table = align(made, made_answers({'USA': [1, 2, 4], 'KEN': [None] * 3, 'BRA': [1, 2, 4]})).set_index('culture')
+    replies = {'USA': [1, 2, 4], 'KEN': [None] * 3, 'BRA': [1, 2, 4]}
+    table = align(made, made_answers(replies)).set_index('culture')
     assert table.score.isna()[['KEN', 'BRA']].all()
     assert table.note[['KEN', 'BRA', 'average']].tolist() == [
         'no reply could be read', 'no human answers', 'mean of 1 of 3 cultures, without KEN, BRA']
     assert table.score['average'] == 100
-    with pytest.raises(InputError, match='BRA: no human answers'): align(made, made_answers({'BRA': [1, 2, 4]}))
+    with pytest.raises(InputError, match='BRA: no human answers'):
+        align(made, made_answers({'BRA': [1, 2, 4]}))
+
+
+def test_every_note_fits_its_row():
+    modes = {'USA': [1, 2, 4], 'THA': [2, None, 1], 'KEN': [4, 1, 3]}
+    made = made_survey(modes, options=[4, 2, 4])
+    table = align(made, made_answers({'USA': [1, None, 4], 'THA': [None, 1], 'KEN': [4, 1, 3]}))
+    table = table.set_index('culture')
+    assert table.note['USA'] == ''                              # one reply unreadable, two scored
+    assert table.note['THA'] == 'no reply could be read'        # one reply, unreadable
+    assert table.loc['THA', COUNTS].tolist() == [0, 1, 1]
+    table = align(made, made_answers({'USA': [1, 2, 4], 'THA': [None, 1, 1], 'KEN': [4, 1, 3]}))
+    assert table.note.tolist() == [''] * 4 and table.score[3] == table.score[:3].mean()
+    unasked = pd.concat([made_answers({'USA': [1, 2, 4]}), made_answers({'THA': [1, 1]})[1:]])
+    table = align(made, unasked).set_index('culture')
+    assert table.note['THA'] == 'not asked'                     # only q2, which no Thai answered
+    assert table.loc['THA', COUNTS].tolist() == [0, 0, 2]
+    assert table.note['average'] == 'mean of 1 of 2 cultures, without THA'
 
 
 def test_score_table_keeps_every_culture_and_method():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    runs = pd.concat([made_answers({'USA': [1, 2, 4], 'KEN': [4, None, 3]}, run=0), made_answers({'USA': [1, 2, 1], 'KEN': [4, 1, 3]}, run=1)])
+    first = made_answers({'USA': [1, 2, 4], 'KEN': [4, None, 3]}, run=0)
+    second = made_answers({'USA': [1, 2, 1], 'KEN': [4, 1, 3]}, run=1)
+    runs = pd.concat([first, second])
     table = score_table(align(made, runs))['base', 'P1']
     assert list(table.index) == ['USA', 'KEN', 'average', 'unparsed %']
     assert table['unparsed %'] == pytest.approx(100 / 12)
+    usa = (100 + 100 * (1 - np.sqrt(9 / 19))) / 2                # the mean of both runs
+    assert table[['USA', 'KEN', 'average']].tolist() == pytest.approx([usa, 100, (usa + 100) / 2])
+    ends = pd.DataFrame(dict(floor=[1., 2, 3], ceiling=9.), index=['USA', 'KEN', 'average'])
+    with_ends = score_table(align(made, runs), ends)['ruler']
+    assert with_ends.floor[:3].tolist() == [1, 2, 3] and with_ends.ceiling['average'] == 9
 
 
 def test_code_zero_is_an_answer():
@@ -101,10 +166,13 @@ def test_code_zero_is_an_answer():
     filled = sheets(made, made_answers({'USA': [0, 0]}))
     assert score_sheets(made, filled)[0] == pytest.approx(100 * (1 - np.sqrt(4 / 8)))
     row = align(made, made_answers({'USA': [0, 0]})).iloc[0]
-    assert row[['answered', 'unparsed', 'not_asked', 'run', 'order']].tolist() == [2, 0, 0, 0, 'original']
-    low, high = (score_sheets(made, sheets(made, made_answers({'USA': [1, None]})), s)[0] for s in ('worst', 'middle'))
-    assert low == pytest.approx(100 * (1 - np.sqrt((1 + 4) / 8))) and high == pytest.approx(100 * (1 - np.sqrt((1 + 1) / 8)))
-    with pytest.raises(InputError, match='its codes in made are 0 to 2'): sheets(made, made_answers({'USA': [3, 0]}))
+    assert row[[*COUNTS, 'run', 'order']].tolist() == [2, 0, 0, 0, 'original']
+    refused = sheets(made, made_answers({'USA': [1, None]}))
+    for score, steps in dict(worst=2, middle=1).items():
+        expected = 100 * (1 - np.sqrt((1 + steps**2) / 8))
+        assert score_sheets(made, refused, score)[0] == pytest.approx(expected)
+    with pytest.raises(InputError, match='q1 is answered 3, but its codes in made are 0 to 2'):
+        sheets(made, made_answers({'USA': [3, 4]}))
 
 
 def test_a_culture_that_refuses_everything_stays_in_every_sum():
@@ -112,20 +180,39 @@ def test_a_culture_that_refuses_everything_stays_in_every_sum():
     table = align(made, made_answers({'USA': [1, 2, None], 'KEN': [None] * 3})).set_index('culture')
     assert list(table.loc['KEN', ['answered', 'unparsed', 'not_asked']]) == [0, 3, 0]
     assert list(table.loc['average', ['answered', 'unparsed', 'not_asked']]) == [2, 4, 0]
-    assert score_table(table.reset_index()).loc['unparsed %'].iloc[0] == pytest.approx(100 * 4 / 6)
+    unparsed = score_table(table.reset_index()).loc['unparsed %']
+    assert unparsed.tolist() == pytest.approx([100 * 4 / 6])
 
 
 def test_averages_are_over_the_same_cultures_or_missing():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    two = pd.concat([made_answers({'USA': [1, 2, 4], 'KEN': [3, 1, 3]}), made_answers({'USA': [1, 2, 1]}, 'tuned')])
+    tuned = made_answers({'USA': [1, 2, 1]}, 'tuned')
+    two = pd.concat([made_answers({'USA': [1, 2, 4], 'KEN': [3, 1, 3]}), tuned])
     table = score_table(align(made, two))
-    assert np.isnan(table.loc['average', ('tuned', 'P1')]) and table.loc['average', ('base', 'P1')] < 100
+    assert np.isnan(table.loc['average', ('tuned', 'P1')])
+    assert table.loc['average', ('base', 'P1')] < 100
     assert table.loc['average of USA'].tolist() == [100, table.loc['USA', ('tuned', 'P1')]]
+
+
+def test_an_average_over_few_cultures_names_them():
+    names = ['USA', 'BRA', 'GBR', 'THA', 'KEN']
+    made = made_survey({name: [1, 1] for name in names}, options=[5, 5])
+    everybody = made_answers({name: [1 + i, 1] for i, name in enumerate(names)})
+    for few, label in ((3, 'average of USA, BRA, GBR'), (4, 'average of 4')):
+        tuned = made_answers({name: [1, 1] for name in names[:few]}, 'tuned')
+        table = score_table(align(made, pd.concat([everybody, tuned])))
+        assert list(table.index[5:]) == ['average', label, 'unparsed %']
+        assert table.loc[label].tolist() == pytest.approx(list(table[:few].mean()))
+    whole = score_table(align(made, everybody))
+    assert list(whole.index[5:]) == ['average', 'unparsed %']      # everybody has all: one average
+    apart = pd.concat([everybody[:2], tuned[4:]])                  # no culture has both
+    assert list(score_table(align(made, apart)).index[3:]) == ['average', 'unparsed %']
 
 
 def test_orders_of_options_are_not_averaged():
     made = made_survey({'USA': [1, 2, 4]}, options=[4, 2, 4])
-    two = pd.concat([made_answers({'USA': [1, 2, 4]}), made_answers({'USA': [4, 1, 1]}, order='reversed')])
+    turned = made_answers({'USA': [4, 1, 1]}, order='reversed')
+    two = pd.concat([made_answers({'USA': [1, 2, 4]}), turned])
     table = score_table(align(made, two))
     assert list(table.columns) == [('base', 'P1, original'), ('base', 'P1, reversed')]
     assert table.loc['average'].tolist() == [100, pytest.approx(100 * (1 - np.sqrt(19 / 19)))]
@@ -133,8 +220,10 @@ def test_orders_of_options_are_not_averaged():
 
 def test_what_was_answered_and_what_is_foreign_is_counted():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    mine = pd.concat([made_answers({'USA': [1, None, 4], 'KEN': [1, None, None]}), made_answers({'none': [1]}, method='unaware')])
+    personas = made_answers({'USA': [1, None, 4], 'KEN': [1, None, None]})
+    mine = pd.concat([personas, made_answers({'none': [1]}, method='unaware')])
     mine.loc[len(mine)] = mine.iloc[0].to_dict() | dict(question_id='other')
     found = coverage(made, mine).set_index('method')
-    assert found.loc['P1', ['cultures', 'questions', 'foreign', 'answered']].tolist() == [2, 3, 1, 2]
-    assert found.share['P1'] == pytest.approx(2 / 3) and found.loc['unaware', 'cultures'] == 0
+    counts = found[['cultures', 'questions', 'foreign', 'answered']]
+    assert counts.loc['P1'].tolist() == [2, 3, 1, 2]
+    assert found.share['P1'] == pytest.approx(2 / 3) and counts.cultures['unaware'] == 0

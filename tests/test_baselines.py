@@ -5,26 +5,29 @@ from culturespa.baselines import *
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.survey import InputError, load_cultures, similarity
+from dataclasses import replace
+from culturespa.survey import select
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
-from culturespa.alignment import CEILING, FLOOR, align, plot_scores, score_sheets, score_table, sheets
-from culturespa.distributions import distribution_scores
+from culturespa.alignment import CEILING, FLOOR, score_sheets, sheets
+from culturespa.distributions import (compare_distributions, distribution_scores, normalised,
+                                      sample_people)
 
 def test_predictors_by_hand():
-    made = made_survey({'USA': [1, 4], 'GBR': [2, 1], 'THA': [4, 2], 'KEN': [4, None]}, options=[4, 4])
+    modes = {'USA': [1, 4], 'GBR': [2, 1], 'THA': [4, 2], 'KEN': [4, None]}
+    made = made_survey(modes, options=[4, 4])
     bare = predictors(made, draws=3).droplevel(['model', 'order'])
     def said(method, culture, run=0):
         return bare.loc[(method, culture, run)].tolist()
     # the others of KEN say 1, 2, 4 and 4, 1, 2; those of the USA 2, 4, 4 and 1, 2
     assert said('median of the other countries', 'KEN') == [2, 2]
     assert said('median of the other countries', 'USA') == [4, 1.5]
-    assert said('mode of the other countries', 'USA') == [4, 1]          # 1 and 2 tie on the second: the lower
+    assert said('mode of the other countries', 'USA') == [4, 1]     # 1 and 2 tie: the lower
     assert said('middle of the scale', 'USA') == [2.5, 2.5]
     assert [said('another country', 'USA', run) for run in range(2)] == [[2, 1], [4, 2]]
     assert said('people of the other countries', 'USA') == [4, 1]
     # USA and GBR lie on different continents here, THA and KEN too: all others are abroad
     assert said('median of other continents', 'GBR') == [4, 3]
-    for run in range(3):                                                 # everybody answers alike
+    for run in range(3):                                            # everybody answers alike
         assert said('fresh sample', 'GBR', run) == said('one compatriot', 'GBR', run) == [2, 1]
         assert np.isnan(said('one compatriot', 'KEN', run)[1])
         assert set(said('random option', 'USA', run)) <= {1, 2, 3, 4}
@@ -33,74 +36,230 @@ def test_predictors_by_hand():
 def test_random_options_are_all_equally_likely():
     made = made_survey({'USA': [1, 0]}, options=[4, 3], first=[1, 0])
     drawn = predictors(made, draws=3000).xs('random option', level='method')
-    np.testing.assert_allclose(drawn.iloc[:, 0].value_counts(normalize=True).loc[[1, 2, 3, 4]], .25, atol=.03)
-    np.testing.assert_allclose(drawn.iloc[:, 1].value_counts(normalize=True).loc[[0, 1, 2]], 1 / 3, atol=.03)
+    for question, codes in dict(q1=[1, 2, 3, 4], q2=[0, 1, 2]).items():
+        share = drawn[question].value_counts(normalize=True)
+        assert sorted(share.index) == codes
+        np.testing.assert_allclose(share, 1 / len(codes), atol=.03)
+
+
+def test_a_compatriot_is_drawn_from_those_who_answered():
+    made = made_survey({'USA': [1, 0], 'KEN': [2, 2]}, options=[4, 3], first=[1, 0])
+    rows = [('USA', 'q1', 1, .2, 100), ('USA', 'q1', 3, .6, 100),   # a fifth did not answer
+            ('USA', 'q2', 0, 1., 100), ('KEN', 'q1', 2, 1., 100)]
+    made = replace(made, shares=pd.DataFrame(rows, columns=made.shares.columns))
+    drawn = predictors(made, draws=3000).xs(('one compatriot', 'USA'), level=['method', 'culture'])
+    share = drawn.q1.value_counts(normalize=True)
+    assert set(share.index) == {1, 3} and share[1] == pytest.approx(.25, abs=.03)
+    assert (drawn.q2 == 0).all() and len(drawn) == 3000
+    other = predictors(made, draws=3000, seed=1).xs('one compatriot', level='method')
+    other = other.xs('USA', level='culture')
+    assert (other.q1.to_numpy() != drawn.q1.to_numpy()).any()
+
+
+def test_people_stand_in_a_line_sorted_by_answer():
+    from culturespa.baselines import _option_at
+    shares = np.array([[[0, .25, .75], [.5, .5, 0]]])               # one culture, two questions
+    n = np.array([3, 2])
+    luck = np.array([0, .24, .25, .99])[:, None, None] + np.zeros((1, 2))
+    found = _option_at(luck, shares, n)
+    assert found[:, 0, 0].tolist() == [1, 1, 2, 2]                  # nobody gives the first answer
+    assert found[:, 0, 1].tolist() == [0, 0, 0, 1]
+    unknown = np.array([[[np.nan] * 3, [.5, np.nan, 0]]])
+    assert np.isnan(_option_at(luck, unknown, n)).all()
+    nearly = np.array([[[.5, .4999, 0], [.5, .5, 0]]])              # rounding ate a little
+    assert _option_at(np.full((1, 1, 2), .99995), nearly, n).tolist() == [[[2, 1]]]
+    assert _option_at(np.full((1, 1, 2), .99995), nearly, np.array([2, 2])).tolist() == [[[1, 1]]]
+
+
+def test_modes_by_hand():
+    counts = np.array([[[3., 5, 5], [2, 0, 0], [np.nan, 3, 1]]])    # one culture, three questions
+    found = modes_of(counts, first=np.array([1, 0, 1]))
+    np.testing.assert_array_equal(found, [[2, 0, np.nan]])          # a count is missing: no mode
 
 
 def test_a_floor_is_on_the_questions_that_were_answered():
-    made = made_survey({'USA': [1, 4, 4], 'THA': [2, 1, 1], 'KEN': [4, 1, 1]}, options=[4, 4, 4])
+    modes = {'USA': [1, 4, 4], 'THA': [2, 1, 1], 'KEN': [4, 1, 1]}
+    made = made_survey(modes, options=[4, 4, 4])
     mine = sheets(made, made_answers({'KEN': [4, None], 'USA': [None, 2]}))
     floor = on_cells(predictors(made, 1), answered_cells(mine)).xs(FLOOR, level='method')
     floor = floor.droplevel(['model', 'order', 'run'])
     assert list(floor.index) == ['USA', 'KEN']
-    assert floor.loc['KEN', 'q1'] == 1.5 and floor.loc['KEN', ['q2', 'q3']].isna().all()   # between 1 and 2
+    assert floor.loc['KEN', 'q1'] == 1.5                            # between 1 and 2
+    assert floor.loc['KEN', ['q2', 'q3']].isna().all()
     assert floor.loc['USA', 'q2'] == 1 and floor.loc['USA', ['q1', 'q3']].isna().all()
     assert asked_cells(mine).loc['USA'].tolist() == [True, True, False]
 
 
+def test_a_cell_counts_if_one_of_its_runs_does():
+    made = made_survey({'USA': [0, 1, 1]}, options=[3, 3, 3], first=0)
+    first_run = made_answers({'USA': [0, None]})                    # 0 is an answer
+    second_run = made_answers({'USA': [None, None, 2]}, run=1)
+    two = sheets(made, pd.concat([first_run, second_run]))
+    assert answered_cells(two).loc['USA'].tolist() == [True, False, True]
+    assert asked_cells(two).loc['USA'].tolist() == [True, True, True]
+    assert asked_cells(sheets(made, first_run)).loc['USA'].tolist() == [True, True, False]
+
+
 def test_the_two_ends_are_on_the_cells_of_each_method():
-    made = made_survey({'USA': [1, 4, 4], 'THA': [2, 1, 1], 'KEN': [4, 1, 1]}, options=[4, 4, 4])
-    mine = sheets(made, pd.concat([made_answers({'KEN': [4, 1, 1], 'USA': [1, 4, 4]}), made_answers({'KEN': [4]}, 'short')]))
+    modes = {'USA': [1, 4, 4], 'THA': [2, 1, 1], 'KEN': [4, 1, 1]}
+    made = made_survey(modes, options=[4, 4, 4])
+    whole = made_answers({'KEN': [4, 1, 1], 'USA': [1, 4, 4]})
+    mine = sheets(made, pd.concat([whole, made_answers({'KEN': [4]}, 'short')]))
     ends = ends_by_method(made, mine, draws=5).set_index(['model', 'culture'])
-    assert set(ends.loc['short'].index) == {'KEN', 'average'} and set(ends.loc['base'].index) == {'USA', 'KEN', 'average'}
+    assert set(ends.loc['short'].index) == {'KEN', 'average'}
+    assert set(ends.loc['base'].index) == {'USA', 'KEN', 'average'}
     # KEN: others say 1, 2 on q1 (median 1.5 against 4), 4 and 1 on q2 and q3 (2.5 against 1)
     assert ends.floor['short', 'KEN'] == pytest.approx(100 * (1 - 2.5 / 3))
-    assert ends.floor['base', 'KEN'] == pytest.approx(100 * (1 - np.sqrt((2.5**2 + 2 * 1.5**2) / 27)))
+    lost = 2.5**2 + 2 * 1.5**2
+    assert ends.floor['base', 'KEN'] == pytest.approx(100 * (1 - np.sqrt(lost / 27)))
     assert (ends.ceiling == 100).all()
-    assert ends.floor['base', 'average'] == pytest.approx(ends.floor['base'][['USA', 'KEN']].mean())
+    mean = ends.floor['base'][['USA', 'KEN']].mean()
+    assert ends.floor['base', 'average'] == pytest.approx(mean)
     both = score_range(made, mine, draws=5)
-    assert both.floor[['KEN', 'average']].isna().all() and both.floor['USA'] == ends.floor['base', 'USA']
-    assert score_range(made, mine.xs('base', level='model', drop_level=False), 5).floor['KEN'] == ends.floor['base', 'KEN']
+    assert both.floor[['KEN', 'average']].isna().all()
+    assert both.floor['USA'] == ends.floor['base', 'USA']
+    base = mine.xs('base', level='model', drop_level=False)
+    alone = score_range(made, base, 5)
+    assert alone.floor['KEN'] == ends.floor['base', 'KEN']
+    assert alone.floor['average'] == pytest.approx(mean)
     assert len(score_range(made, draws=5)) == 4
+
+
+def test_a_culture_without_people_has_no_ends():
+    made = made_survey({'USA': [1, 4], 'KEN': [4, 1]}, options=[4, 4])
+    whole = made_answers({'USA': [1, 4], 'BRA': [1, 1]})
+    short = made_answers({'USA': [1, 4], 'BRA': [1]}, 'short')
+    ends = score_range(made, sheets(made, pd.concat([whole, short])), draws=3)
+    assert list(ends.index) == ['USA', 'average'] and ends.notna().all(axis=None)
+
+
+def test_distributions_on_the_ruler_by_hand():
+    # America's two countries and Kenya; q1 has no order. Everybody of a country answers alike.
+    modes = {'USA': [1, 1], 'CAN': [2, 1], 'KEN': [2, 3]}
+    made = made_survey(modes, options=[2, 3], scale=['nominal', 'ordinal'])
+    rows = distribution_ruler(made).set_index('predictor')
+    def found(name):
+        return rows.loc[name, ['tv', 'emd']].tolist()
+    assert found('random option') == pytest.approx([.5, .5])
+    # q1: all, half and half of the others disagree; q2: half, half and all are at the other end
+    assert found('people of the other countries') == pytest.approx([1 / 3, 1 / 3])
+    # seen from America only Kenya is abroad: it disagrees with the USA on q1, with both on q2
+    assert found('people of other continents') == pytest.approx([(0 + 1 + .5) / 3, 0])
+    assert found('another country') == pytest.approx([(0 + .5 + .5) / 3, (.5 + .5 + 0) / 3])
+    assert found('nearest other country') == pytest.approx([2 / 3, 2 / 3])
+    for ceiling in ('published mode, all weight on it', 'split half', CEILING):
+        assert found(ceiling) == [1, 1] and rows.kind[ceiling] == 'ceiling'
+    kenya_q2 = answered_cells(sheets(made, made_answers({'KEN': [None, 3]})))
+    rows = distribution_ruler(made, cells=kenya_q2).set_index('predictor')
+    assert rows.tv.isna().all()
+    emd = rows.emd[['random option', 'people of the other countries', 'another country', CEILING]]
+    assert emd.tolist() == pytest.approx([.5, 0, 0, 1])
+
+
+def test_ceilings_are_samples_that_anyone_can_draw_again():
+    invented = invented_survey()
+    def sample(part, seed):
+        return normalised(sample_people(invented, 1, part, seed)[0])
+    rows = distribution_ruler(invented, seed=5).set_index('predictor')
+    pairs = {CEILING: (sample(1, 5), sample(1, 6)), 'split half': (sample(.5, 7), sample(.5, 8))}
+    for name, pair in pairs.items():
+        for score, values in compare_distributions(invented, *pair).items():
+            assert rows.loc[name, score] == pytest.approx(values.mean())
+
+
+def test_a_single_culture_has_no_others():
+    lonely = made_survey({'USA': [1, 3]}, options=[2, 4])
+    bare = predictors(lonely, draws=2).droplevel(['model', 'culture', 'order'])
+    for method in ('another country', 'mode of the other countries', 'median of other continents',
+                   'people of the other countries', FLOOR):
+        assert bare.loc[method].shape == (1, 2) and bare.loc[method].isna().all(axis=None)
+    assert bare.loc[CEILING].to_numpy().tolist() == [[1, 3], [1, 3]]
+    rows = distribution_ruler(lonely).set_index('predictor')
+    assert rows.loc[['another country', 'nearest other country'], 'emd'].isna().all()
+    assert rows.emd['random option'] == pytest.approx((.5 + (1 - (.25 + .5 + .25) / 3)) / 2)
 
 
 def test_the_ruler_keeps_orders_apart():
     made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[2, 2])
-    first = made_answers({'USA': [1, 2], 'KEN': [2, 1]}).assign(probability=[[1, 0], [0, 1], [0, 1], [1, 0]])
-    turned = made_answers({'USA': [2, 1], 'KEN': [1, 2]}, order='reversed').assign(probability=[[0, 1], [1, 0], [1, 0], [0, 1]])
+    first = made_answers({'USA': [1, 2], 'KEN': [2, 1]})
+    first = first.assign(probability=[[1, 0], [0, 1], [0, 1], [1, 0]])
+    turned = made_answers({'USA': [2, 1], 'KEN': [1, 2]}, order='reversed')
+    turned = turned.assign(probability=[[0, 1], [1, 0], [1, 0], [0, 1]])
     both = pd.concat([first, turned])
     rows = ruler(made, sheets(made, both), 3, distributions=distribution_scores(made, both))
     models = rows[rows.kind == 'model'].set_index('predictor')
     assert sorted(models.index) == ['base, P1', 'base, P1, options reversed']
-    assert (models.S / 100).to_dict() == models.js.to_dict() == {'base, P1': 1, 'base, P1, options reversed': 0}
+    right_and_wrong = {'base, P1': 1, 'base, P1, options reversed': 0}
+    assert (models.S / 100).to_dict() == models.js.to_dict() == right_and_wrong
+
+
+def test_the_ruler_by_hand():
+    made = made_survey({'USA': [1, 1], 'GBR': [1, 4], 'KEN': [4, 4]}, options=[4, 4])
+    mine = sheets(made, made_answers({'USA': [1, 2], 'GBR': [1, 3], 'KEN': [4, 3]}))
+    rows = ruler(made, mine, draws=5).set_index('predictor')
+    near = 100 * (1 - np.sqrt(9 / 18))          # USA and GBR, GBR and KEN differ on one question
+    assert rows.S['another country'] == pytest.approx((2 * near + 2 * near + 0 + 0) / 6)
+    assert rows.S['nearest other country'] == pytest.approx(near)
+    assert rows.balanced['nearest other country'] == pytest.approx(50)
+    assert rows.S['middle of the scale'] == pytest.approx(50)
+    assert rows.S['base, P1'] == pytest.approx(100 * (1 - np.sqrt(1 / 18)))
+    assert rows.sd['random option'] > 0 and rows.sd['one compatriot'] == 0
+    assert np.isnan(rows.sd['another country'])             # its runs are countries
+    assert rows.kind.tolist() == ['floor'] * 9 + ['model'] + ['ceiling'] * 4
+    for _, kind in rows.groupby('kind'):
+        assert kind.S.dropna().is_monotonic_increasing
+    columns = ['kind', 'model', 'method', 'order', 'S', 'balanced', 'ordered', 'worst', 'middle']
+    assert list(rows)[:9] == columns
+    assert rows.loc['base, P1', ['model', 'method', 'order']].tolist() == ['base', 'P1', 'original']
+    assert (rows.model.drop('base, P1') == '').all()
+    # beside the model stand the ends of its own questions
+    both = ['floor', 'ceiling']
+    ends = ends_by_method(made, mine, draws=5).set_index('culture').loc['average', both]
+    assert rows.loc['base, P1', both].tolist() == ends.tolist()
+    assert rows.floor.drop('base, P1').isna().all()
+
+
+def test_a_split_half_is_half_of_the_people_against_another_half():
+    invented = invented_survey()
+    # four runs
+    halves = [modes_of(sample_people(invented, 4, .5, seed), first=1) for seed in (4, 5)]
+    half, goal = (as_sheets(invented, 'ceiling', 'split half', codes) for codes in halves)
+    by_run = score_sheets(invented, half, human=goal.to_numpy()).reshape(4, 6).mean(1)
+    row = ruler(invented, None, draws=4, seed=3).set_index('predictor').loc['split half']
+    assert [row.S, row.sd] == pytest.approx([by_run.mean(), by_run.std(ddof=1)])
 
 
 def test_one_topic_alone_is_the_score_of_that_topic():
     invented = invented_survey()
     filled = sheets(invented, persona_answers(invented, .5))
-    from culturespa.survey import select
     alone = select(invented, topics=['Politics'])
     table = by_topic(invented, filled).set_index(['culture', 'topic']).score
     expected = score_sheets(alone, filled[alone.questions.question_id])
-    np.testing.assert_allclose([table[c, 'Politics'] for c in invented.cultures.culture], expected)
-    assert by_options(invented, filled).query("culture == 'average'").weight.sum() == pytest.approx(100)
+    found = table.xs('Politics', level='topic')
+    np.testing.assert_allclose(found[invented.cultures.culture], expected)
+    assert found['average'] == pytest.approx(expected.mean())
+    numbers = by_options(invented, filled)
+    assert numbers.weight[numbers.culture == 'average'].sum() == pytest.approx(100)
 
 
 def test_groups_of_questions_carry_their_own_ends():
-    made = made_survey({'USA': [1, 4, 1], 'THA': [2, 1, 1], 'KEN': [4, 1, 2]}, options=[4, 4, 2], topic=['Work', 'Work', 'Trust'])
+    modes = {'USA': [1, 4, 1], 'THA': [2, 1, 1], 'KEN': [4, 1, 2]}
+    made = made_survey(modes, options=[4, 4, 2], topic=['Work', 'Work', 'Trust'])
     mine = sheets(made, made_answers({'KEN': [3, 1, None]}))
     table = by_topic(made, mine).set_index(['culture', 'topic'])
     assert table.score['KEN', 'Work'] == pytest.approx(100 * (1 - np.sqrt(1 / 18)))
-    assert table.floor['KEN', 'Work'] == pytest.approx(100 * (1 - np.sqrt((2.5**2 + 1.5**2) / 18)))
+    floor = 100 * (1 - np.sqrt((2.5**2 + 1.5**2) / 18))
+    assert table.floor['KEN', 'Work'] == pytest.approx(floor)
     assert table.ceiling['KEN', 'Work'] == 100 and table.questions['KEN', 'Work'] == 2
-    assert ('KEN', 'Trust') not in table.dropna().index       # refused: no score, and no floor to hold it against
+    assert ('KEN', 'Trust') not in table.dropna().index     # refused: no score, and no floor for it
     by_n = by_options(made, mine).set_index(['culture', 'n_options'])
     assert by_n.weight['KEN', 4] == pytest.approx(100 * 18 / 19)
 
 
 def test_orders_of_options_have_rows_of_their_own():
     made = made_survey({'USA': [1, 4], 'THA': [2, 1], 'KEN': [4, 1]}, options=[4, 4])
-    both = sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), made_answers({'KEN': [1, 4]}, order='reversed')]))
+    turned = made_answers({'KEN': [1, 4]}, order='reversed')
+    both = sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), turned]))
     models = ruler(made, both, 3).query("kind == 'model'").set_index('predictor').S
     assert models['base, P1'] == 100 and models['base, P1, options reversed'] == 0
     topics = by_topic(made, both).query("culture == 'KEN'").set_index('order').score

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from culturespa.alignment import CEILING, FLOOR, sheets
 from culturespa.baselines import predictors
-from culturespa.inference import intervals, sign_flips
+from culturespa.inference import flip_interval, intervals, sign_flips
 from culturespa.survey import InputError
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
 
@@ -31,6 +31,7 @@ def test_names_are_swapped_battery_by_battery():
     most = np.full((5, 3, 2), 9.)
     for table in (most, lost_a, lost_b):
         table[:, 0, 1] = 0                          # the second culture was asked in two runs only
+        table[1, :, 0] = 0                          # the first was not asked one battery
     flips = sign_flips(5)
     found = swapped_differences(lost_a, lost_b, most, flips)
     assert found.shape == (32, 2)
@@ -38,10 +39,10 @@ def test_names_are_swapped_battery_by_battery():
     for pattern in (0, 6, 21):
         keep = flips[pattern][:, None, None] > 0
         a, b = np.where(keep, lost_a, lost_b).sum(0), np.where(keep, lost_b, lost_a).sum(0)
-        each = 100 * (np.sqrt(b / 45) - np.sqrt(a / 45))
+        each = 100 * (np.sqrt(b / [36, 45]) - np.sqrt(a / [36, 45]))
         assert_allclose(found[pattern], [each[:, 0].mean(), each[1:, 1].mean()])
     alike = swapped_differences(lost_a, lost_b, most, flips, 'balanced')
-    assert_allclose(alike[0, 0], 100 * (lost_b - lost_a)[:, :, 0].sum() / 45 / 3)
+    assert_allclose(alike[0, 0], 100 * (lost_b - lost_a)[:, :, 0].sum() / 36 / 3)
     most[:, :, 1] = 0
     assert np.isnan(swapped_differences(lost_a, lost_b, most, flips)[:, 1]).all()
 
@@ -51,6 +52,7 @@ def test_p_is_the_share_of_patterns_as_far_from_zero():
     assert_allclose(flip_p(values), [3 / 4, 2 / 4])
     assert_allclose(flip_p(values + 1e-12), [3 / 4, 2 / 4])          # rounding does not break a tie
     assert_allclose(flip_p(np.array([[1.], [.999]])), [1 / 2])
+    assert_allclose(flip_p(np.array([[1.], [1 - 1e-9]])), [1])
 
 
 def test_a_test_without_a_difference_rejects_as_often_as_it_says():
@@ -75,7 +77,8 @@ def test_adjusted_p_values_worked_by_hand():
     values = np.array([[4., 1.], [0., 2.], [0., -2.], [-4., -1.]])
     assert_allclose(largest_p(values), [2 / 4, 4 / 4])
     assert_allclose(largest_p(np.column_stack([values, np.zeros(4)])), [2 / 4, 1, 1])
-    assert_allclose(largest_p(values * [1, 100]), [2 / 4, 4 / 4])       # units do not matter
+    for units in ([1, 100], [.001, .001]):                              # units do not matter
+        assert_allclose(largest_p(values * units), [2 / 4, 4 / 4])
     third = np.array([3., 3., 0., -3.])       # 3 / sqrt(27 / 4) = 1.15: every pattern reaches it
     assert_allclose(largest_p(np.column_stack([values, third])), [2 / 4, 1, 1])
 
@@ -96,7 +99,8 @@ def test_families_err_no_more_often_than_they_say():
 
 def test_differences_worked_by_hand():
     # 22 questions of 3 steps, each a battery, but q1 and q2 are one. `a` was not asked q22.
-    # USA: `a` misses q3 by 1; `b` misses q1 by 3 and q2 by 1 and refuses q21. KEN: both miss q4 by 2.
+    # USA: `a` misses q3 by 1; `b` misses q1 by 3 and q2 by 1 and refuses q21.
+    # KEN: both miss q4 by 2.
     made = made_survey({'USA': [1] * 22, 'KEN': [1] * 22}, options=[4] * 22, topic=[0, *range(21)])
     def codes(**other): return [other.get(f'q{i}', 1) for i in range(1, 23)]
     a = made_answers({'USA': codes(q3=2)[:21], 'KEN': codes(q4=3)[:21]}, 'a')
@@ -141,8 +145,9 @@ def test_what_cannot_be_compared_is_refused():
 
 
 def test_verdicts_worked_by_hand():
-    # 20 batteries of one question. USA: b misses three by 3 that a hits, all else is equal; the three
-    # signs agree in 2 of 8 patterns, so p is 1/4. KEN: five other questions, p is 2/32. BRA: p is 1.
+    # 20 batteries of one question. USA: b misses three by 3 that a hits, all else is equal; the
+    # three signs agree in 2 of 8 patterns, so p is 1/4. KEN: five other questions, p is 2/32.
+    # BRA: p is 1.
     ones = [1] * 20
     same = {'USA': ones, 'KEN': ones, 'BRA': ones}
     made = made_survey(same, options=[4] * 20, topic=list(range(20)))
@@ -198,8 +203,9 @@ def test_runs_and_orders_are_paired():
         table = compare(made, all_of_them, (a, 'P1'), (b, 'P1'), draws=200)
         return table[table.culture == 'average'].set_index('order').difference.to_dict()
     lost = [100 * np.sqrt(steps**2 / 180) for steps in range(4)]
-    assert average('a', 'b') == pytest.approx(dict(original=lost[3] - lost[1] / 2))  # mean of two runs
-    above = dict(original=lost[1] / 2, reversed=lost[1] - lost[2])                   # a floor has no order
+    two_runs = lost[1] / 2                                           # their mean
+    assert average('a', 'b') == pytest.approx(dict(original=lost[3] - two_runs))
+    above = dict(original=two_runs, reversed=lost[1] - lost[2])      # a floor has no order
     assert average('a', 'floor') == pytest.approx(above)
     below = {order: -value for order, value in above.items()}
     assert average('floor', 'a') == pytest.approx(below)
@@ -212,7 +218,7 @@ def test_a_method_does_not_differ_from_itself():
     table = compare(invented, sheets(invented, two), ('one', 'P1'), ('two', 'P1'), draws=200)
     assert (table.difference == 0).all() and (table[['low', 'high']] == 0).all(axis=None)
     assert (table.p == 1).all()
-    assert (table.batteries == 23).all()           # 20 pairs, three of them with two kinds of options
+    assert (table.batteries == 23).all()         # 20 pairs, three with two kinds of options
 
 
 def test_positions_worked_by_hand():
@@ -222,7 +228,7 @@ def test_positions_worked_by_hand():
 
 
 def test_a_model_and_its_ends_on_the_same_cells():
-    gap = np.nan                     # two cultures, three questions; two runs, one floor, two samples
+    gap = np.nan           # two cultures, three questions; two runs, one floor, two samples
     own = np.array([[[.1, .2, gap], [.3, .4, .5]], [[.6, gap, .7], [.8, .9, 1.]]])
     floor = np.array([[[0., 1., 1.], [gap, gap, gap]]])
     ceiling = np.array([[[gap, .1, .2], [.3, .4, .5]], [[gap, .6, .7], [.8, .9, 1.]]])
@@ -236,8 +242,8 @@ def test_a_model_and_its_ends_on_the_same_cells():
 
 def test_floor_and_model_are_asked_the_same_questions():
     # Modes: q1 1 1 1 2, q2 1 4 4 4, q3 2 1 4 4; in 20 more questions all agree.
-    # USA's floor, the median of the others: 1, 4, 4. Its model answers 1, 3, 3: it loses 0 + 4 + 1 of
-    # 27, the floor 0 + 9 + 4. KEN's floor: 1, 4. Its model answers 2, 2: it loses 1 + 4 of 18.
+    # USA's floor, the median of the others: 1, 4, 4. Its model answers 1, 3, 3: it loses 0 + 4 + 1
+    # of 27, the floor 0 + 9 + 4. KEN's floor: 1, 4. Its model answers 2, 2: it loses 1 + 4 of 18.
     modes = {'USA': [1, 1, 2], 'KEN': [1, 4, 1], 'THA': [1, 4, 4], 'BRA': [2, 4, 4]}
     made = made_survey({c: codes + [1] * 20 for c, codes in modes.items()}, options=[4] * 23)
     few = sheets(made, made_answers({'USA': [1, 3, 3], 'KEN': [2, 2]}))
@@ -246,10 +252,10 @@ def test_floor_and_model_are_asked_the_same_questions():
     rows = placed.loc[['USA', 'KEN', 'average']]
     assert rows.score.tolist() == pytest.approx([usa, ken, (usa + ken) / 2])
     assert rows.floor.tolist() == pytest.approx([usa_floor, 100, (usa_floor + 100) / 2])
-    assert (rows.ceiling == 100).all()             # all of a country answer alike, a fresh sample too
+    assert (rows.ceiling == 100).all()         # all of a country answer alike, a fresh sample too
     length = 100 - usa_floor
     average = 100 * (usa + ken - usa_floor - 100) / length
-    expected = [100 * (usa - usa_floor) / length, np.nan, average]       # KEN's floor is its ceiling
+    expected = [100 * (usa - usa_floor) / length, np.nan, average]   # KEN's floor is its ceiling
     assert rows.position.tolist() == pytest.approx(expected, nan_ok=True)
     assert rows.questions.tolist() == [3, 2, 2.5] and rows.cultures.tolist() == [1, 1, 2]
     assert set(placed.note) == {'fewer than 20 questions'}
@@ -262,6 +268,42 @@ def test_floor_and_model_are_asked_the_same_questions():
     assert against.p.isna().all()
 
 
+def test_bounds_of_a_place_worked_by_hand():
+    # 20 questions of 3 steps. The USA chose 1, all others 4, so the floor misses everything: S is
+    # 0, and the position is the score. The model misses two questions by one step.
+    modes = {'USA': [1] * 20, 'KEN': [4] * 20, 'THA': [4] * 20}
+    made = made_survey(modes, options=[4] * 20, topic=list(range(20)))
+    mine = sheets(made, made_answers({'USA': [2, 2] + [1] * 18}))
+    flips, equal = sign_flips(20, 2000), np.full(20, 1 / 20)
+    def bounds(value, pulls, shares):
+        ends = flip_interval(np.array([value]), pulls[:, None], shares[:, None], flips)
+        return [end.item() for end in ends]
+    def found(score):
+        row = place(made, mine, score, draws=2000, samples=2).iloc[0]
+        return row[['position', 'position_low', 'position_high']].tolist()
+    # every question alike: 100 (1 - 1/30), a missed question pulls -100 (1/3 - 1/30) / 20
+    pulls = 100 / 20 * np.array([1 / 30 - 1 / 3] * 2 + [1 / 30] * 18)
+    by_hand = [100 * 29 / 30, *bounds(100 * 29 / 30, pulls, equal)]
+    assert found('balanced') == pytest.approx(by_hand)
+    # squares: pulls as on page 43; shares move with the sum of the distances of score and floor
+    value = 100 * (1 - np.sqrt(2 / 180))
+    pulls = 50 / np.sqrt(2 / 180) * np.array([-.9] * 2 + [.1] * 18) / 180
+    moved = equal - pulls / (100 - value + 100)
+    assert found('S') == pytest.approx([value, *bounds(value, pulls, moved)])
+    # with a floor half way up, all is counted from there: a battery pulls floor and score alike
+    modes = {'USA': [1] * 20, 'KEN': [1] * 10 + [4] * 10, 'THA': [1] * 10 + [4] * 10}
+    made = made_survey(modes, options=[4] * 20, topic=list(range(20)))
+    mine = sheets(made, made_answers({'USA': [2, 2] + [1] * 18}))
+    def left_out(parts):
+        return 100 - 100 * parts.mean() - 5 * (parts.mean() - parts)
+    own, floor = np.array([1 / 3] * 2 + [0] * 18), np.array([0] * 10 + [1.] * 10)
+    value = 100 * (100 * 29 / 30 - 50) / 50
+    without_own, without_floor = left_out(own), left_out(floor)
+    pulls = value - 100 * (without_own - without_floor) / (100 - without_floor)
+    moved = equal + (50 - (100 - without_floor)) / 50
+    assert found('balanced') == pytest.approx([value, *bounds(value, pulls, moved)])
+
+
 def test_places_of_whole_surveys():
     made = invented_survey()
     made = replace(made, questions=made.questions.assign(topic=np.arange(40)))
@@ -272,7 +314,8 @@ def test_places_of_whole_surveys():
     same = ['model', 'culture', 'order', 'score', 'low', 'high', 'batteries', 'effective', 'note']
     for score in ('S', 'balanced'):
         found = place(made, personas, score, draws=400, samples=5)
-        pd.testing.assert_frame_equal(found[same], intervals(made, personas, score, draws=400)[same])
+        alone = intervals(made, personas, score, draws=400)
+        pd.testing.assert_frame_equal(found[same], alone[same])
         long = found[found.ceiling - found.floor >= 10]
         by_hand = 100 * (long.score - long.floor) / (long.ceiling - long.floor)
         assert_allclose(long.position, by_hand)

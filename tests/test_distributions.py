@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.survey import InputError, load_cultures, similarity
+from culturespa.survey import InputError
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
 
 def test_measures_by_hand():
@@ -36,25 +36,50 @@ def test_many_cultures_at_once_are_compared_one_by_one():
 
 def test_shares_are_laid_out_by_code_and_normalised_over_those_who_answered():
     made = made_survey({'USA': [1, 2], 'KEN': [3, None]}, options=[3, 2])
-    rows = [('USA', 'q1', 1, .3, 100), ('USA', 'q1', 3, .5, 100), ('USA', 'q2', 2, .8, 100), ('KEN', 'q1', -1, 1., 100)]
+    rows = [('USA', 'q1', 1, .3, 100), ('USA', 'q1', 3, .5, 100),
+            ('USA', 'q2', 2, .8, 100), ('KEN', 'q1', -1, 1., 100)]
     made = replace(made, shares=pd.DataFrame(rows, columns=made.shares.columns))
     people = share_array(made)
     assert people.shape == (2, 2, 3)
-    np.testing.assert_array_equal(people[0], [[.3, 0, .5], [0, .8, 0]])       # a fifth did not answer
-    assert np.isnan(people[1]).all()                                           # nobody in Kenya did
+    np.testing.assert_array_equal(people[0], [[.3, 0, .5], [0, .8, 0]])    # a fifth kept silent
+    assert np.isnan(people[1]).all()                                        # all of Kenya did
     np.testing.assert_allclose(normalised(people)[0], [[.375, 0, .625], [0, 1, 0]])
     from_zero = made_survey({'USA': [0, 1]}, options=[2, 2], first=0)
     np.testing.assert_array_equal(share_array(from_zero), [[[1, 0], [0, 1]]])
 
 
+def test_another_sample_of_the_same_people():
+    made = made_survey({'USA': [1, 2], 'KEN': [3, None]}, options=[3, 2])
+    rows = [('USA', 'q1', 1, .3, 1000), ('USA', 'q1', 3, .5, 1000),   # a fifth did not answer
+            ('USA', 'q2', 2, 1., 400), ('KEN', 'q1', 2, 1., 100)]
+    made = replace(made, shares=pd.DataFrame(rows, columns=made.shares.columns))
+    counts = sample_people(made, draws=500)
+    assert counts.shape == (500, 2, 2, 3)
+    np.testing.assert_allclose(counts[:, 0, 0].mean(0), [300, 0, 500], atol=4)
+    assert 10 < counts[:, 0, 0, 0].std() < 20                       # sqrt(1000 * .3 * .7) is 14.5
+    assert (counts[:, 0, 1] == [0, 400, 0]).all() and (counts[:, 1, 0] == [0, 100, 0]).all()
+    assert np.isnan(counts[:, 1, 1]).all()                             # Kenya was not asked q2
+    assert (sample_people(made, 3, part=.5)[:, 0, 1] == [0, 200, 0]).all()
+    weighted = replace(made, shares=made.shares.assign(effective_n=made.shares.n / 10))
+    assert (sample_people(weighted, 3)[:, 1, 0] == [0, 10, 0]).all()
+    np.testing.assert_array_equal(sample_people(made, 5), sample_people(made, 5))
+    assert (sample_people(made, 5, seed=1)[:, 0, 0] != sample_people(made, 5)[:, 0, 0]).any()
+    thirds = [('USA', 'q1', code, .3333335, 90) for code in (1, 2, 3)]   # together 1.0000005
+    rounded = replace(made, shares=pd.DataFrame(thirds, columns=made.shares.columns))
+    assert (sample_people(rounded, 20)[:, 0, 0].sum(-1) == 90).all()
+
+
 def test_a_culture_is_scored_by_the_mean_of_its_probabilities():
     made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[2, 3])
     two = pd.concat([made_answers({'USA': [1, 2], 'KEN': [2, 1]}, run=run) for run in (0, 1)])
-    two['probability'] = [[.8, .2], [.5, .5, 0], [0, 1], [2, 2, 0], [.4, .6], [.5, .5, 0], [0, 1], [1, 1, 0]]
-    plain = made_answers({'none': [1, 1]}, method='unaware').assign(probability=[[1, 0], [1, 0, 0]])
+    two['probability'] = [[.8, .2], [.5, .5, 0], [0, 1], [2, 2, 0],
+                          [.4, .6], [.5, .5, 0], [0, 1], [1, 1, 0]]
+    plain = made_answers({'none': [1, 1]}, method='unaware')
+    plain = plain.assign(probability=[[1, 0], [1, 0, 0]])
     every = pd.concat([two, plain])
     table = distribution_scores(made, every).set_index(['method', 'culture'])
-    # USA: .6 of two runs on its mode, then a half: steps missed .4 of 1 and .5 of 2; KEN: 0 and .5 of 2
+    # USA: .6 of two runs on its mode, then a half: steps missed .4 of 1 and .5 of 2
+    # KEN: 0 and .5 of 2
     assert table.emd['P1', 'USA'] == pytest.approx(1 - (.4 + .25) / 2)
     assert table.emd['P1', 'KEN'] == pytest.approx(1 - .25 / 2)
     assert table.emd['P1', 'average'] == pytest.approx((.675 + .875) / 2)
@@ -65,19 +90,22 @@ def test_a_culture_is_scored_by_the_mean_of_its_probabilities():
     unasked = distribution_scores(made, plain)
     assert unasked.culture.tolist() == ['USA', 'KEN', 'average']
     generated = two.assign(source='generated', probability=[[1, 0]] * 8)
-    assert distribution_scores(made, pd.concat([every, generated])).equals(distribution_scores(made, every))
-    assert distribution_scores(made, every.drop(columns='source')).equals(distribution_scores(made, every))
+    found = distribution_scores(made, every)
+    assert distribution_scores(made, pd.concat([every, generated])).equals(found)
+    assert distribution_scores(made, every.drop(columns='source')).equals(found)
 
 
 def test_orders_are_kept_apart_and_unknown_questions_counted():
     made = made_survey({'USA': [1, 2], 'KEN': [2, None]}, options=[2, 3])
-    first = made_answers({'USA': [1, 2], 'KEN': [2, 1]}).assign(probability=[[1, 0], [0, 1, 0], [0, 1], [1, 0, 0]])
+    first = made_answers({'USA': [1, 2], 'KEN': [2, 1]})
+    first = first.assign(probability=[[1, 0], [0, 1, 0], [0, 1], [1, 0, 0]])
     turned = made_answers({'USA': [1, 2], 'KEN': [2, 1]}, order='reversed')
     turned = turned.assign(probability=[[0, 1], None, [0, 1], None])
     table = distribution_scores(made, pd.concat([first, turned])).set_index(['order', 'culture'])
     assert table.js['original', 'USA'] == 1 and table.js['reversed', 'USA'] == 0
-    assert table.questions['original', 'USA'] == 2 and table.questions['original', 'KEN'] == 1   # no people there
-    assert table.questions['reversed', 'USA'] == 1                                              # no answer there
+    assert table.questions['original', 'USA'] == 2
+    assert table.questions['original', 'KEN'] == 1      # no people there
+    assert table.questions['reversed', 'USA'] == 1      # no answer there
 
 
 def test_distributions_need_probabilities():

@@ -126,6 +126,8 @@ def test_jackknife_of_curved_statistics_and_of_few_batteries():
         few = made_survey({'USA': [1] * k}, options=[4] * k, topic=list('abcdef')[:k])
         value, low, high = jackknife(few, first)
         assert value == (k - 1) / 2 and np.isfinite(low) == np.isfinite(high) == bounded
+    def counted(w): return w.sum(1).astype(int)
+    assert np.isnan(jackknife(made_survey({'USA': [1]}, options=[4]), counted)[1])
     two = made_survey({'USA': [1] * 2}, options=[4] * 2, topic=list('ab'))
     assert np.isfinite(jackknife(two, first, level=.1)).all()
 
@@ -220,6 +222,11 @@ def test_what_an_average_rests_on():
     table = rests_on(np.zeros((1, 3, 38)), shares, averages)
     alone = 'fewer than 20 batteries'
     assert table.note.tolist() == ['', alone, '', alone, 'a culture rests on one battery']
+    once = np.full((2, 3, 24), np.nan)
+    once[0, 0, 0] = 0                                  # one question, in one of two runs
+    _, most = sums_of_units(made, once)
+    counted = rests_on(once, weight_shares(most), group_averages(made, once))
+    assert set(counted.questions) == {1}
 
 
 def test_bounds_worked_by_hand():
@@ -231,7 +238,8 @@ def test_bounds_worked_by_hand():
     table = with_bounds(part, sums, 'S', averages, flips, .95).loc['KEN']
     value = 100 * (1 - np.sqrt(2 / 180))
     assert table.value == pytest.approx(value)
-    # a missed one pulls -50 / sqrt(2/180) (1 - 9 * 2/180) / 180, another -50 / sqrt(2/180) (-.1) / 180
+    # a missed one pulls -50 / sqrt(2/180) (1 - 9 * 2/180) / 180, another
+    # -50 / sqrt(2/180) (-.1) / 180
     pulls = 50 / np.sqrt(2 / 180) * np.array([-.9] * 2 + [.1] * 18) / 180
     equal, patterns = np.full((20, 1), 1 / 20), sign_flips(20, 2000)
     ends = np.ravel(flip_interval(np.array([value]), pulls[:, None], equal, patterns))
@@ -250,6 +258,29 @@ def test_bounds_worked_by_hand():
     found = with_bounds(part, sums, 'S', averages, flips, .95, double, zero).loc['KEN']
     assert found.value == pytest.approx(2 * value) and np.isfinite(found.low)
     assert list(sums) == UNITS and list(sums_for(made, [part], 'S', UNITS[:1])) == ['battery']
+
+
+def test_questions_of_a_battery_go_together():
+    # 20 batteries of two questions of one step; of the first both are missed, of the second one
+    made = made_survey({'KEN': [1] * 40}, options=[2] * 40, topic=[i // 2 for i in range(40)])
+    part = np.zeros((1, 1, 40))
+    part[0, 0, :3] = 1
+    averages, sums = group_averages(made, part), sums_for(made, [part], 'balanced')
+    flips = flips_for(made, 2000, 0, .95)
+    table = with_bounds(part, sums, 'balanced', averages, flips, .95).loc['KEN']
+    assert table.value == pytest.approx(100 * (1 - 3 / 40))
+    def ends(missed, units):
+        "Each unit pulls by what it misses more than others, of a hundred"
+        pulls = 100 * (3 / 40 - missed) / units
+        shares = np.full((units, 1), 1 / units)
+        patterns = sign_flips(units, 2000)
+        bounds = flip_interval(np.array([table.value]), pulls[:, None], shares, patterns)
+        return [bound.item() for bound in bounds]
+    by_battery = ends(np.array([1, .5] + [0] * 18), 20)
+    by_question = ends(np.array([1] * 3 + [0] * 37), 40)
+    assert table[['low', 'high']].tolist() == pytest.approx(by_battery)
+    assert table[['question_low', 'question_high']].tolist() == pytest.approx(by_question)
+    assert by_battery[0] < by_question[0]
 
 
 def test_draws_must_allow_for_an_interval():

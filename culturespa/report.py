@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 
 from .alignment import CEILING, FLOOR, plot_scores, sheets, write_scores
-from .findings import interval, label, measure, number, summary
+from .findings import interval, label, number
 from .maps import joint_map, plot_map
 from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs
+from .measures import measure
+from .summaries import summary
 from .survey import Survey, data_path
 
 # %% ../nbs/60_report.ipynb #10f1b125
@@ -180,7 +182,7 @@ def _scatter_picture(
         + '; '.join(notes.values()),
         'One dot for each pair of cultures; on the grey line personas are as similar as people.')
 
-# %% ../nbs/60_report.ipynb #4c3bcb93
+# %% ../nbs/60_report.ipynb #a19b8cc8
 def _map_path(
     sheets:pd.DataFrame,
     kinds:list[tuple],    # (model, method)
@@ -311,7 +313,7 @@ def _records(table:pd.DataFrame)->list[dict]:
         table = table.assign(pair=names)
     return table.to_dict('records')
 
-# %% ../nbs/60_report.ipynb #0982ccb4
+# %% ../nbs/60_report.ipynb #adfb8f2d
 def _template(
     file:str|Path|None,  # None: the one that ships
 ):                       # a Jinja2 template

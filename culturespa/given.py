@@ -35,24 +35,38 @@ def question_files(
     if not path.is_dir():
         raise InputError(f"no questions at {path}: accepted are {ACCEPTED}")
     for below in ('', '*/', '*/*/'):
-        found = {}
-        for file in sorted(path.glob(below + QUESTION_FILES)):
-            topic = int(re.search(r'topic_(\d*)', file.name)[1] or 0)
-            if topic in found:
-                raise InputError(f"{path} has two files of topic {topic}, {found[topic]} "
-                                 f"and {file}: name the folder of one set")
-            found[topic] = file
+        files = path.glob(below + QUESTION_FILES)
+        found = _by_topic(path, sorted(files))
         if found:
             return [found[topic] for topic in sorted(found)]
     raise InputError(f"{path} holds no {QUESTION_FILES}: accepted are {ACCEPTED}")
+
+def _by_topic(
+    path:Path,           # where they were looked for, for the message
+    files:Iterable[Path],
+)->dict[int, Path]:
+    "Files by the number of their topic"
+    found = {}
+    for file in files:
+        number = re.search(r'topic_(\d*)', file.name)[1]
+        topic = int(number or 0)
+        if topic in found:
+            raise InputError(
+                f"{path} has two files of topic {topic}, {found[topic]} "
+                f"and {file}: name the folder of one set")
+        found[topic] = file
+    return found
 
 # %% ../nbs/32_given.ipynb #53e8a1fb
 def file_hashes(
     path:str|Path,      # see `question_files`
 )->dict[str, str]:      # file name -> SHA-256 of its bytes
     "What tells changed files of questions from those that were read"
-    files = question_files(path)
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    hashes = {}
+    for file in question_files(path):
+        content = file.read_bytes()
+        hashes[file.name] = hashlib.sha256(content).hexdigest()
+    return hashes
 
 # %% ../nbs/32_given.ipynb #6c92e7d0
 GIVEN_COLUMNS = ['file', 'row', 'question_id', 'language', 'topic', 'question', 'options',
@@ -65,7 +79,8 @@ def read_questions(
     rows = []
     for file in question_files(path):
         for number, item in enumerate(_read_items(file), 1):
-            rows.append((file.name, number, *_read_item(item, f'{file}, row {number}')))
+            where = f'{file}, row {number}'
+            rows.append((file.name, number, *_read_item(item, where)))
     if not rows:
         raise InputError(f"{path} holds no question")
     return pd.DataFrame(rows, columns=GIVEN_COLUMNS, dtype=object)   # None stays None
@@ -94,32 +109,39 @@ AUTHORS_NAMES = {'class': 'topic', 'option_lst': 'options'}
 def _read_item(item, where:str)->tuple:
     "One row as in GIVEN_COLUMNS from the third. Raises `InputError` that begins with `where`"
     if not isinstance(item, Mapping):
-        raise InputError(f"{where}: it is {item!r}, "
-                         "accepted is an entry with question, option_lst and class")
+        raise InputError(
+            f"{where}: it is {item!r}, accepted is an entry with question, option_lst and class")
     item = {AUTHORS_NAMES.get(name, name): value for name, value in item.items()}
-    question_id = _optional(item, 'question_id')
-    language = _optional(item, 'language')
-    topic = _text(item, 'topic', where)
-    question = _text(item, 'question', where)
-    options = _read_options(item.get('options'), where)
     first_code = _optional(item, 'first_code', ['0', '1'], where)
-    scale = _optional(item, 'scale', SCALES, where)
-    return question_id, language, topic, question, options, first_code and int(first_code), scale
+    return (
+        _optional(item, 'question_id'),
+        _optional(item, 'language'),
+        _text(item, 'topic', where),
+        _text(item, 'question', where),
+        _read_options(item.get('options'), where),
+        first_code and int(first_code),      # None stays None
+        _optional(item, 'scale', SCALES, where))
 
-def _text(item, name:str, where:str)->str:
+def _text(item:Mapping, name:str, where:str)->str:
     "What a row must say of `name`"
     text = item.get(name)
     if not isinstance(text, str) or not text.strip():
         raise InputError(f"{where}: {name} is {text!r}, accepted is a text")
     return text.strip()
 
-def _optional(item, name:str, accepted=None, where:str = '')->str|None:
+def _optional(
+    item:Mapping,
+    name:str,
+    accepted:Iterable[str]|None = None,   # None: any text
+    where:str = '',                       # for the message
+)->str|None:
     "What a row says of `name`, None if nothing"
     value = item.get(name)
-    empty = value is None or value != value or not str(value).strip()   # NaN differs from itself
-    if empty:
+    missing = value is None or value != value      # NaN differs from itself
+    text = '' if missing else str(value).strip()
+    if not text:
         return None
-    text = str(value).strip().removesuffix('.0')   # a spreadsheet's whole number
+    text = text.removesuffix('.0')   # a spreadsheet's whole number
     if accepted and text not in accepted:
         choice = ', '.join(accepted)
         raise InputError(f"{where}: {name} is {text!r}, accepted are {choice}, or nothing")
@@ -149,11 +171,15 @@ def match_topic(
     topics = list(topics)
     if name in topics:
         return name
-    return next((topic for topic in topics if _words(topic) == _words(name)), None)
+    words = _words(name)
+    same = [topic for topic in topics if _words(topic) == words]
+    return same[0] if same else None
 
 def _words(name:str)->set[str]:
     "The words of a topic that tell it from another"
-    return set(re.findall(r'\w+', name.casefold().replace('z', 's'))) - {'and'}
+    plain = name.casefold().replace('z', 's')
+    words = re.findall(r'\w+', plain)
+    return set(words) - {'and'}
 
 # %% ../nbs/32_given.ipynb #93b7e05c
 def survey_topics(
@@ -167,31 +193,44 @@ def survey_topics(
     for item in items.itertuples():
         where = f'{item.file}, row {item.row}'
         if names[item.topic] is None:
-            raise InputError(f"{where}: topic is {item.topic!r}, "
-                             f"the survey {survey.name} has {', '.join(known)}")
+            raise InputError(
+                f"{where}: topic is {item.topic!r}, "
+                f"the survey {survey.name} has {', '.join(known)}")
         if item.language not in (None, spoken):
             raise InputError(f"{where}: language is {item.language!r}, the survey's is {spoken!r}")
     return [names[name] for name in items.topic]
 
 # %% ../nbs/32_given.ipynb #219c5ae8
+def _given_names(
+    items:pd.DataFrame,
+    survey:Survey,
+)->dict[str, str]:        # question_id -> where it is from
+    "Every id that is taken. Raises `InputError` on one that is there twice"
+    ids = survey.questions.question_id
+    owner = dict.fromkeys(ids, f'in the survey {survey.name}')
+    named = items[items.question_id.notna()]
+    for item in named.itertuples():
+        name = item.question_id
+        where = f'{item.file}, row {item.row}'
+        if name in owner:
+            raise InputError(
+                f"{where}: question_id is {name!r}, which is also {owner[name]}: "
+                "give another, or none")
+        owner[name] = f'in {where}'
+    return owner
+
 def name_questions(
     items:pd.DataFrame,   # as `read_questions` returns them
     survey:Survey,        # its ids are taken
 )->list[str]:             # an id for every row
     "Ids as the file gives them, else by place. Raises `InputError` on one that is there twice"
-    owner = dict.fromkeys(survey.questions.question_id, f'in the survey {survey.name}')
-    for item in items[items.question_id.notna()].itertuples():
-        where = f'{item.file}, row {item.row}'
-        if item.question_id in owner:
-            raise InputError(f"{where}: question_id is {item.question_id!r}, which is also "
-                             f"{owner[item.question_id]}: give another, or none")
-        owner[item.question_id] = f'in {where}'
+    taken = set(_given_names(items, survey))
     names = []
     for place, name in enumerate(items.question_id, 1):
         if name is None:
             numbered = (f'G{number:05}' for number in count(place))
-            name = next(free for free in numbered if free not in owner)
-            owner[name] = 'here'
+            name = next(free for free in numbered if free not in taken)
+            taken.add(name)
         names.append(name)
     return names
 
@@ -209,7 +248,8 @@ def take_questions(
     items['topic'] = survey_topics(items, survey)
     items['question_id'] = name_questions(items, survey)
 
-    wanted = items.topic.isin(list(topics)) if topics else pd.Series(True, items.index)
+    accepted = list(topics or items.topic.unique())
+    wanted = items.topic.isin(accepted)
     aside = items[~wanted].assign(filter='topic', reason='a topic that was not asked for')
     passed = filter_questions(items[wanted], survey.questions.question, preset)
     left = left_after(passed)
@@ -218,33 +258,51 @@ def take_questions(
 
     questions = _kept(passed, survey.questions.language.iloc[0])
     dropped = _dropped(every, items)
-    reasons = dropped.reason.value_counts().to_dict()
-    counts = dict(source=str(path), sha256=hashes, filter=preset, attempts=len(items),
-                  left_after=left, kept=len(questions), dropped=reasons)
+    counts = dict(
+        source=str(path),
+        sha256=hashes,
+        filter=preset,
+        attempts=len(items),
+        left_after=left,
+        kept=len(questions),
+        dropped=dropped.reason.value_counts().to_dict())
     return questions, dropped, counts
 
 # %% ../nbs/32_given.ipynb #e48d2c60
-def _set_surplus_aside(passed:pd.DataFrame, per_topic:int|None):
+def _set_surplus_aside(
+    passed:pd.DataFrame,   # changed in place
+    per_topic:int|None,
+):
     "Mark what comes after the first `per_topic` kept rows of a topic"
     if per_topic is None:
         return
     kept = passed[passed['filter'].isna()]
-    beyond = kept.index[kept.groupby('topic').cumcount() >= per_topic]
+    place = kept.groupby('topic').cumcount()
+    beyond = kept.index[place >= per_topic]
     passed.loc[beyond, 'filter'] = 'surplus'
     passed.loc[beyond, 'reason'] = f'beyond the first {per_topic} of its topic'
 
 def _kept(passed:pd.DataFrame, language:str)->pd.DataFrame:
     "Rows that no filter dropped, as questions of a survey"
+    kept = passed[passed['filter'].isna()]
     rows = []
-    for item in passed[passed['filter'].isna()].itertuples():
-        rows.append(question_row(item.question_id, language, item.topic, item.question,
-                                 item.options, item.first_code, item.scale))
+    for item in kept.itertuples():
+        row = question_row(
+            item.question_id,
+            language,
+            item.topic,
+            item.question,
+            item.options,
+            item.first_code,
+            item.scale)
+        rows.append(row)
     return pd.DataFrame(rows, columns=QUESTION_COLUMNS)
 
 def _dropped(every:pd.DataFrame, items:pd.DataFrame)->pd.DataFrame:
     "Rows that were dropped, with filter, reason, and the text as it was given"
     gone = every[every['filter'].notna()]
-    given = items.loc[gone.index, ['question', 'options']].to_dict('records')
-    table = gone[['topic', 'file', 'row', 'filter', 'reason']].reset_index(drop=True)
-    table['text'] = [json.dumps(entry, ensure_ascii=False) for entry in given]
-    return table.astype({'row': int})
+    given = items.loc[gone.index, ['question', 'options']]
+    texts = [json.dumps(entry, ensure_ascii=False) for entry in given.to_dict('records')]
+    table = gone[['topic', 'file', 'row', 'filter', 'reason']]
+    table = table.reset_index(drop=True).assign(text=texts)
+    return table.astype(dict(row=int))

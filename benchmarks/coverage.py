@@ -18,6 +18,7 @@ battery by battery. Beside the sign flips stand the usual intervals and the p-va
 `--quick` takes less than a minute, the full run some minutes on one thread; `--save` writes
 `data/results/coverage.csv`.
 """
+
 import argparse
 import os
 from collections.abc import Callable
@@ -33,30 +34,55 @@ from scipy import stats
 
 from culturespa.alignment import CEILING, FLOOR, sheets
 from culturespa.baselines import predictors
-from culturespa.comparison import (both_distances, flip_p, holm, largest_p, position,
-                                   ruler_and_distances, swapped_differences)
-from culturespa.inference import (batteries, flip_interval, kish, misses, pulls_on_score,
-                                  score_of_sums, sign_flips, weight_shares)
+from culturespa.comparison import (
+    both_distances,
+    flip_p,
+    holm,
+    largest_p,
+    position,
+    ruler_and_distances,
+    swapped_differences,
+)
+from culturespa.inference import (
+    batteries,
+    flip_interval,
+    kish,
+    misses,
+    pulls_on_score,
+    score_of_sums,
+    sign_flips,
+    weight_shares,
+)
 from culturespa.release import find_release, load_llama3
 from culturespa.survey import data_path
 
-CULTURES, LEVEL = 18, .95
+CULTURES, LEVEL = 18, 0.95
 TAILS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-SPREAD = dict(P1=.36, unaware=.40, floor=.345, ceiling=.06)  # of misses, as parts of the scale
-IN_BATTERY, BETWEEN_CULTURES, BETWEEN_METHODS = .4, .5, .7   # correlations
+SPREAD = dict(P1=0.36, unaware=0.40, floor=0.345, ceiling=0.06)  # of misses, as parts of the scale
+IN_BATTERY, BETWEEN_CULTURES, BETWEEN_METHODS = 0.4, 0.5, 0.7  # correlations
 BATTERY_COUNTS = [1, 2, 3, 5, 10, 20, 50]
-COLUMNS = ['table', 'world', 'statistic', 'method', 'simulations', 'percent', 'too_low', 'too_high',
-           'width']
-SAVED = Path(__file__).resolve().parents[1]/'data'/'results'/'coverage.csv'
+COLUMNS = [
+    'table',
+    'world',
+    'statistic',
+    'method',
+    'simulations',
+    'percent',
+    'too_low',
+    'too_high',
+    'width',
+]
+SAVED = Path(__file__).resolve().parents[1] / 'data' / 'results' / 'coverage.csv'
 
 
 @dataclass
 class Statistic:
     "Something an interval is given for"
-    methods: tuple                   # those it needs
+
+    methods: tuple  # those it needs
     combine: Callable = np.positive  # their average scores -> the statistic
-    scale: Callable | None = None    # as `with_bounds` has it
-    cultures: str = 'all'            # or 'last'
+    scale: Callable | None = None  # as `with_bounds` has it
+    cultures: str = 'all'  # or 'last'
 
 
 GAIN = ('P1', 'unaware')
@@ -65,17 +91,19 @@ STATISTICS = {
     'difference to unaware': Statistic(GAIN, np.subtract, both_distances),
     'difference to unaware, one culture': Statistic(GAIN, np.subtract, both_distances, 'last'),
     'difference to floor': Statistic(('P1', 'floor'), np.subtract, both_distances),
-    'place on the ruler': Statistic(('P1', 'floor', 'ceiling'), position, ruler_and_distances)}
+    'place on the ruler': Statistic(('P1', 'floor', 'ceiling'), position, ruler_and_distances),
+}
 
 
 # ---- worlds: {method: (lost, most)}, question x culture, and the battery of each question
+
 
 def codebook_batteries():
     "How many questions and how many steps each battery of the survey has"
     codebook = pd.read_csv(data_path('wvs_codebook.csv'))
     codebook = codebook[codebook.evaluated].assign(options=None)
     groups = codebook.groupby(batteries(codebook))
-    return groups.size().to_numpy(), groups.n_options.first().to_numpy() - 1.
+    return groups.size().to_numpy(), groups.n_options.first().to_numpy() - 1.0
 
 
 def correlated(rng, places):
@@ -95,8 +123,8 @@ def draw_world(rng, sizes, spans):
     shared = np.sqrt(IN_BATTERY) * correlated(rng, len(sizes))[group]
     own = np.sqrt(1 - IN_BATTERY) * correlated(rng, len(group))
     steps = np.rint((shared + own) * np.array(list(SPREAD.values())) * span)
-    lost = np.clip(steps, -span, span)**2
-    most = np.repeat(span[:, :, 0]**2, CULTURES, axis=1)
+    lost = np.clip(steps, -span, span) ** 2
+    most = np.repeat(span[:, :, 0] ** 2, CULTURES, axis=1)
     return {method: (lost[..., i], most) for i, method in enumerate(SPREAD)}, group
 
 
@@ -107,14 +135,18 @@ def release_world():
         return None
     survey, answers = load_llama3(folder)
     everything = pd.concat([sheets(survey, answers), predictors(survey, 1)])
-    kinds = dict(P1=('LLaMA-3', 'P1'), unaware=('LLaMA-3', 'unaware'),
-                 floor=('floor', FLOOR), ceiling=('ceiling', CEILING))
+    kinds = dict(
+        P1=('LLaMA-3', 'P1'),
+        unaware=('LLaMA-3', 'unaware'),
+        floor=('floor', FLOOR),
+        ceiling=('ceiling', CEILING),
+    )
     parts = {}
     for method, kind in kinds.items():
         one = everything.xs(kind, level=['model', 'method'], drop_level=False)
-        parts[method] = misses(survey, one)[0].T                 # question x culture
-    missing = np.isnan(sum(parts.values()))                      # the same cells for all
-    squared_span = (survey.n_options.to_numpy(float)[:, None] - 1)**2
+        parts[method] = misses(survey, one)[0].T  # question x culture
+    missing = np.isnan(sum(parts.values()))  # the same cells for all
+    squared_span = (survey.n_options.to_numpy(float)[:, None] - 1) ** 2
     most = np.where(missing, 0, squared_span)
     world = {}
     for method, part in parts.items():
@@ -157,17 +189,22 @@ def truth_of_list(sizes, spans, worlds, seed):
 
 # ---- intervals
 
+
 @dataclass
 class Draws:
     "How often each unit was drawn, draw x unit, and patterns of signs"
+
     batteries: np.ndarray
     questions: np.ndarray
     flips: np.ndarray
 
 
 def draws_for(rng, draws, batteries, questions):
-    return Draws(with_replacement(rng, draws, batteries), with_replacement(rng, draws, questions),
-                 sign_flips(batteries, draws, rng.integers(2**32)))
+    return Draws(
+        with_replacement(rng, draws, batteries),
+        with_replacement(rng, draws, questions),
+        sign_flips(batteries, draws, rng.integers(2**32)),
+    )
 
 
 def with_replacement(rng, draws, units):
@@ -194,7 +231,8 @@ def all_intervals(world, questions, statistic, draws):
         'percentile-t': studentised(drawn, errors, value, pull),
         'jackknife, t of k - 1': jackknife_t(value, pull, shares, len(shares) - 1),
         'jackknife, t of effective - 1': jackknife_t(value, pull, shares, kish(shares) - 1),
-        'sign flips': sign_flip_ends(value, pull, shares, scores, without, statistic, draws.flips)}
+        'sign flips': sign_flip_ends(value, pull, shares, scores, without, statistic, draws.flips),
+    }
 
 
 def sign_flip_ends(value, pull, shares, scores, without, statistic, flips):
@@ -220,7 +258,7 @@ def errors_of_draws(sums, statistic, counts):
             rate = all_lost / all_most
             slope = -50 / np.sqrt(rate) / all_most / lost.shape[1]
         slope = np.nan_to_num(slope, posinf=0, neginf=0)
-        pull = slope @ lost.T - (slope * np.nan_to_num(rate)) @ most.T      # draw x unit
+        pull = slope @ lost.T - (slope * np.nan_to_num(rate)) @ most.T  # draw x unit
         scores.append(score_of_sums(all_lost, all_most).mean(1))
         without.append(scores[-1][:, None] - pull)
     pull = statistic.combine(*scores)[:, None] - statistic.combine(*without)
@@ -234,8 +272,8 @@ def percentiles(drawn, tails=TAILS):
 
 def corrected_percentiles(drawn, value, pull):
     "Bias-corrected and accelerated bootstrap (Efron 1987)"
-    shift = stats.norm.ppf(np.clip((drawn < value).mean(), .001, .999))
-    acceleration = (pull**3).sum() / (6 * (pull**2).sum()**1.5)
+    shift = stats.norm.ppf(np.clip((drawn < value).mean(), 0.001, 0.999))
+    acceleration = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
     z = shift + stats.norm.ppf(TAILS)
     return percentiles(drawn, stats.norm.cdf(shift + z / (1 - acceleration * z)))
 
@@ -250,7 +288,7 @@ def studentised(drawn, errors, value, pull):
 
 def jackknife_t(value, pull, shares, freedom):
     "Jackknife error, leaving out one battery after the other, with a t quantile"
-    error = np.sqrt(((pull / (1 - shares))**2).sum())
+    error = np.sqrt(((pull / (1 - shares)) ** 2).sum())
     reach = stats.t.ppf(TAILS[1], freedom) * error
     return value - reach, value + reach
 
@@ -328,9 +366,10 @@ def together(apart):
 
 # ---- tests
 
+
 def swap_names(rng, lost_a, lost_b):
     "Two methods that do not differ: each battery's names in random order"
-    keep = rng.random(len(lost_a))[:, None] < .5
+    keep = rng.random(len(lost_a))[:, None] < 0.5
     return np.where(keep, lost_a, lost_b), np.where(keep, lost_b, lost_a)
 
 
@@ -358,9 +397,9 @@ def families(name, draw, simulations, draws, rng):
         lost_a, lost_b = swap_names(rng, lost_a, lost_b)
         for method, values in tested(lost_a, lost_b, most, rng, draws).items():
             p = flip_p(values)
-            rows.append((name, 'unadjusted', method, p.min() <= .05))
-            rows.append((name, 'Holm', method, holm(p).min() <= .05))
-            rows.append((name, 'max-t', method, largest_p(values).min() <= .05))
+            rows.append((name, 'unadjusted', method, p.min() <= 0.05))
+            rows.append((name, 'Holm', method, holm(p).min() <= 0.05))
+            rows.append((name, 'max-t', method, largest_p(values).min() <= 0.05))
     return rates(rows, 'families')
 
 
@@ -375,7 +414,7 @@ def by_number_of_batteries(simulations, draws, rng):
             lost_a, lost_b = swap_names(rng, world['P1'][0], world['unaware'][0])
             for method, values in tested(lost_a, lost_b, world['P1'][1], rng, draws).items():
                 p = flip_p(values.mean(1, keepdims=True))
-                rows.append(('other list', count, method, p.item() <= .05))
+                rows.append(('other list', count, method, p.item() <= 0.05))
     return rates(rows, 'batteries')
 
 

@@ -1,9 +1,10 @@
-"""How long the intervals take: 10,000 draws, 18 cultures x 259 questions x 10 methods, one thread.
+"""How long the intervals take: 10,000 draws, 18 cultures x 259 questions x 10 methods, one
+thread.
 
     python benchmarks/alignment.py [--rounds 5] [--json]
 
-Answers are random codes; the survey is random too. Beside the vectorised draws stands a plain loop
-over draws, timed on 20 of them and scaled.
+Answers are random codes; the survey is random too. Beside the vectorised draws stands a plain
+loop over draws, timed on 20 of them and scaled.
 """
 
 import argparse

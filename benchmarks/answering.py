@@ -1,18 +1,21 @@
-"""Answers per second: a loop over `generate`, batched `generate`, lm-evaluation-harness, and culturespa's two ways.
+"""Answers per second: loops, batches, lm-evaluation-harness, and culturespa's two ways.
 
-    python benchmarks/answering.py                         the demo model and a random 100 M Llama, on this machine
+    python benchmarks/answering.py     the demo model and a random 100 M Llama, on this machine
     python benchmarks/answering.py --which random --device cuda --dtype bfloat16 --items 2000
 
-Every round times all five ways on the same prompts, one after the other, so that a busy machine slows all of them; what
-counts are the medians over rounds and the ratios within a round. Tokenising and templates are inside the timing everywhere.
+Every round times all five ways on the same prompts, one after the other, so that a busy machine
+slows all of them; what counts are the medians over rounds and the ratios within a round. Tokenising
+and templates are inside the timing everywhere.
   (a) loop      one prompt at a time through `generate`, as the authors' script does it
   (b) batched   `generate` on left-padded batches, in the order of the questions
-  (c) lm-eval   lm-evaluation-harness, requests of a `multiple_choice` task (skipped where it is not installed)
+  (c) lm-eval   lm-evaluation-harness, requests of a `multiple_choice` task (left out where it is
+                not installed)
   (d) sample    culturespa, the model writes
   (e) score     culturespa, probabilities of all options as whole replies
-The random model never ends a reply by itself, so replies are cut at two tokens (a number and the end), the least any chat
-model writes; the demo model ends its own. (e)'s share of the machine's matrix-multiply peak counts only tokens that must
-be computed: the shared start once, each prompt's rest, each label, and the last feed-forward part and the last matrix only where a
+The random model never ends a reply by itself, so replies are cut at two tokens (a number and the
+end), the least any chat model writes; the demo model ends its own. (e)'s share of the machine's
+matrix-multiply peak counts only tokens that must be computed: the shared start once, each
+prompt's rest, each label, and the last feed-forward part and the last matrix only where a
 distribution is needed.
 """
 
@@ -29,7 +32,7 @@ WORDS, SHARED, LENGTH = (
 
 
 def random_llama(folder: Path) -> Path:
-    "A Llama of about 100 M random parameters with a 32,000 vocabulary in which every word is a token"
+    "A Llama of about 100 M random parameters, 32,000 words, every word a token"
     import torch, transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -58,7 +61,8 @@ def random_llama(folder: Path) -> Path:
         unk_token="<unk>",
     )
     tokenizer.chat_template = (
-        "{{bos_token}} {% for m in messages %}{{m['role']}} : {{m['content']}} {{eos_token}} {% endfor %}"
+        "{{bos_token}} {% for m in messages %}"
+        "{{m['role']}} : {{m['content']}} {{eos_token}} {% endfor %}"
         "{% if add_generation_prompt %}assistant :{% endif %}"
     )
     tokenizer.save_pretrained(folder)
@@ -80,8 +84,11 @@ def random_llama(folder: Path) -> Path:
 
 
 def random_chats(n: int) -> tuple[list, list]:
-    """Chats of about 150 tokens with a shared system prompt, and their labels: 2 to 10 options, as often as in the survey,
-    and the spread of lengths that its questions have (standard deviation 30 % of the mean behind the shared start)"""
+    """Chats of about 150 tokens with a shared system prompt, and their labels
+
+    2 to 10 options, as often as in the survey, and the spread of lengths that its questions have
+    (standard deviation 30 % of the mean behind the shared start).
+    """
     rng = random.Random(0)
     say = lambda k: " ".join(f"w{rng.randrange(WORDS)}" for _ in range(k))
     system, chats, labels = say(SHARED - 5), [], []
@@ -246,7 +253,7 @@ def work(model, chats, labels) -> float:
 
 
 def changed(model, other, chats, labels, sampling) -> dict:
-    "Share of answers that another number format changes: the most probable option, and the sampled reply"
+    "Share of answers, most probable and sampled, that another number format changes"
     (p, _), (q, _) = (m.option_probabilities(chats, labels) for m in (model, other))
     seeds = list(range(len(chats)))
     return dict(
@@ -322,17 +329,22 @@ LABEL = dict(
 
 def show(found: dict):
     print(
-        f"\n{found['model']}: {found['parameters'] / 1e6:.1f} M parameters, {found['dtype']} on {found['device']}, {found['items']} prompts of "
-        f"{found['tokens_per_prompt']:.0f} tokens ({found['shared']} shared), medians of {found['rounds']} rounds"
+        f"\n{found['model']}: {found['parameters'] / 1e6:.1f} M parameters, "
+        f"{found['dtype']} on {found['device']}, "
+        f"{found['items']} prompts of "
+        f"{found['tokens_per_prompt']:.0f} tokens ({found['shared']} shared), "
+        f"medians of {found['rounds']} rounds"
     )
     print(f"{'':32}{'answers/s':>10}{'(e) is faster':>15}")
     for way, label in LABEL.items():
         if way in found["answers_per_second"]:
             print(
-                f"{label:32}{found['answers_per_second'][way]:>10,.1f}{found['score_is_faster_by'][way]:>13.2f} x"
+                f"{label:32}{found['answers_per_second'][way]:>10,.1f}"
+                f"{found['score_is_faster_by'][way]:>13.2f} x"
             )
     print(
-        f"(e) reaches {found['share_of_peak']:.0%} of the {found['peak_gflops']:,.0f} GFLOP/s of a large matrix product"
+        f"(e) reaches {found['share_of_peak']:.0%} of the "
+            f"{found['peak_gflops']:,.0f} GFLOP/s of a large matrix product"
     )
     for what, share in found.get("changed_answers", {}).items():
         print(f"{found.get('against')} changes {share:.1%} of {what} answers")
@@ -373,7 +385,7 @@ def main():
             )
             sampling = Sampling(max_new_tokens=2) if is_random else Sampling()
             found = measure(
-                f"random Llama" if is_random else model.name,
+                "random Llama" if is_random else model.name,
                 model,
                 sampling,
                 chats,

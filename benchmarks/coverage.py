@@ -13,7 +13,8 @@ Where the authors' release is at hand, its own batteries are drawn with replacem
 scores are the truth.
 
 Tests are tried where there is no difference: the names of two methods are swapped at random,
-battery by battery. Beside the sign flips stand the usual intervals and the p-values of a bootstrap.
+battery by battery. Beside the sign flips stand the usual intervals and the p-values of a
+bootstrap.
 
 `--quick` takes less than a minute, the full run some minutes on one thread; `--save` writes
 `data/results/coverage.csv`.

@@ -1,11 +1,16 @@
 """What the method does in the demo world, and where it must fail.
 
-    python benchmarks/demo_study.py                  # the world that ships: three seeds, controls, greedy answers, options reversed, facts
-    python benchmarks/demo_study.py --kind null      # a sister world (raises the shipped model on in it first)
-    python benchmarks/demo_study.py --mixture 0.7    # the default world with another m: the method and the RDS control only
-    python benchmarks/demo_study.py --save           # also renew data/results/demo, which the final pages read
+    python benchmarks/demo_study.py                  # the world that ships: three seeds, controls,
+                                                     # greedy answers, options reversed, facts
+    python benchmarks/demo_study.py --kind null      # a sister world (first raises the shipped
+                                                     # model on in it)
+    python benchmarks/demo_study.py --mixture 0.7    # the default world with another m: the method
+                                                     # and the RDS control only
+    python benchmarks/demo_study.py --save           # also renew data/results/demo, which the
+                                                     # final pages read
 
-Prints tables and keeps them in `<out>/<world>.csv`. Interrupted, the same command goes on. Everything is synthetic.
+Prints tables and keeps them in `<out>/<world>.csv`. Interrupted, the same command goes on.
+Everything is synthetic.
 """
 
 import argparse
@@ -49,7 +54,7 @@ def world_folder(name, world, out):
 
 
 def truth_correlation(survey, answers):
-    "Pearson correlation, over pairs of cultures, of the similarity matrix of answers with that of the exact distributions' modes"
+    "Correlation, over pairs of cultures, of similarities of answers with those of the true modes"
     truth = similarity_matrix(modal_answers(survey.truth), survey.n_options)
     own = similarity_matrix(
         answers.pivot(index='question_id', columns='culture', values='code'), survey.n_options
@@ -132,7 +137,7 @@ def one_seed(kind, world, seed, out, where):
 
 
 def save(kind, runs, table, folder):
-    "Renew what the final pages read: answers of all seeds (as runs) and the numbers of every kind of world"
+    "Renew what the final pages read: answers of all seeds (as runs), numbers of every world"
     if kind == 'default':
         first, weights = runs[0][0], data_path('demo', 'model', 'model.safetensors').read_bytes()
         together = pd.concat(

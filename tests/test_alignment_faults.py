@@ -1,4 +1,4 @@
-"""What alignment does with answers nobody would wish for: a clear line, or a missing value that says why."""
+"""Answers nobody would wish for: a clear line, or a missing value that says why."""
 
 import json
 import re
@@ -9,9 +9,7 @@ import pandas as pd
 import pytest
 
 from culturespa.alignment import sheets, align
-from culturespa.baselines import ruler, by_topic
-from culturespa.comparison import compare, place
-from culturespa.diagnostics import diversity
+from culturespa.comparison import compare
 from culturespa.cultures import correlate
 from culturespa.maps import culture_map
 from culturespa.report import write_alignment

@@ -1,6 +1,7 @@
 """Golden numbers: the authors' LLaMA-3-8B-Instruct answers against their survey files.
 
-Needs the authors' files, in a folder named by CULTURESPA_RELEASE or in ../shared/release beside the checkout."""
+Needs the authors' files, in a folder named by CULTURESPA_RELEASE or in ../shared/release beside
+the checkout."""
 
 import os
 from dataclasses import replace
@@ -12,8 +13,8 @@ import pytest
 
 from culturespa.alignment import sheets, align
 from culturespa.baselines import predictors, distribution_ruler, ruler, by_options
-from culturespa.comparison import compare, holm, place
-from culturespa.inference import batteries, continents, effective_batteries, largest_battery
+from culturespa.comparison import compare, place
+from culturespa.inference import batteries, effective_batteries, largest_battery
 from culturespa.diagnostics import specificity, movement, diversity
 from culturespa.cultures import correlate
 from culturespa.matrices import culture_matrix, pair_values
@@ -30,7 +31,8 @@ pytestmark = [
     pytest.mark.release,
     pytest.mark.skipif(
         not (RELEASE / "result").is_dir(),
-        reason="the authors' files are not here: name their folder in CULTURESPA_RELEASE (or put them into ../shared/release)",
+        reason="the authors' files are not here: "
+        "name their folder in CULTURESPA_RELEASE (or put them into ../shared/release)",
     ),
 ]
 UNAWARE, P1 = ("LLaMA-3", "unaware"), ("LLaMA-3", "P1")
@@ -185,7 +187,8 @@ def test_P1_minus_no_model(survey, personas):
 def test_place_on_the_ruler(survey, personas):
     table = place(survey, personas).query("culture == 'average'").set_index("method")
     assert table.score.round(2).to_dict() == {"unaware": 62.36, "P1": 66.61}
-    # the floor is that of the questions answered: unaware refuses five on which the others' median is far off
+    # the floor is that of the questions answered:
+    # unaware refuses five on which the others' median is far off
     assert table.floor["unaware"] == pytest.approx(68.3, abs=0.05) and table.floor[
         "P1"
     ] == pytest.approx(67.6, abs=0.05)

@@ -1,4 +1,6 @@
-"""Golden numbers: culture pairs of the authors' LLaMA-3-8B-Instruct answers. Skipped where the authors' files are not."""
+"""Golden numbers: culture pairs of the authors' LLaMA-3-8B-Instruct answers.
+
+Skipped where the authors' files are not."""
 
 import pytest
 

@@ -1,6 +1,10 @@
-"The house's own tools: exporter, check, README, rendered pages, on small projects made for the occasion"
+"The house's own tools, on small projects made for the occasion"
 
-import copy, json, shutil, subprocess, sys
+import copy
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -343,7 +347,8 @@ def test_readme_moves_links_tables_and_pictures(project):
     write_page(
         project,
         "index",
-        "# Start\n[two](01_two.ipynb#x), [licence](../LICENSE), [`code`](00_one.ipynb), `[no](x.ipynb)`",
+        "# Start\n[two](01_two.ipynb#x), [licence](../LICENSE), "
+        "[`code`](00_one.ipynb), `[no](x.ipynb)`",
         cell(
             "#| echo: false\nt",
             dict(output_type="display_data", metadata={}, data={"text/html": html}),

@@ -1,7 +1,8 @@
 """Golden numbers on the files the paper's authors released. Written by hand.
 
-The release is never part of this project. The tests look for it in the folder that CULTURESPA_RELEASE names, then in
-../shared/release, and are skipped without it. They compare counts, codes and scores; no wording or share is kept here.
+The release is never part of this project. The tests look for it in the folder that
+CULTURESPA_RELEASE names, then in ../shared/release, and are skipped without it. They compare
+counts, codes and scores; no wording or share is kept here.
 """
 
 import functools
@@ -32,30 +33,16 @@ pytestmark = [
     pytest.mark.release,
     pytest.mark.skipif(
         not (RELEASE / 'data' / 'wvs_questions.json').is_file(),
-        reason=f"the authors' release is not at {RELEASE}: `culturespa data release --out DIR` fetches it, CULTURESPA_RELEASE=DIR names it",
+        reason=f"the authors' release is not at {RELEASE}: `culturespa data release --out DIR` "
+        "fetches it, CULTURESPA_RELEASE=DIR names it",
     ),
 ]
 
+# fmt: off
 N = dict(
-    USA=2596,
-    CAN=4018,
-    BOL=2067,
-    BRA=1762,
-    GBR=2609,
-    NLD=2145,
-    DEU=1528,
-    UKR=1289,
-    CHN=3036,
-    RUS=1810,
-    IND=1692,
-    THA=1500,
-    KEN=1266,
-    NGA=1237,
-    ETH=1230,
-    ZWE=1215,
-    AUS=1813,
-    NZL=1057,
-)
+    USA=2596, CAN=4018, BOL=2067, BRA=1762, GBR=2609, NLD=2145, DEU=1528, UKR=1289, CHN=3036,
+    RUS=1810, IND=1692, THA=1500, KEN=1266, NGA=1237, ETH=1230, ZWE=1215, AUS=1813, NZL=1057)
+# fmt: on
 NEVER_ASKED = dict(CHN=37, GBR=13, USA=2, AUS=2, NZL=2, BOL=1, DEU=1, RUS=1, THA=1)
 
 
@@ -160,7 +147,7 @@ def test_similarity_follows_the_cultural_map():
 
 
 def check_neighbours(question_ids):
-    "All ranks of the released lists, and the five answered neighbours of each country, come out of chrF++"
+    "Ranks of the released lists, and five answered neighbours of each country, come out of chrF++"
     from culturespa.prompts import Prompter
 
     theirs, prompter = Prompter(survey()), Prompter(replace(survey(), neighbours=None))
@@ -199,38 +186,30 @@ def test_china_reaches_rank_16_for_five_answered_neighbours():
     assert max(reach.values()) == 16
 
 
-# Numbers of the generated questions (13 topics in order, 1,000 each, from 0) that the authors' own notebook drops in
-# each of its filters, and what it leaves of their options: SHA-256 of [[number, options], ...] per topic as JSON
+# Numbers of the generated questions (13 topics in order, 1,000 each, from 0) that the authors' own
+# notebook drops in each of its filters, and what it leaves of their options: SHA-256 of
+# [[number, options], ...] per topic as JSON
 DROPPED = {
     'duplicate': """
-        622 1244 1337 1404 1454 1574 1594 1641 1652 1654 1665 1682 1710 1726 1795 1845 1853 1887 1901 1909 1924 1950
-        1990 3049 3601 4972 5325 5827 6059 6074 6077 6144 6171 6231 6274 6281 6289 6347 6349 6366 6393 6410 6440 6454
-        6481 6531 6551 6559 6585 6605 6615 6618 6662 6668 6676 6723 6727 6769 6869 6911 6940 6959 6967 6971 6975 6977
-        6982 7620 7747 7758 7843 8623 8697 9489 9656 9867 9870 9938 9996 9997 11169 11233 11258 11272 11281 11346
-        11357 11361 11418 11440 11452 11467 11610 11614 11625 11634 11653 11654 11680 11720 11724 11731 11766 11772
-        11906 11909 11919 11989 11998""",
+        622 1244 1337 1404 1454 1574 1594 1641 1652 1654 1665 1682 1710 1726 1795 1845 1853 1887
+        1901 1909 1924 1950 1990 3049 3601 4972 5325 5827 6059 6074 6077 6144 6171 6231 6274 6281
+        6289 6347 6349 6366 6393 6410 6440 6454 6481 6531 6551 6559 6585 6605 6615 6618 6662 6668
+        6676 6723 6727 6769 6869 6911 6940 6959 6967 6971 6975 6977 6982 7620 7747 7758 7843 8623
+        8697 9489 9656 9867 9870 9938 9996 9997 11169 11233 11258 11272 11281 11346 11357 11361
+        11418 11440 11452 11467 11610 11614 11625 11634 11653 11654 11680 11720 11724 11731 11766
+        11772 11906 11909 11919 11989 11998""",
     'bare scale': """
-        3128 3136 3169 3245 3475 3527 3546 3595 3633 3660 3671 3736 3844 3924 4713 8008 8133 8322 8591 8710 8833 8930
-        10000 10048 10317 10574 10894 10917 12421 12826 12842""",
+        3128 3136 3169 3245 3475 3527 3546 3595 3633 3660 3671 3736 3844 3924 4713 8008 8133 8322
+        8591 8710 8833 8930 10000 10048 10317 10574 10894 10917 12421 12826 12842""",
     'malformed': "1055 1715 1905 1927 8538 8563 8608 8665 8983 12243 12362 12866 12872",
 }
-EXPLAINED = """1062 1616 1803 4798 4965 8271 8272 8277 8436 8460 8518 8567 8570 8728 8809 8865 8872 8907 8926 8933 12228
-    12240 12807"""  # the words of the two ends of the scale went into the question
-OPTIONS = [
-    '0dd227634623',
-    '9eec8f575831',
-    'dfc303cc3b50',
-    '551342544c56',
-    'da2eeb6234ad',
-    '3381e95b7d16',
-    '244b25968f09',
-    'addd100caa03',
-    '1176ea8f66ee',
-    '97ae7cf5b774',
-    '3b666bd2d10a',
-    'fa43791b35f1',
-    '19c802a913d5',
-]
+# the words of the two ends of the scale went into the question
+EXPLAINED = """
+    1062 1616 1803 4798 4965 8271 8272 8277 8436 8460 8518 8567 8570 8728 8809 8865 8872 8907 8926
+    8933 12228 12240 12807"""
+OPTIONS = """
+    0dd227634623 9eec8f575831 dfc303cc3b50 551342544c56 da2eeb6234ad 3381e95b7d16 244b25968f09
+    addd100caa03 1176ea8f66ee 97ae7cf5b774 3b666bd2d10a fa43791b35f1 19c802a913d5""".split()
 
 
 def numbers(text, below):
@@ -416,7 +395,7 @@ def test_scores_of_methods_with_few_cultures():
 
 
 def test_replies_are_read_as_the_authors_read_them():
-    "They take the first digits of any reply, up to 10, and ask neither for a sign nor for the question's codes"
+    "They take the first digits of any reply, up to 10, without asking for a sign or for codes"
     for reply, code in zip(all_answers().text, all_answers().code):
         digits = re.search(r'\d+', reply)
         theirs = int(digits.group()) if digits and int(digits.group()) <= 10 else None

@@ -1,8 +1,11 @@
-"""How densely code is written, per module: python tools/density.py [FOLDER...] (the last line is in `make check`).
+"""How densely code is written, per module: python tools/density.py [FOLDER...]
 
-Density is the number of syntax nodes per line of a function, blank lines and comments counted; functions of fewer than
-six lines are left out. A module's density is the median of its functions'. Also counted: lines, lines over 100
-characters, and compound statements on one line. Whoever reads a dense module wants it spread out, not shortened.
+`make check` prints its last line, about the package.
+
+Density is the number of syntax nodes per line of a function, blank lines and comments counted;
+functions of fewer than six lines are left out. A module's density is the median of its
+functions'. Also counted: lines, lines over 100 characters, and compound statements on one line.
+Whoever reads a dense module wants it spread out, not shortened.
 """
 
 import argparse

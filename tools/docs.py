@@ -1,11 +1,21 @@
 """Render every page into _docs: python tools/docs.py (what `make docs` runs).
 
-With Quarto on PATH the site is Quarto's, by _quarto.yml and nbdev's filter. Without it the pages become plain HTML
-files that need nothing else: menus of _quarto.yml, contents, code in colours with its module or test named, equations
-as MathML, links between pages, and `names` in the prose linked to their definitions.
+With Quarto on PATH the site is Quarto's, by _quarto.yml and nbdev's filter. Without it the pages
+become plain HTML files that need nothing else: menus of _quarto.yml, contents, code in colours
+with its module or test named, equations as MathML, links between pages, and `names` in the prose
+linked to their definitions.
 """
 
-import argparse, ast, base64, html, mimetypes, os, re, shutil, subprocess, sys
+import argparse
+import ast
+import base64
+import html
+import mimetypes
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -26,7 +36,8 @@ def highlighted(source: str, language: str = "python") -> str:
         lexer = get_lexer_by_name(language or "text", stripall=False)
     except ClassNotFound:
         lexer = TextLexer()
-    return f'<pre><code>{highlight(source.rstrip(), lexer, HtmlFormatter(nowrap=True)).rstrip()}</code></pre>'
+    coloured = highlight(source.rstrip(), lexer, HtmlFormatter(nowrap=True))
+    return f'<pre><code>{coloured.rstrip()}</code></pre>'
 
 
 def block(inner: str, tag: str = "") -> str:
@@ -47,7 +58,7 @@ def mathml(tex: str, display: str) -> str:
 
 
 def writer(where: Path, names: dict[str, str], toc: list):
-    "A Markdown renderer for one page: pictures put in, links to pages turned to .html, headings into `toc`"
+    "A Markdown renderer for one page: pictures put in, links to .html, headings into `toc`"
     import mistune
 
     taken: dict[str, int] = {}
@@ -63,7 +74,8 @@ def writer(where: Path, names: dict[str, str], toc: list):
                 anchor += f"-{taken[anchor] - 1}"
             if level in (2, 3):
                 toc.append((level, anchor, words))
-            return f'<h{level} id="{anchor}">{text}<a class="anchor" href="#{anchor}" aria-label="link to this">#</a></h{level}>\n'
+            mark = f'<a class="anchor" href="#{anchor}" aria-label="link to this">#</a>'
+            return f'<h{level} id="{anchor}">{text}{mark}</h{level}>\n'
 
         def link(self, text, url, title=None):
             text = re.sub(
@@ -213,14 +225,16 @@ def sidebar(book_list, here: Path) -> str:
             f'{html.escape(title(book) or path.stem)}</a></li>'
         )
     return (
-        '<a class="name" href="index.html">culturespa</a><p class="says">Self-pluralising culture alignment of language models</p>'
+        '<a class="name" href="index.html">culturespa</a>'
+        '<p class="says">Self-pluralising culture alignment of language models</p>'
         + "".join(parts)
         + "</ul>"
     )
 
 
 SCRIPT = """for (const b of document.querySelectorAll('.copy')) b.onclick = () => {
-  navigator.clipboard.writeText(b.parentElement.querySelector('pre').innerText); b.textContent = 'copied';
+  navigator.clipboard.writeText(b.parentElement.querySelector('pre').innerText);
+  b.textContent = 'copied';
   setTimeout(() => b.textContent = 'copy', 1200) }"""
 
 
@@ -251,7 +265,10 @@ def page_html(root: Path, position: int, books: list, names: dict[str, str], css
     def turn(i, side):
         if not 0 <= i < len(books):
             return ""
-        return f'<a class="{side}" href="{books[i][1].stem}.html"><small>{"← before" if side == "previous" else "next →"}</small>{html.escape(title(books[i][2]))}</a>'
+        _, page, other = books[i]
+        words = "← before" if side == "previous" else "next →"
+        inner = f"<small>{words}</small>{html.escape(title(other))}"
+        return f'<a class="{side}" href="{page.stem}.html">{inner}</a>'
 
     contents = "".join(
         f'<li class="h{level}"><a href="#{anchor}">{html.escape(words)}</a></li>'
@@ -270,14 +287,17 @@ def page_html(root: Path, position: int, books: list, names: dict[str, str], css
     )
     heading = title(book) or path.stem
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>{html.escape(heading)}{'' if heading == 'culturespa' else ' · culturespa'}</title><style>{css}</style></head><body>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<title>{html.escape(heading)}{'' if heading == 'culturespa' else ' · culturespa'}</title>
+<style>{css}</style></head><body>
 <details class="top"><summary>culturespa</summary><nav class="side">{nav}</nav></details>
 <div class="frame"><nav class="side">{nav}</nav>
 <main><p class="where">{where}</p>
 {text}
 <nav class="turn">{turn(position - 1, "previous")}{turn(position + 1, "next")}</nav>
-<footer>Made from <code>nbs/{path.name}</code>, the source of this page{' and of its module' if name else ''}.</footer></main>
+<footer>Made from <code>nbs/{path.name}</code>,
+the source of this page{' and of its module' if name else ''}.</footer></main>
 <aside class="toc">{f'<b>On this page</b><ul>{contents}</ul>' if toc else ''}</aside></div>
 <script>{SCRIPT}</script></body></html>
 """
@@ -327,7 +347,8 @@ def main():
     root = given.root.resolve()
     out = given.out or root / "_docs"
     if shutil.which("quarto") and not given.out:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where nbdev_filter lies
+        here = Path(sys.executable).parent  # where nbdev_filter lies
+        path = f"{here}{os.pathsep}{os.environ['PATH']}"
         if subprocess.run(
             ["quarto", "render"], cwd=root, env=os.environ | {"PATH": path}
         ).returncode:

@@ -1,10 +1,16 @@
-"""Set up `.venv` with the locked versions and this checkout in it: python3 tools/install.py (what `make setup` runs).
+"""Set up `.venv` with the locked versions and this checkout: python3 tools/install.py
 
-Needs Python 3.11 or later with venv, and nothing else. uv installs if it is on PATH, plain pip otherwise. An index or
-folder of wheels that pip is configured to look in is handed on to uv, which does not read pip's configuration.
+This is what `make setup` runs.
+
+Needs Python 3.11 or later with venv, and nothing else. uv installs if it is on PATH, plain pip
+otherwise. An index or folder of wheels that pip is configured to look in is handed on to uv,
+which does not read pip's configuration.
 """
 
-import os, shutil, subprocess, sys
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,7 +24,7 @@ def stop(message: str):
 
 
 def pip_setting(name: str) -> list[str]:
-    "What pip is configured to use, from its files or the environment: folders or addresses, empty if nothing"
+    "What pip is configured to use: folders or addresses, empty if nothing"
     for key in (f":env:.{name}", f"install.{name}", f"global.{name}"):
         answer = subprocess.run(
             [PYTHON, "-m", "pip", "config", "get", key], capture_output=True, text=True
@@ -45,7 +51,8 @@ def uv_environment() -> dict[str, str]:
 def main():
     if sys.version_info < (3, 11):
         stop(
-            f"Python 3.11 or later is needed, this is {sys.version.split()[0]}; try `make setup PYTHON=python3.12`"
+            f"Python 3.11 or later is needed, this is {sys.version.split()[0]}; "
+            "try `make setup PYTHON=python3.12`"
         )
     if not PYTHON.exists():
         print(f"making {VENV.name} with Python {sys.version.split()[0]}", flush=True)
@@ -67,12 +74,14 @@ def main():
             dict(os.environ),
         )
     print(
-        f"installing about 160 packages (2 GB) with {'uv' if uv else 'pip'}: a few minutes the first time",
+        f"installing about 160 packages (2 GB) with {'uv' if uv else 'pip'}: "
+        "a few minutes the first time",
         flush=True,
     )
     if subprocess.run(command, env=env, cwd=ROOT).returncode:
         stop(
-            "the packages could not be installed; the reason stands above, and `make setup` tries again"
+            "the packages could not be installed; the reason stands above, "
+            "and `make setup` tries again"
         )
 
 

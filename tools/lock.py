@@ -1,13 +1,17 @@
-"""Write requirements.lock from the packages installed beside this Python: python tools/lock.py (what `make lock` runs).
+"""Write requirements.lock from what is installed beside this Python: python tools/lock.py
 
-A list of exact versions that pip and uv take as constraints (`-c requirements.lock`). Local parts of versions such as
-`+cpu` are left off, so that the lock does not choose a build; no hashes, no addresses. A version that the oldest
-Python we promise cannot install is refused: install an older one, and lock again.
+This is what `make lock` runs.
+
+A list of exact versions that pip and uv take as constraints (`-c requirements.lock`). Local parts
+of versions such as `+cpu` are left off, so that the lock does not choose a build; no hashes, no
+addresses. A version that the oldest Python we promise cannot install is refused: install an older
+one, and lock again.
 """
 
 from importlib.metadata import distributions
 from pathlib import Path
-import re, sys
+import re
+import sys
 
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST = "3.11.0"
@@ -28,7 +32,8 @@ def main():
     if refused:
         sys.exit("lock: not for Python " + OLDEST + ": " + "; ".join(refused))
     lines = [
-        "# Exact versions that work together, made by `make lock`. Use: pip install -c requirements.lock -e '.[dev]'"
+        "# Exact versions that work together, made by `make lock`. "
+        "Use: pip install -c requirements.lock -e '.[dev]'"
     ]
     lines += [f"{name}=={version}" for name, version in sorted(found.items())]
     (ROOT / "requirements.lock").write_text("\n".join(lines) + "\n")

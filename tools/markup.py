@@ -1,11 +1,14 @@
-"""What the checks and the renderers read off pages and Markdown alike: menus, titles, headings, links."""
+"""What checks and renderers read off pages and Markdown alike: menus, titles, headings, links."""
 
-import ast, json, re
+import ast
+import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
-import mistune, yaml
+import mistune
+import yaml
 
 PLUGINS = ["table", "math", "footnotes", "strikethrough", "task_lists", "def_list"]
 
@@ -96,7 +99,7 @@ class Attributes(HTMLParser):
 
 
 def links_and_anchors(text: str) -> tuple[list[str], set[str]]:
-    "The targets a Markdown text links to, pictures included, and the anchors it offers; code is not read"
+    "Targets a Markdown text links to, pictures too, and the anchors it offers; code is not read"
     links, anchors = [], set()
 
     def words(node):

@@ -1,9 +1,11 @@
-"""Would the tests notice? Break the formulas on purpose, one at a time: python tools/mutants.py MODULE... [--most N]
+"""Would the tests notice? python tools/mutants.py MODULE... [--most N]
 
-Every operator, comparison, number and aggregate (mean, sum, min, max, any, all) of a module is changed in turn, and the
-tests that run without the authors' files are run against the changed module. A change that no test notices is printed
-with its place. Drawing and messages are left alone. Ends with a line a module and in exit code 1 if fewer than 95 % are
-noticed.
+Breaks the formulas on purpose, one at a time.
+
+Every operator, comparison, number and aggregate (mean, sum, min, max, any, all) of a module is
+changed in turn, and the tests that run without the authors' files are run against the changed
+module. A change that no test notices is printed with its place. Drawing and messages are left
+alone. Ends with a line a module and in exit code 1 if fewer than 95 % are noticed.
 """
 
 import argparse
@@ -70,6 +72,10 @@ AGGREGATES = {
     'maximum': 'minimum',
     'minimum': 'maximum',
 }
+# imported once, before forking
+ONCE = [
+    'numpy', 'pandas', 'pytest', 'scipy.cluster.hierarchy', 'scipy.stats', 'sklearn.manifold'
+]
 SPARED_FUNCTIONS = ('plot_', '_plot', '_draw', '_picture', 'write_')
 SPARED_ARGUMENTS = {'draws', 'seed', 'permutations', 'samples', 'splits', 'title', 'random_state'}
 
@@ -105,7 +111,7 @@ def places(tree):
 
 
 def inside(node):
-    "The nodes below, without messages, annotations, nested functions' own visits, and settings that only cost time"
+    "The nodes below, without messages, annotations, nested functions and settings that cost time"
     for name, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or name in (
@@ -228,7 +234,8 @@ def survivors(module, most, seed, seconds, only_own):
             not wider or tests_pass(module, code, wider, seconds)
         ):
             alive.append(
-                f'{module}.py:{node.lineno} in {function}: {kind} {before[:60]} -> {ast.unparse(node)[:60]}'
+                f'{module}.py:{node.lineno} in {function}: '
+                f'{kind} {before[:60]} -> {ast.unparse(node)[:60]}'
             )
             print(f'  survived: {alive[-1]}', flush=True)
         print(f'{module}: {number} of {len(chosen)}', end='\r', file=sys.stderr, flush=True)
@@ -256,7 +263,8 @@ def main():
     os.environ['CULTURESPA_RELEASE'] = os.devnull
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    import numpy, pandas, pytest, scipy.cluster.hierarchy, scipy.stats, sklearn.manifold  # noqa: once, before forking
+    for name in ONCE:
+        importlib.import_module(name)
 
     made = lived = 0
     for module in given.module:
@@ -265,7 +273,8 @@ def main():
         alive, tried, count = survivors(module, given.most, given.seed, given.seconds, given.own)
         made, lived = made + tried, lived + len(alive)
         print(
-            f'{module:16} {tried} of {count} changes tried, {tried - len(alive)} noticed ({1 - len(alive) / tried:.1%})',
+            f'{module:16} {tried} of {count} changes tried, '
+            f'{tried - len(alive)} noticed ({1 - len(alive) / tried:.1%})',
             flush=True,
         )
     print(f'all: {made} tried, {1 - lived / made:.1%} noticed')

@@ -1,11 +1,18 @@
-"""Execute pages: python tools/pages.py [--copy] [NOTEBOOK...] (what `make notebooks` and .ci/run do).
+"""Execute pages: python tools/pages.py [--copy] [NOTEBOOK...]
 
-In place: fresh outputs are stored and the page is cleaned. With --copy the page is only tried, its file stays as it is.
-One page at a time, each in a kernel of its own, in the folder of the pages. Cells marked `#| eval: false` are left
-out; with --copy so are tests marked `#| slow`, which `make test` runs anyway. Ends with 'N passed, N failed'.
+This is what `make notebooks` and .ci/run do.
+
+In place: fresh outputs are stored and the page is cleaned. With --copy the page is only tried,
+its file stays as it is. One page at a time, each in a kernel of its own, in the folder of the
+pages. Cells marked `#| eval: false` are left out; with --copy so are tests marked `#| slow`,
+which `make test` runs anyway. Ends with 'N passed, N failed'.
 """
 
-import argparse, os, re, sys, time
+import argparse
+import os
+import re
+import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))

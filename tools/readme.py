@@ -1,10 +1,14 @@
 """Write README.md out of nbs/index.ipynb: python tools/readme.py (what `make readme` runs).
 
-Markdown, shown code and stored outputs in order; tables become Markdown tables, pictures files under nbs/images, and
-links that are right from nbs/ are made right from the root. `#| hide` leaves a cell out, `#| echo: false` its code.
+Markdown, shown code and stored outputs in order; tables become Markdown tables, pictures files
+under nbs/images, and links that are right from nbs/ are made right from the root. `#| hide`
+leaves a cell out, `#| echo: false` its code.
 """
 
-import base64, os, re, sys
+import base64
+import os
+import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 

@@ -23,7 +23,8 @@ import pytest
 from culturespa.given import question_files, read_questions, take_questions
 from culturespa.questions import filter_questions
 from culturespa.survey import InputError, load_survey, modal_answers, similarity
-from culturespa.release import load_llama3, read_answers, read_file_name
+from culturespa.file_names import read_file_name
+from culturespa.release import load_llama3, read_answers
 from culturespa.wvs import fetch_release, load_codebook, load_countries, read_texts, release_files
 
 RELEASE = Path(

@@ -110,8 +110,10 @@ def codebook_batteries():
 def correlated(rng, places):
     "Standard normal values, place x culture x method, correlated between cultures and methods"
     total = 0
-    for cultures, of_cultures in ((1, BETWEEN_CULTURES), (CULTURES, 1 - BETWEEN_CULTURES)):
-        for methods, of_methods in ((1, BETWEEN_METHODS), (len(SPREAD), 1 - BETWEEN_METHODS)):
+    by_culture = [(1, BETWEEN_CULTURES), (CULTURES, 1 - BETWEEN_CULTURES)]
+    by_method = [(1, BETWEEN_METHODS), (len(SPREAD), 1 - BETWEEN_METHODS)]
+    for cultures, of_cultures in by_culture:
+        for methods, of_methods in by_method:
             values = rng.normal(size=(places, cultures, methods))
             total = total + np.sqrt(of_cultures * of_methods) * values
     return total
@@ -120,13 +122,19 @@ def correlated(rng, places):
 def draw_world(rng, sizes, spans):
     "A survey with batteries of these sizes and spans, and what every method misses"
     group = np.repeat(np.arange(len(sizes)), sizes)
-    span = spans[group][:, None, None]
-    shared = np.sqrt(IN_BATTERY) * correlated(rng, len(sizes))[group]
-    own = np.sqrt(1 - IN_BATTERY) * correlated(rng, len(group))
-    steps = np.rint((shared + own) * np.array(list(SPREAD.values())) * span)
+    span = spans[group][:, None, None]  # question x culture x method
+    of_battery = correlated(rng, len(sizes))[group]
+    of_question = correlated(rng, len(group))
+    shared = np.sqrt(IN_BATTERY) * of_battery
+    own = np.sqrt(1 - IN_BATTERY) * of_question
+    width = np.array(list(SPREAD.values()))
+    steps = np.rint((shared + own) * width * span)
     lost = np.clip(steps, -span, span) ** 2
     most = np.repeat(span[:, :, 0] ** 2, CULTURES, axis=1)
-    return {method: (lost[..., i], most) for i, method in enumerate(SPREAD)}, group
+    world = {}
+    for i, method in enumerate(SPREAD):
+        world[method] = lost[..., i], most
+    return world, group
 
 
 def release_world():
@@ -172,19 +180,24 @@ def sums_of(world, statistic):
 
 def value_of(world, statistic):
     "A statistic of a world"
-    scores = [score_of_sums(lost.sum(0), most.sum(0)) for lost, most in sums_of(world, statistic)]
-    return float(statistic.combine(*(score.mean() for score in scores)))
+    means = []
+    for lost, most in sums_of(world, statistic):
+        score = score_of_sums(lost.sum(0), most.sum(0))
+        means.append(score.mean())
+    return float(statistic.combine(*means))
 
 
 def truth_of_list(sizes, spans, worlds, seed):
     "Every statistic of many worlds with the same list of batteries, put together"
-    total = {method: [np.zeros(CULTURES), np.zeros(CULTURES)] for method in SPREAD}
+    all_lost = {method: np.zeros((1, CULTURES)) for method in SPREAD}
+    all_most = {method: np.zeros((1, CULTURES)) for method in SPREAD}
     for i in range(worlds):
-        world, _ = draw_world(np.random.default_rng([seed, i]), sizes, spans)
-        for method, pair in world.items():
-            for part, values in zip(total[method], pair):
-                part += values.sum(0)
-    together = {method: tuple(part[None] for part in pair) for method, pair in total.items()}
+        rng = np.random.default_rng([seed, i])
+        world, _ = draw_world(rng, sizes, spans)
+        for method, (lost, most) in world.items():
+            all_lost[method] += lost.sum(0)
+            all_most[method] += most.sum(0)
+    together = {method: (all_lost[method], all_most[method]) for method in SPREAD}
     return {name: value_of(together, statistic) for name, statistic in STATISTICS.items()}
 
 
@@ -239,7 +252,8 @@ def all_intervals(world, questions, statistic, draws):
 def sign_flip_ends(value, pull, shares, scores, without, statistic, flips):
     "The interval of `culturespa.inference`"
     if statistic.scale is not None:
-        shares = shares + 1 - statistic.scale(*without) / statistic.scale(*scores)
+        left = statistic.scale(*without) / statistic.scale(*scores)
+        shares = shares + 1 - left
     ends = flip_interval(np.array([value]), pull[:, None], shares[:, None], flips, LEVEL)
     return [end.item() for end in ends]
 
@@ -259,9 +273,11 @@ def errors_of_draws(sums, statistic, counts):
             rate = all_lost / all_most
             slope = -50 / np.sqrt(rate) / all_most / lost.shape[1]
         slope = np.nan_to_num(slope, posinf=0, neginf=0)
-        pull = slope @ lost.T - (slope * np.nan_to_num(rate)) @ most.T  # draw x unit
-        scores.append(score_of_sums(all_lost, all_most).mean(1))
-        without.append(scores[-1][:, None] - pull)
+        paid = slope * np.nan_to_num(rate)
+        pull = slope @ lost.T - paid @ most.T  # draw x unit
+        score = score_of_sums(all_lost, all_most).mean(1)
+        scores.append(score)
+        without.append(score[:, None] - pull)
     pull = statistic.combine(*scores)[:, None] - statistic.combine(*without)
     return np.sqrt((counts * pull**2).sum(1))
 
@@ -273,10 +289,13 @@ def percentiles(drawn, tails=TAILS):
 
 def corrected_percentiles(drawn, value, pull):
     "Bias-corrected and accelerated bootstrap (Efron 1987)"
-    shift = stats.norm.ppf(np.clip((drawn < value).mean(), 0.001, 0.999))
-    acceleration = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    below = (drawn < value).mean()
+    shift = stats.norm.ppf(np.clip(below, 0.001, 0.999))
+    squares, cubes = (pull**2).sum(), (pull**3).sum()
+    acceleration = cubes / (6 * squares**1.5)
     z = shift + stats.norm.ppf(TAILS)
-    return percentiles(drawn, stats.norm.cdf(shift + z / (1 - acceleration * z)))
+    corrected = shift + z / (1 - acceleration * z)
+    return percentiles(drawn, stats.norm.cdf(corrected))
 
 
 def studentised(drawn, errors, value, pull):

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
-import check, docs, export, markup, readme
+import check, density, docs, export, markup, readme
 
 
 def cell(source, *outputs):
@@ -421,3 +421,26 @@ def test_one_version_everywhere():
         ("CHANGELOG.md", "## {}\n"),
     ]:
         assert words.format(culturespa.__version__) in (ROOT / file).read_text(), file
+
+
+def test_density_is_syntax_nodes_per_line_of_longer_functions(tmp_path):
+    spread = "def f(\n    a,\n    b,\n):\n    c = a + b\n    return c\n"
+    (tmp_path / "airy.py").write_text(spread)
+    (tmp_path / "short.py").write_text("def g(): return [x for x in range(9) if x]\n")
+    airy, short = density.modules([tmp_path])
+    # def, arguments and its two; assignment, c, store, sum, a, load, plus, b, load; return, c, load
+    assert airy.densities == [16 / 6]
+    assert short.densities == []  # fewer than six lines
+    assert density.beyond([airy, short]) == []
+
+
+def test_what_is_too_dense_is_said_and_fails_only_when_strict(project, monkeypatch, capsys):
+    dense = "def h(a):\n" + "    a = [a, a, (a, a), [a, a, {a: a}], a + a * a - a]\n" * 6
+    (project / "culturespa/dense.py").write_text(dense)
+    check.say_density(project)
+    assert "density: warning: 2 beyond the limits" in capsys.readouterr().out
+    assert problems(project, check.code_breathes) == []
+    monkeypatch.setattr(density, "STRICT", True)
+    said = problems(project, check.code_breathes)
+    assert len(said) == 2
+    assert "dense.py has" in said[1]

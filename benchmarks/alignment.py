@@ -1,10 +1,12 @@
-"""How long the intervals take: 10,000 draws, 18 cultures x 259 questions x 10 methods, one thread.
+"""How long the intervals take: 10,000 draws, 18 cultures x 259 questions x 10 methods, one
+thread.
 
     python benchmarks/alignment.py [--rounds 5] [--json]
 
-Answers are random codes; the survey is random too. Beside the vectorised draws stands a plain loop
-over draws, timed on 20 of them and scaled.
+Answers are random codes; the survey is random too. Beside the vectorised draws stands a plain
+loop over draws, timed on 20 of them and scaled.
 """
+
 import argparse
 import json
 import os
@@ -28,11 +30,19 @@ CULTURES, QUESTIONS, METHODS, DRAWS, FEW = 18, 259, 10, 10_000, 20
 def made_survey(rng):
     "A random survey of the size of the World Values Survey"
     cultures = load_cultures()
-    n_options = rng.choice([2, 3, 4, 5, 10], QUESTIONS, p=[.14, .17, .41, .09, .19])
-    questions = pd.DataFrame(dict(
-        question_id=[f'q{i}' for i in range(QUESTIONS)], language='en', question='?',
-        topic=np.arange(QUESTIONS) // 20, options=None, n_options=n_options, first_code=1,
-        scale='ordinal'))
+    n_options = rng.choice([2, 3, 4, 5, 10], QUESTIONS, p=[0.14, 0.17, 0.41, 0.09, 0.19])
+    questions = pd.DataFrame(
+        dict(
+            question_id=[f'q{i}' for i in range(QUESTIONS)],
+            language='en',
+            question='?',
+            topic=np.arange(QUESTIONS) // 20,
+            options=None,
+            n_options=n_options,
+            first_code=1,
+            scale='ordinal',
+        )
+    )
     rows = []
     for culture in cultures.culture:
         for question, n in zip(questions.question_id, n_options):
@@ -87,16 +97,21 @@ def main():
     jobs = {
         'draws of batteries and all scores': at_once,
         'the same, one draw at a time': one_by_one,
-        'intervals: batteries, questions, cultures': lambda: intervals(survey, personas, draws=DRAWS),
+        'intervals: batteries, questions, cultures': lambda: intervals(
+            survey, personas, draws=DRAWS
+        ),
         'place on the ruler': lambda: place(survey, personas, draws=DRAWS),
-        'compare two of them, with Holm and max-t': compare_two}
+        'compare two of them, with Holm and max-t': compare_two,
+    }
     seconds = {name: timed(job, options.rounds) for name, job in jobs.items()}
     seconds['the same, one draw at a time'] *= DRAWS / FEW
     if options.json:
         print(json.dumps({name: round(value, 3) for name, value in seconds.items()}))
         return
-    print(f'{DRAWS:,} draws, {CULTURES} cultures x {QUESTIONS} questions x {METHODS} methods, '
-          f'one thread, median of {options.rounds}')
+    print(
+        f'{DRAWS:,} draws, {CULTURES} cultures x {QUESTIONS} questions x {METHODS} methods, '
+        f'one thread, median of {options.rounds}'
+    )
     for name, value in seconds.items():
         print(f'{name:56} {value:8.2f} s')
 

@@ -13,11 +13,13 @@ Where the authors' release is at hand, its own batteries are drawn with replacem
 scores are the truth.
 
 Tests are tried where there is no difference: the names of two methods are swapped at random,
-battery by battery. Beside the sign flips stand the usual intervals and the p-values of a bootstrap.
+battery by battery. Beside the sign flips stand the usual intervals and the p-values of a
+bootstrap.
 
 `--quick` takes less than a minute, the full run some minutes on one thread; `--save` writes
 `data/results/coverage.csv`.
 """
+
 import argparse
 import os
 from collections.abc import Callable
@@ -33,30 +35,55 @@ from scipy import stats
 
 from culturespa.alignment import CEILING, FLOOR, sheets
 from culturespa.baselines import predictors
-from culturespa.comparison import (both_distances, flip_p, holm, largest_p, position,
-                                   ruler_and_distances, swapped_differences)
-from culturespa.inference import (batteries, flip_interval, kish, misses, pulls_on_score,
-                                  score_of_sums, sign_flips, weight_shares)
+from culturespa.comparison import (
+    both_distances,
+    flip_p,
+    holm,
+    largest_p,
+    position,
+    ruler_and_distances,
+    swapped_differences,
+)
+from culturespa.inference import (
+    batteries,
+    flip_interval,
+    kish,
+    misses,
+    pulls_on_score,
+    score_of_sums,
+    sign_flips,
+    weight_shares,
+)
 from culturespa.release import find_release, load_llama3
 from culturespa.survey import data_path
 
-CULTURES, LEVEL = 18, .95
+CULTURES, LEVEL = 18, 0.95
 TAILS = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-SPREAD = dict(P1=.36, unaware=.40, floor=.345, ceiling=.06)  # of misses, as parts of the scale
-IN_BATTERY, BETWEEN_CULTURES, BETWEEN_METHODS = .4, .5, .7   # correlations
+SPREAD = dict(P1=0.36, unaware=0.40, floor=0.345, ceiling=0.06)  # of misses, as parts of the scale
+IN_BATTERY, BETWEEN_CULTURES, BETWEEN_METHODS = 0.4, 0.5, 0.7  # correlations
 BATTERY_COUNTS = [1, 2, 3, 5, 10, 20, 50]
-COLUMNS = ['table', 'world', 'statistic', 'method', 'simulations', 'percent', 'too_low', 'too_high',
-           'width']
-SAVED = Path(__file__).resolve().parents[1]/'data'/'results'/'coverage.csv'
+COLUMNS = [
+    'table',
+    'world',
+    'statistic',
+    'method',
+    'simulations',
+    'percent',
+    'too_low',
+    'too_high',
+    'width',
+]
+SAVED = Path(__file__).resolve().parents[1] / 'data' / 'results' / 'coverage.csv'
 
 
 @dataclass
 class Statistic:
     "Something an interval is given for"
-    methods: tuple                   # those it needs
+
+    methods: tuple  # those it needs
     combine: Callable = np.positive  # their average scores -> the statistic
-    scale: Callable | None = None    # as `with_bounds` has it
-    cultures: str = 'all'            # or 'last'
+    scale: Callable | None = None  # as `with_bounds` has it
+    cultures: str = 'all'  # or 'last'
 
 
 GAIN = ('P1', 'unaware')
@@ -65,24 +92,28 @@ STATISTICS = {
     'difference to unaware': Statistic(GAIN, np.subtract, both_distances),
     'difference to unaware, one culture': Statistic(GAIN, np.subtract, both_distances, 'last'),
     'difference to floor': Statistic(('P1', 'floor'), np.subtract, both_distances),
-    'place on the ruler': Statistic(('P1', 'floor', 'ceiling'), position, ruler_and_distances)}
+    'place on the ruler': Statistic(('P1', 'floor', 'ceiling'), position, ruler_and_distances),
+}
 
 
 # ---- worlds: {method: (lost, most)}, question x culture, and the battery of each question
+
 
 def codebook_batteries():
     "How many questions and how many steps each battery of the survey has"
     codebook = pd.read_csv(data_path('wvs_codebook.csv'))
     codebook = codebook[codebook.evaluated].assign(options=None)
     groups = codebook.groupby(batteries(codebook))
-    return groups.size().to_numpy(), groups.n_options.first().to_numpy() - 1.
+    return groups.size().to_numpy(), groups.n_options.first().to_numpy() - 1.0
 
 
 def correlated(rng, places):
     "Standard normal values, place x culture x method, correlated between cultures and methods"
     total = 0
-    for cultures, of_cultures in ((1, BETWEEN_CULTURES), (CULTURES, 1 - BETWEEN_CULTURES)):
-        for methods, of_methods in ((1, BETWEEN_METHODS), (len(SPREAD), 1 - BETWEEN_METHODS)):
+    by_culture = [(1, BETWEEN_CULTURES), (CULTURES, 1 - BETWEEN_CULTURES)]
+    by_method = [(1, BETWEEN_METHODS), (len(SPREAD), 1 - BETWEEN_METHODS)]
+    for cultures, of_cultures in by_culture:
+        for methods, of_methods in by_method:
             values = rng.normal(size=(places, cultures, methods))
             total = total + np.sqrt(of_cultures * of_methods) * values
     return total
@@ -91,13 +122,19 @@ def correlated(rng, places):
 def draw_world(rng, sizes, spans):
     "A survey with batteries of these sizes and spans, and what every method misses"
     group = np.repeat(np.arange(len(sizes)), sizes)
-    span = spans[group][:, None, None]
-    shared = np.sqrt(IN_BATTERY) * correlated(rng, len(sizes))[group]
-    own = np.sqrt(1 - IN_BATTERY) * correlated(rng, len(group))
-    steps = np.rint((shared + own) * np.array(list(SPREAD.values())) * span)
-    lost = np.clip(steps, -span, span)**2
-    most = np.repeat(span[:, :, 0]**2, CULTURES, axis=1)
-    return {method: (lost[..., i], most) for i, method in enumerate(SPREAD)}, group
+    span = spans[group][:, None, None]  # question x culture x method
+    of_battery = correlated(rng, len(sizes))[group]
+    of_question = correlated(rng, len(group))
+    shared = np.sqrt(IN_BATTERY) * of_battery
+    own = np.sqrt(1 - IN_BATTERY) * of_question
+    width = np.array(list(SPREAD.values()))
+    steps = np.rint((shared + own) * width * span)
+    lost = np.clip(steps, -span, span) ** 2
+    most = np.repeat(span[:, :, 0] ** 2, CULTURES, axis=1)
+    world = {}
+    for i, method in enumerate(SPREAD):
+        world[method] = lost[..., i], most
+    return world, group
 
 
 def release_world():
@@ -107,14 +144,18 @@ def release_world():
         return None
     survey, answers = load_llama3(folder)
     everything = pd.concat([sheets(survey, answers), predictors(survey, 1)])
-    kinds = dict(P1=('LLaMA-3', 'P1'), unaware=('LLaMA-3', 'unaware'),
-                 floor=('floor', FLOOR), ceiling=('ceiling', CEILING))
+    kinds = dict(
+        P1=('LLaMA-3', 'P1'),
+        unaware=('LLaMA-3', 'unaware'),
+        floor=('floor', FLOOR),
+        ceiling=('ceiling', CEILING),
+    )
     parts = {}
     for method, kind in kinds.items():
         one = everything.xs(kind, level=['model', 'method'], drop_level=False)
-        parts[method] = misses(survey, one)[0].T                 # question x culture
-    missing = np.isnan(sum(parts.values()))                      # the same cells for all
-    squared_span = (survey.n_options.to_numpy(float)[:, None] - 1)**2
+        parts[method] = misses(survey, one)[0].T  # question x culture
+    missing = np.isnan(sum(parts.values()))  # the same cells for all
+    squared_span = (survey.n_options.to_numpy(float)[:, None] - 1) ** 2
     most = np.where(missing, 0, squared_span)
     world = {}
     for method, part in parts.items():
@@ -139,35 +180,45 @@ def sums_of(world, statistic):
 
 def value_of(world, statistic):
     "A statistic of a world"
-    scores = [score_of_sums(lost.sum(0), most.sum(0)) for lost, most in sums_of(world, statistic)]
-    return float(statistic.combine(*(score.mean() for score in scores)))
+    means = []
+    for lost, most in sums_of(world, statistic):
+        score = score_of_sums(lost.sum(0), most.sum(0))
+        means.append(score.mean())
+    return float(statistic.combine(*means))
 
 
 def truth_of_list(sizes, spans, worlds, seed):
     "Every statistic of many worlds with the same list of batteries, put together"
-    total = {method: [np.zeros(CULTURES), np.zeros(CULTURES)] for method in SPREAD}
+    all_lost = {method: np.zeros((1, CULTURES)) for method in SPREAD}
+    all_most = {method: np.zeros((1, CULTURES)) for method in SPREAD}
     for i in range(worlds):
-        world, _ = draw_world(np.random.default_rng([seed, i]), sizes, spans)
-        for method, pair in world.items():
-            for part, values in zip(total[method], pair):
-                part += values.sum(0)
-    together = {method: tuple(part[None] for part in pair) for method, pair in total.items()}
+        rng = np.random.default_rng([seed, i])
+        world, _ = draw_world(rng, sizes, spans)
+        for method, (lost, most) in world.items():
+            all_lost[method] += lost.sum(0)
+            all_most[method] += most.sum(0)
+    together = {method: (all_lost[method], all_most[method]) for method in SPREAD}
     return {name: value_of(together, statistic) for name, statistic in STATISTICS.items()}
 
 
 # ---- intervals
 
+
 @dataclass
 class Draws:
     "How often each unit was drawn, draw x unit, and patterns of signs"
+
     batteries: np.ndarray
     questions: np.ndarray
     flips: np.ndarray
 
 
 def draws_for(rng, draws, batteries, questions):
-    return Draws(with_replacement(rng, draws, batteries), with_replacement(rng, draws, questions),
-                 sign_flips(batteries, draws, rng.integers(2**32)))
+    return Draws(
+        with_replacement(rng, draws, batteries),
+        with_replacement(rng, draws, questions),
+        sign_flips(batteries, draws, rng.integers(2**32)),
+    )
 
 
 def with_replacement(rng, draws, units):
@@ -194,13 +245,15 @@ def all_intervals(world, questions, statistic, draws):
         'percentile-t': studentised(drawn, errors, value, pull),
         'jackknife, t of k - 1': jackknife_t(value, pull, shares, len(shares) - 1),
         'jackknife, t of effective - 1': jackknife_t(value, pull, shares, kish(shares) - 1),
-        'sign flips': sign_flip_ends(value, pull, shares, scores, without, statistic, draws.flips)}
+        'sign flips': sign_flip_ends(value, pull, shares, scores, without, statistic, draws.flips),
+    }
 
 
 def sign_flip_ends(value, pull, shares, scores, without, statistic, flips):
     "The interval of `culturespa.inference`"
     if statistic.scale is not None:
-        shares = shares + 1 - statistic.scale(*without) / statistic.scale(*scores)
+        left = statistic.scale(*without) / statistic.scale(*scores)
+        shares = shares + 1 - left
     ends = flip_interval(np.array([value]), pull[:, None], shares[:, None], flips, LEVEL)
     return [end.item() for end in ends]
 
@@ -220,9 +273,11 @@ def errors_of_draws(sums, statistic, counts):
             rate = all_lost / all_most
             slope = -50 / np.sqrt(rate) / all_most / lost.shape[1]
         slope = np.nan_to_num(slope, posinf=0, neginf=0)
-        pull = slope @ lost.T - (slope * np.nan_to_num(rate)) @ most.T      # draw x unit
-        scores.append(score_of_sums(all_lost, all_most).mean(1))
-        without.append(scores[-1][:, None] - pull)
+        paid = slope * np.nan_to_num(rate)
+        pull = slope @ lost.T - paid @ most.T  # draw x unit
+        score = score_of_sums(all_lost, all_most).mean(1)
+        scores.append(score)
+        without.append(score[:, None] - pull)
     pull = statistic.combine(*scores)[:, None] - statistic.combine(*without)
     return np.sqrt((counts * pull**2).sum(1))
 
@@ -234,10 +289,13 @@ def percentiles(drawn, tails=TAILS):
 
 def corrected_percentiles(drawn, value, pull):
     "Bias-corrected and accelerated bootstrap (Efron 1987)"
-    shift = stats.norm.ppf(np.clip((drawn < value).mean(), .001, .999))
-    acceleration = (pull**3).sum() / (6 * (pull**2).sum()**1.5)
+    below = (drawn < value).mean()
+    shift = stats.norm.ppf(np.clip(below, 0.001, 0.999))
+    squares, cubes = (pull**2).sum(), (pull**3).sum()
+    acceleration = cubes / (6 * squares**1.5)
     z = shift + stats.norm.ppf(TAILS)
-    return percentiles(drawn, stats.norm.cdf(shift + z / (1 - acceleration * z)))
+    corrected = shift + z / (1 - acceleration * z)
+    return percentiles(drawn, stats.norm.cdf(corrected))
 
 
 def studentised(drawn, errors, value, pull):
@@ -250,7 +308,7 @@ def studentised(drawn, errors, value, pull):
 
 def jackknife_t(value, pull, shares, freedom):
     "Jackknife error, leaving out one battery after the other, with a t quantile"
-    error = np.sqrt(((pull / (1 - shares))**2).sum())
+    error = np.sqrt(((pull / (1 - shares)) ** 2).sum())
     reach = stats.t.ppf(TAILS[1], freedom) * error
     return value - reach, value + reach
 
@@ -328,9 +386,10 @@ def together(apart):
 
 # ---- tests
 
+
 def swap_names(rng, lost_a, lost_b):
     "Two methods that do not differ: each battery's names in random order"
-    keep = rng.random(len(lost_a))[:, None] < .5
+    keep = rng.random(len(lost_a))[:, None] < 0.5
     return np.where(keep, lost_a, lost_b), np.where(keep, lost_b, lost_a)
 
 
@@ -358,9 +417,9 @@ def families(name, draw, simulations, draws, rng):
         lost_a, lost_b = swap_names(rng, lost_a, lost_b)
         for method, values in tested(lost_a, lost_b, most, rng, draws).items():
             p = flip_p(values)
-            rows.append((name, 'unadjusted', method, p.min() <= .05))
-            rows.append((name, 'Holm', method, holm(p).min() <= .05))
-            rows.append((name, 'max-t', method, largest_p(values).min() <= .05))
+            rows.append((name, 'unadjusted', method, p.min() <= 0.05))
+            rows.append((name, 'Holm', method, holm(p).min() <= 0.05))
+            rows.append((name, 'max-t', method, largest_p(values).min() <= 0.05))
     return rates(rows, 'families')
 
 
@@ -375,7 +434,7 @@ def by_number_of_batteries(simulations, draws, rng):
             lost_a, lost_b = swap_names(rng, world['P1'][0], world['unaware'][0])
             for method, values in tested(lost_a, lost_b, world['P1'][1], rng, draws).items():
                 p = flip_p(values.mean(1, keepdims=True))
-                rows.append(('other list', count, method, p.item() <= .05))
+                rows.append(('other list', count, method, p.item() <= 0.05))
     return rates(rows, 'batteries')
 
 

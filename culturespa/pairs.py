@@ -23,15 +23,16 @@ def pair_answers(
     questions:pd.DataFrame,    # the questions asked
     method:str = 'P1',         # of the culture-aware answers; 'P2' is the paper's variant CCT
     non_answers:bool = False,  # keep answers such as "don't know", as the paper does
-)->pd.DataFrame:               # culture, question_id, run, order, unaware, aware, moved; attrs['counts']
-    "Culture-unaware and culture-aware answers in one row. Raises `InputError` if one kind is missing"
+)->pd.DataFrame:               # culture, question_id, run, order, unaware, aware, moved; attrs
+    "Culture-unaware and -aware answers in one row. Raises `InputError` if one kind is missing"
     key = ['question_id', 'order', 'run']
     plain = _answers_under(answers, 'unaware', method)
     aware = _answers_under(answers, method, method)
-    plain = plain[[*key, 'code']].rename(columns={'code': 'unaware'})
-    aware = aware[['culture', *key, 'code']].rename(columns={'code': 'aware'})
-    both = aware.merge(plain, on=key, validate='many_to_one')[['culture', *key, 'unaware', 'aware']]
+    plain = plain[[*key, 'code']].rename(columns=dict(code='unaware'))
+    aware = aware[['culture', *key, 'code']].rename(columns=dict(code='aware'))
+    both = aware.merge(plain, on=key, validate='many_to_one')
     counts = dict(asked=len(both))
+    both = both[['culture', *key, 'unaware', 'aware']]
     both = both.dropna(subset=['unaware', 'aware'])
     counts['read'] = len(both)
     avoided = avoids(both, 'unaware', questions) | avoids(both, 'aware', questions)
@@ -40,14 +41,17 @@ def pair_answers(
         both = both[~avoided]
     moved = (both.unaware != both.aware).astype(bool)
     both = both.assign(moved=moved).reset_index(drop=True)
-    both.attrs['counts'] = counts | dict(comparable=len(both), moved=int(both.moved.sum()))
+    counts['comparable'] = len(both)
+    counts['moved'] = int(moved.sum())
+    both.attrs['counts'] = counts
     return both
 
 def _answers_under(answers:pd.DataFrame, name:str, method:str)->pd.DataFrame:
     "The answers under one method; there must be some"
     part = answers[answers.method == name]
     if part.empty:
-        raise InputError(f"no answers under {name}: both unaware and {method} must have been asked")
+        raise InputError(
+            f'no answers under {name}: both unaware and {method} must have been asked')
     return part
 
 # %% ../nbs/33_pairs.ipynb #61c7e71b
@@ -71,55 +75,80 @@ def avoids(
     "Which rows hold no answer to their question"
     codes = non_answer_codes(questions)
     none = set()
-    found = [code in codes.get(question, none) for question, code in zip(rows.question_id, rows[column])]
+    given = zip(rows.question_id, rows[column])
+    found = [code in codes.get(question, none) for question, code in given]
     return np.array(found, dtype=bool)
 
 # %% ../nbs/33_pairs.ipynb #321d0dcd
-FLIP_COLUMNS = ['culture', 'questions', 'between_conditions', 'within_unaware', 'within_aware', 'chance', 'beyond_chance', 'error']
+FLIP_COLUMNS = [
+    'culture', 'questions', 'between_conditions', 'within_unaware', 'within_aware', 'chance',
+    'beyond_chance', 'error']
+_RATES = FLIP_COLUMNS[2:-1]
+
+def _codes_by_run(answers:pd.DataFrame, key:list[str], prefix:str)->pd.DataFrame:
+    "The codes of runs 0 and 1 side by side"
+    wide = answers.pivot(index=key, columns='run', values='code')
+    return wide.reindex(columns=[0, 1]).add_prefix(prefix)
+
+def _asked_twice(
+    answers:pd.DataFrame,
+    questions:pd.DataFrame,
+    method:str,
+    non_answers:bool,
+)->pd.DataFrame:           # culture, question_id, unaware_0, unaware_1, aware_0, aware_1
+    "Where all four codes can be read"
+    known = answers[answers.code.notna()]
+    read = known[known.run.isin([0, 1]) & known.method.isin(['unaware', method])]
+    if not non_answers:
+        read = read[~avoids(read, 'code', questions)]
+    key = ['question_id', 'order']
+    plain = _codes_by_run(read[read.method == 'unaware'], key, 'unaware_')
+    aware = _codes_by_run(read[read.method == method], ['culture', *key], 'aware_')
+    four = aware.join(plain, on=key)
+    return four.dropna().reset_index()
+
+def _flips(four:pd.DataFrame)->pd.DataFrame:
+    "How often the answers to each question differ, between 0 and 1"
+    flips = four[['culture', 'question_id']].copy()
+    between = [
+        four.unaware_0 != four.aware_0,
+        four.unaware_0 != four.aware_1,
+        four.unaware_1 != four.aware_0,
+        four.unaware_1 != four.aware_1]
+    flips['between_conditions'] = np.mean(between, axis=0)
+    flips['within_unaware'] = (four.unaware_0 != four.unaware_1).astype(float)
+    flips['within_aware'] = (four.aware_0 != four.aware_1).astype(float)
+    flips['chance'] = (flips.within_unaware + flips.within_aware) / 2
+    flips['beyond_chance'] = flips.between_conditions - flips.chance
+    return flips
+
+def _mean_flips(culture:str, flips:pd.DataFrame)->list:
+    "One row of `flip_rates`; a question counts once, however many cultures answered it"
+    single = flips.drop(columns='culture').groupby('question_id').mean()
+    error = single.beyond_chance.std() / np.sqrt(len(single))
+    return [culture, len(single), *flips[_RATES].mean(), error]
 
 def flip_rates(
     answers:pd.DataFrame,      # the answers table: runs 0 and 1 of both kinds on some questions
     questions:pd.DataFrame,
     method:str = 'P1',
     non_answers:bool = False,  # as in `pair_answers`
-)->pd.DataFrame:               # `FLIP_COLUMNS`, a row a culture and a row `all`; empty if nothing was asked twice
-    "How often two answers differ, between the conditions and within each; `error` is the standard error of `beyond_chance`"
+)->pd.DataFrame:               # `FLIP_COLUMNS`, a row a culture and `all`; empty if nothing twice
+    "How often two answers differ; `error` is the standard error of `beyond_chance`"
     four = _asked_twice(answers, questions, method, non_answers)
     if four.empty:
         return pd.DataFrame(columns=FLIP_COLUMNS)
-    crossed = [four[u] != four[a] for u in ('unaware_0', 'unaware_1') for a in ('aware_0', 'aware_1')]
-    flips = four[['culture', 'question_id']].assign(
-        between_conditions=np.mean(crossed, axis=0),
-        within_unaware=(four.unaware_0 != four.unaware_1).astype(float),
-        within_aware=(four.aware_0 != four.aware_1).astype(float))
-    flips['chance'] = (flips.within_unaware + flips.within_aware) / 2
-    flips['beyond_chance'] = flips.between_conditions - flips.chance
-    rows = [_mean_flips(culture, part) for culture, part in flips.groupby('culture', sort=False)]
-    return pd.DataFrame([*rows, _mean_flips('all', flips)], columns=FLIP_COLUMNS)
-
-def _mean_flips(culture:str, flips:pd.DataFrame)->list:
-    "One row of `flip_rates`; a question counts once, however many cultures answered it"
-    single = flips.drop(columns='culture').groupby('question_id').mean()
-    error = single.beyond_chance.std() / np.sqrt(len(single))
-    return [culture, len(single), *flips[FLIP_COLUMNS[2:-1]].mean(), error]
-
-def _asked_twice(answers, questions, method, non_answers)->pd.DataFrame:
-    "culture, question_id and four codes: unaware_0, unaware_1, aware_0, aware_1; only where all four can be read"
-    key = ['question_id', 'order']
-    read = answers[answers.code.notna() & answers.run.isin([0, 1]) & answers.method.isin(['unaware', method])]
-    if not non_answers:
-        read = read[~avoids(read, 'code', questions)]
-    plain = read[read.method == 'unaware'].pivot(index=key, columns='run', values='code')
-    aware = read[read.method == method].pivot(index=['culture', *key], columns='run', values='code')
-    plain = plain.reindex(columns=[0, 1]).add_prefix('unaware_')
-    aware = aware.reindex(columns=[0, 1]).add_prefix('aware_')
-    return aware.join(plain, on=key).dropna().reset_index()
+    flips = _flips(four)
+    cultures = flips.groupby('culture', sort=False)
+    rows = [_mean_flips(culture, part) for culture, part in cultures]
+    rows.append(_mean_flips('all', flips))
+    return pd.DataFrame(rows, columns=FLIP_COLUMNS)
 
 # %% ../nbs/33_pairs.ipynb #8a367ca4
 def kept_distribution(
-    unaware:np.ndarray,  # probability of every option asked plainly; ... x options, adds up to at most 1
+    unaware:np.ndarray,  # probability of every option, asked plainly; ... x options
     aware:np.ndarray,    # the same as a person of a culture
-)->tuple[np.ndarray, np.ndarray]:  # distribution of the kept answers, ... x options; share that is kept, ...
+)->tuple[np.ndarray, np.ndarray]:  # distribution of the kept answers; share that is kept
     "What CRQPC keeps if both answers are drawn from these probabilities: q(k) above"
     weight = np.asarray(aware, float) * (1 - np.asarray(unaware, float))
     kept = weight.sum(-1)
@@ -138,9 +167,9 @@ def plot_kept(
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(7.4, 2.8), layout='constrained')
     at = np.arange(len(options))
-    bars = {'unaware': (unaware, '#8a8f98'), 'aware (P1)': (aware, '#2f6db5'), 'kept (CRQPC)': (kept, '#c8452d')}
-    for shift, (label, (height, colour)) in zip((-.27, 0, .27), bars.items()):
-        ax.bar(at + shift, height, width=.25, color=colour, label=label)
+    ax.bar(at - .27, unaware, width=.25, color='#8a8f98', label='unaware')
+    ax.bar(at, aware, width=.25, color='#2f6db5', label='aware (P1)')
+    ax.bar(at + .27, kept, width=.25, color='#c8452d', label='kept (CRQPC)')
     ax.set(xticks=at, xticklabels=options, ylabel='probability', title=title)
     ax.legend(frameon=False, fontsize=9)
     ax.spines[['top', 'right']].set_visible(False)
@@ -150,117 +179,165 @@ def plot_kept(
 SAMPLINGS = ['crqpc', 'rds', 'cds', 'shuffled']
 PAIR_COLUMNS = ['sampling', 'culture', 'question_id', 'order', 'run', 'unaware', 'code', 'repeat']
 
+def _pools(both:pd.DataFrame)->dict[str, pd.DataFrame]:
+    "What each sampling may draw from"
+    rows = both.rename(columns=dict(aware='code')).drop(columns='moved')
+    moved = rows[both.moved]
+    return dict(crqpc=moved, rds=rows, cds=rows[~both.moved], shuffled=moved)
+
+def _largest_without_repeats(pools:dict, samplings:Sequence[str], moved:pd.Series)->float:
+    "The largest part of the moved pairs, at most 1, that every control can match without repeats"
+    part = 1.
+    for name in set(samplings) & {'rds', 'cds'}:
+        counts = pools[name].culture.value_counts()
+        there = counts.reindex(moved.index, fill_value=0)
+        fits = there / moved.where(moved > 0)
+        part = min(part, fits.min())
+    return part
+
+def _why_none(name:str, both:pd.DataFrame)->str:
+    "Why a sampling has no pairs"
+    if not both.moved.any():
+        return 'no answer moved'
+    if name == 'cds' and both.moved.all():
+        return 'every answer moved'
+    return 'too few are left of each culture'
+
 def collect_pairs(
     both:pd.DataFrame,                      # as `pair_answers` returns it
     samplings:Sequence[str] = ('crqpc',),   # see the table above
-    fraction:float = 1.,                    # part of the pairs, for the study of quantity; parts are nested
+    fraction:float = 1.,                    # of the pairs, to study quantity; parts are nested
     seed:int = 42,
-    matched:bool = False,                   # cut all samplings by one factor so that none repeats a pair
-)->pd.DataFrame:                            # PAIR_COLUMNS: `code` is the answer to learn
-    "Choose the pairs to train on; every sampling has as many per culture. Raises `InputError` if there are none"
+    matched:bool = False,                   # cut all samplings by one factor, so that none repeats
+)->pd.DataFrame:                            # `PAIR_COLUMNS`: `code` is the answer to learn
+    "Choose pairs to train on, as many per culture in all samplings. Raises `InputError` if none"
     for name in samplings:
         one_of('sampling', name, SAMPLINGS)
     if not 0 < fraction <= 1:
-        raise InputError(f"fraction of pairs is {fraction}: accepted is above 0, at most 1")
-    rows = both.rename(columns={'aware': 'code'}).drop(columns='moved')
-    pools = dict(crqpc=rows[both.moved], rds=rows, cds=rows[~both.moved])
+        raise InputError(f'fraction of pairs is {fraction}: accepted is above 0, at most 1')
+    pools = _pools(both)
     moved = both.groupby('culture', sort=False).moved.sum()
+    # rounding errors of the product must not decide
+    wanted = np.ceil(fraction * moved - 1e-9)
     if matched:
         fraction *= _largest_without_repeats(pools, samplings, moved)
-    wanted = np.ceil(fraction * moved - 1e-9).astype(int)
-    if matched:
-        wanted = np.floor(fraction * moved + 1e-9).astype(int)
-    tables = [_sampled(name, pools, wanted, seed) for name in samplings]
+        wanted = np.floor(fraction * moved + 1e-9)
+    tables = [_sampled(name, pools[name], wanted.astype(int), seed) for name in samplings]
     pairs = pd.concat(tables, ignore_index=True)[PAIR_COLUMNS]
     for name in samplings:
-        if not (pairs.sampling == name).any():
-            raise InputError(f"no pairs to train on in {name}: {_why_none(name, both)}")
+        if name not in pairs.sampling.values:
+            why = _why_none(name, both)
+            raise InputError(f'no pairs to train on in {name}: {why}')
     return pairs
 
-def _why_none(name:str, both:pd.DataFrame)->str:
-    if not both.moved.any():
-        return 'no answer moved'
-    return 'every answer moved' if name == 'cds' and both.moved.all() else 'too few are left of each culture'
-
-def _largest_without_repeats(pools:dict, samplings:Sequence[str], moved:pd.Series)->float:
-    "The largest part of the moved pairs, at most 1, that every control can match without drawing twice"
-    part = 1.
-    for name in set(samplings) & {'rds', 'cds'}:
-        there = pools[name].culture.value_counts().reindex(moved.index, fill_value=0)
-        part = min(part, (there / moved.where(moved > 0)).min())
-    return part
-
 # %% ../nbs/33_pairs.ipynb #3d10f145
-def _sampled(name:str, pools:dict, wanted:pd.Series, seed:int)->pd.DataFrame:
-    "The rows of one sampling, `wanted` of each culture"
+def _draw(
+    size:int,
+    n:int,
+    rng:np.random.Generator,
+)->np.ndarray:               # `n` positions below `size`; none if there are none
+    "All of them once, in random order, before any comes again"
+    at = np.array([], dtype=int)
+    while size and len(at) < n:
+        at = np.append(at, rng.permutation(size))
+    return at[:n]
+
+def _sampled(
+    name:str,
+    pool:pd.DataFrame,       # what it may draw from
+    wanted:pd.Series,        # number of pairs, by culture
+    seed:int,
+)->pd.DataFrame:
+    "The rows of one sampling"
+    # `shuffled` takes the very rows of the method
     source = 'crqpc' if name == 'shuffled' else name
     parts = []
     for culture, n in wanted.items():
-        pool = pools[source][pools[source].culture == culture]
+        own = pool[pool.culture == culture]
         rng = np.random.default_rng(item_seed(seed, source, culture))
-        at = _draw(len(pool), n, rng)
-        again = np.arange(len(at)) >= len(pool)
-        parts.append(pool.iloc[at].assign(repeat=again))
+        at = _draw(len(own), n, rng)
+        again = np.arange(len(at)) >= len(own)
+        parts.append(own.iloc[at].assign(repeat=again))
     rows = pd.concat(parts).sort_index(kind='stable')
     if name == 'shuffled':
         rows = exchange_cultures(rows, seed)
     return rows.assign(sampling=name)
 
-def _draw(size:int, n:int, rng:np.random.Generator)->np.ndarray:
-    "`n` of `size` positions: all of them once, in random order, before any comes again; none if there are none"
-    if size == 0:
-        return np.array([], dtype=int)
-    rounds = [rng.permutation(size) for _ in range(-(-n // size))]
-    return np.concatenate([np.array([], dtype=int), *rounds])[:n]
-
 # %% ../nbs/33_pairs.ipynb #13d64909
+def _swap(given:np.ndarray, i:int, j:int):
+    "Exchange two labels, in place"
+    given[i], given[j] = given[j], given[i]
+
+def _find_partner(given:np.ndarray, own:np.ndarray, i:int, rng:np.random.Generator):
+    "Exchange with a pair that neither has this culture nor gets it, in place"
+    culture = own[i]
+    others = np.flatnonzero((given != culture) & (own != culture))
+    if len(others) == 0:
+        raise InputError(
+            f'labels cannot be shuffled: more than half of the pairs are of {culture}; '
+            'leave `shuffled` out')
+    _swap(given, i, rng.choice(others))
+
 def exchange_cultures(
     pairs:pd.DataFrame,  # with a column `culture`
     seed:int,
 )->pd.DataFrame:         # the same rows, every one under another culture
-    "Give every pair another culture's name, each as often as before. Raises `InputError` where that is impossible"
+    "Exchange cultures, each as often as before. Raises `InputError` where that is impossible"
     rng = np.random.default_rng(item_seed(seed, 'shuffled'))
     own = pairs.culture.to_numpy()
     given = rng.permutation(own)
-    for _ in range(100):
+    for _ in range(100):                     # mostly enough; a few may keep theirs
         same = np.flatnonzero(given == own)
         if len(same) == 0:
             break
-        for i, j in zip(same, rng.integers(len(given), size=len(same))):
-            given[i], given[j] = given[j], given[i]
-    for i in np.flatnonzero(given == own):   # few cultures: look for a partner
-        if given[i] != own[i]:
-            continue                         # has been somebody's partner meanwhile
-        others = np.flatnonzero((given != own[i]) & (own != own[i]))
-        if len(others) == 0:
-            raise InputError(f"labels cannot be shuffled: more than half of the pairs are of {own[i]}; "
-                             "leave `shuffled` out")
-        j = rng.choice(others)
-        given[i], given[j] = given[j], given[i]
+        partners = rng.integers(len(given), size=len(same))
+        for i, j in zip(same, partners):
+            _swap(given, i, j)
+    for i in np.flatnonzero(given == own):
+        if given[i] == own[i]:               # nobody's partner meanwhile
+            _find_partner(given, own, i, rng)
     return pairs.assign(culture=given)
 
 # %% ../nbs/33_pairs.ipynb #d5963e2d
+def _compared(both:pd.DataFrame)->pd.DataFrame:
+    "How many answers were compared and how many moved, by culture and topic"
+    moved = both.groupby(['culture', 'topic'], sort=False).moved
+    return pd.DataFrame(dict(compared=moved.size(), moved=moved.sum(), moved_share=moved.mean()))
+
+def _chosen(pairs:pd.DataFrame)->pd.DataFrame:
+    "How many pairs of one sampling were taken and how many are repeats, by culture and topic"
+    repeat = pairs.groupby(['culture', 'topic'], sort=False).repeat
+    return pd.DataFrame(dict(pairs=repeat.size(), repeats=repeat.sum()))
+
 def count_pairs(
     pairs:pd.DataFrame,      # from `collect_pairs`
     both:pd.DataFrame,       # from `pair_answers`
     questions:pd.DataFrame,
-)->pd.DataFrame:             # sampling, culture, topic, pairs, repeats, compared, moved, moved_share (0 to 1)
-    "Training pairs by culture and topic for every sampling, beside what was compared and what moved"
+)->pd.DataFrame:             # also repeats, compared, moved, moved_share (0 to 1)
+    "Training pairs by culture and topic for every sampling, beside what was compared and moved"
     topic = questions.set_index('question_id').topic
-    cells = ['culture', 'topic']
-    answered = both.assign(topic=both.question_id.map(topic)).groupby(cells, sort=False).moved
-    compared = pd.DataFrame(dict(compared=answered.size(), moved=answered.sum(), moved_share=answered.mean()))
-    chosen = pairs.assign(topic=pairs.question_id.map(topic)).groupby(['sampling', *cells], sort=False).repeat
-    counts = pd.DataFrame(dict(pairs=chosen.size(), repeats=chosen.sum()))
+    compared = _compared(both.assign(topic=both.question_id.map(topic)))
+    pairs = pairs.assign(topic=pairs.question_id.map(topic))
     tables = []
-    for sampling in pairs.sampling.unique():
-        own = compared.join(counts.loc[sampling]).fillna(dict(pairs=0, repeats=0))
-        tables.append(own.reset_index().assign(sampling=sampling))
-    columns = ['sampling', *cells, 'pairs', 'repeats', 'compared', 'moved', 'moved_share']
-    table = pd.concat(tables, ignore_index=True)[columns]
-    return table.astype(dict(pairs=int, repeats=int, moved=int, moved_share=float))
+    for sampling, part in pairs.groupby('sampling', sort=False):
+        table = compared.join(_chosen(part))
+        table = table.fillna(dict(pairs=0, repeats=0))
+        tables.append(table.reset_index().assign(sampling=sampling))
+    found = pd.concat(tables, ignore_index=True)
+    counts = ['pairs', 'repeats', 'compared', 'moved']
+    found = found[['sampling', 'culture', 'topic', *counts, 'moved_share']]
+    return found.astype(dict(pairs=int, repeats=int, moved=int, moved_share=float))
 
 # %% ../nbs/33_pairs.ipynb #a22fd953
+def _moved_share(by:pd.DataFrame)->pd.Series:
+    "Share of answers that moved, in percent: the culture that moves least first, `all` last"
+    first = by[by.sampling == by.sampling.iloc[0]]      # what moved is the same in all samplings
+    counts = first.groupby('culture')[['moved', 'compared']].sum()
+    share = counts.moved / counts.compared
+    counts = counts.loc[share.sort_values().index]
+    counts.loc['all'] = counts.sum()
+    return 100 * counts.moved / counts.compared
+
 def plot_moves(
     by:pd.DataFrame,          # from `count_pairs`
     flips:pd.DataFrame,       # from `flip_rates`; may be empty
@@ -268,49 +345,71 @@ def plot_moves(
 ):                            # matplotlib axes
     "Share of answers that moved, culture by culture, beside what would move by chance"
     import matplotlib.pyplot as plt
-    counts = by[by.sampling == by.sampling.iloc[0]].groupby('culture')[['moved', 'compared']].sum()
-    counts = counts.loc[(counts.moved / counts.compared).sort_values().index]
-    counts.loc['all'] = counts.sum()
-    share = 100 * counts.moved / counts.compared
-    fig, ax = plt.subplots(figsize=(7.4, .27 * len(share) + 1.3), layout='constrained')
+    share = _moved_share(by)
     at = np.arange(len(share))
+    height = .27 * len(share) + 1.3
+    fig, ax = plt.subplots(figsize=(7.4, height), layout='constrained')
     ax.barh(at, share, color='#c9d8ec', label='moved between the conditions')
     if len(flips):
-        rates = 100 * flips.set_index('culture')[['chance', 'within_unaware', 'within_aware']].reindex(share.index)
-        ax.plot(rates.chance, at, '|', color='#222', ms=11, mew=2, label='would move by chance')
-        ax.plot(rates.within_unaware, at, 'x', color='#8a8f98', ms=5, label='moved between two unaware answers')
-        ax.plot(rates.within_aware, at, '.', color='#c8452d', ms=6, label='moved between two aware answers')
-    ax.set(yticks=at, yticklabels=share.index, xlabel='answers that move (%)', xlim=(0, 100), title=title)
+        _draw_chance(ax, flips.set_index('culture').reindex(share.index))
+    ax.set(yticks=at, yticklabels=share.index, title=title)
+    ax.set(xlabel='answers that move (%)', xlim=(0, 100))
     ax.get_yticklabels()[-1].set_fontweight('bold')
     ax.spines[['top', 'right']].set_visible(False)
     fig.legend(loc='outside lower center', ncols=2, frameon=False, fontsize=9)
     return ax
 
+def _draw_chance(ax, flips:pd.DataFrame):
+    "What would move between two draws under one prompt"
+    at = np.arange(len(flips))
+    chance = dict(color='#222', ms=11, mew=2, label='would move by chance')
+    unaware = dict(color='#8a8f98', ms=5, label='moved between two unaware answers')
+    aware = dict(color='#c8452d', ms=6, label='moved between two aware answers')
+    ax.plot(100 * flips.chance, at, '|', **chance)
+    ax.plot(100 * flips.within_unaware, at, 'x', **unaware)
+    ax.plot(100 * flips.within_aware, at, '.', **aware)
+
+# %% ../nbs/33_pairs.ipynb #7d7502d2
 def plot_collected(
     by:pd.DataFrame,   # from `count_pairs`
     title:str = '',
 ):                     # a matplotlib figure
-    "Training pairs by culture and topic, one panel a sampling, and the share that moved: the paper's Figure 3"
+    "Pairs by culture and topic, a panel a sampling, and the share that moved: the paper's Figure 3"
     import matplotlib.pyplot as plt
-    import seaborn as sns
     samplings = list(by.sampling.unique())
-    order = by[by.sampling == samplings[0]].groupby('culture').moved.sum().sort_values(ascending=False).index
-    topics = by.topic.unique()
+    first = by[by.sampling == samplings[0]]
+    moved = first.groupby('culture').moved.sum()
+    order = moved.sort_values(ascending=False).index
     panels = len(samplings) + 1
-    fig, axes = plt.subplots(1, panels, figsize=(2.6 * panels + 2.2, 5.2), layout='constrained', sharey=True)
+    size = (2.6 * panels + 2.2, 5.2)
+    fig, axes = plt.subplots(1, panels, figsize=size, layout='constrained', sharey=True)
     for ax, sampling in zip(axes, samplings):
-        own = by[by.sampling == sampling].pivot(index='culture', columns='topic', values='pairs')
-        sns.heatmap(own.loc[order, topics], ax=ax, cmap='mako_r', vmin=0, vmax=by.pairs.max(), cbar=sampling == samplings[-1],
-                    cbar_kws=dict(label='pairs'), xticklabels=True, yticklabels=True)
-        repeats = by[by.sampling == sampling].repeats.sum()
-        ax.set_title(f"{sampling}: {by[by.sampling == sampling].pairs.sum():,}"
-                     + (f", {repeats:,} repeats" if repeats else ''), fontsize=9)
-    share = 100 * by[by.sampling == samplings[0]].pivot(index='culture', columns='topic', values='moved_share')
-    sns.heatmap(share.loc[order, topics], ax=axes[-1], cmap='rocket_r', vmin=0, vmax=100, xticklabels=True,
-                yticklabels=True, cbar_kws=dict(label='moved (%)'))
+        part = by[by.sampling == sampling]
+        wide = _culture_by_topic(part, 'pairs', order)
+        one_bar_for_all = sampling == samplings[-1]
+        _heatmap(ax, wide, 'mako_r', by.pairs.max(), 'pairs', cbar=one_bar_for_all)
+        ax.set_title(_panel_title(sampling, part), fontsize=9)
+    share = 100 * _culture_by_topic(first, 'moved_share', order)
+    _heatmap(axes[-1], share, 'rocket_r', 100, 'moved (%)')
     axes[-1].set_title('share that moved', fontsize=9)
-    for ax in axes:
-        ax.set(xlabel='', ylabel='')
-        ax.tick_params(labelsize=8, length=0)
     fig.suptitle(title, fontsize=10)
     return fig
+
+def _culture_by_topic(part:pd.DataFrame, values:str, order:pd.Index)->pd.DataFrame:
+    "A column of the counts as a table of topics and, in this order, cultures"
+    wide = part.pivot(index='culture', columns='topic', values=values)
+    return wide.loc[order, part.topic.unique()]
+
+def _heatmap(ax, wide:pd.DataFrame, colours:str, most:float, label:str, cbar:bool = True):
+    "One panel, its colours from 0 to `most`"
+    import seaborn as sns
+    style = dict(cmap=colours, vmin=0, vmax=most, xticklabels=True, yticklabels=True)
+    sns.heatmap(wide, ax=ax, cbar=cbar, cbar_kws=dict(label=label), **style)
+    ax.set(xlabel='', ylabel='')
+    ax.tick_params(labelsize=8, length=0)
+
+def _panel_title(sampling:str, part:pd.DataFrame)->str:
+    "'cds: 1,204, 31 repeats'"
+    repeats = part.repeats.sum()
+    counted = f', {repeats:,} repeats' if repeats else ''
+    return f'{sampling}: {part.pairs.sum():,}{counted}'

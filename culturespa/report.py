@@ -16,13 +16,47 @@ import numpy as np
 import pandas as pd
 
 from .alignment import CEILING, FLOOR, plot_scores, sheets, write_scores
-from .findings import interval, label, measure, number, summary
+from .findings import interval, label, number
 from .maps import joint_map, plot_map
 from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs
+from .measures import measure
+from .summaries import summary
 from .survey import Survey, data_path
 
 # %% ../nbs/60_report.ipynb #10f1b125
 KIND_COLOURS = dict(floor='#8a8f98', model='#2f6db5', ceiling='#2e8b6f')
+_METHOD = ['model', 'method', 'order']
+
+def _ruler_lines(
+    ruler:pd.DataFrame,
+    places:pd.DataFrame,
+)->pd.DataFrame:         # lowest first; low and high only where a model stands
+    "What the picture of the ruler shows, a row for a line"
+    averages = places[places.culture == 'average']
+    bounds = averages[[*_METHOD, 'low', 'high']]
+    known = ruler.dropna(subset='S')
+    ordered = known.sort_values('S')
+    return ordered.merge(bounds, how='left', on=_METHOD)
+
+def _draw_scores(
+    ax,                  # matplotlib
+    lines:pd.DataFrame,
+    start:float,         # where the thin grey lines begin
+    colours:pd.Series,   # one a line
+):
+    "A dot a line, with its interval, and the two ends of the ruler"
+    y = np.arange(len(lines))
+    ax.hlines(y, start, lines.S, color='#e4e7eb', lw=1.2, zorder=1)
+    ax.hlines(y, lines.low, lines.high, color=KIND_COLOURS['model'], lw=5, alpha=.25)
+    ax.scatter(lines.S, y, c=colours, s=42, zorder=3)
+    white = dict(fc='white', ec='none', pad=.6)
+    style = dict(va='center', zorder=2, textcoords='offset points', fontsize=8.5, bbox=white)
+    right = np.fmax(lines.S, lines.high)      # behind the interval, where there is one
+    for height, (score, end) in enumerate(zip(lines.S, right)):
+        ax.annotate(f'{score:.1f}', (end, height), xytext=(8, 0), **style)
+    ends = lines.predictor.isin([FLOOR, CEILING])
+    for end in lines.S[ends]:
+        ax.axvline(end, color='#444', lw=1, ls=':', zorder=0)
 
 def plot_ruler(
     ruler:pd.DataFrame,         # from `ruler`, with the models' rows
@@ -30,25 +64,21 @@ def plot_ruler(
 ):                              # matplotlib axes
     "Draw floors, models and ceilings, one line each"
     import matplotlib.pyplot as plt
-    kind = ['model', 'method', 'order']
-    averages = places[places.culture == 'average'][[*kind, 'low', 'high']]
-    rows = ruler.dropna(subset='S').sort_values('S').merge(averages, how='left', on=kind)
-    colours = rows.kind.map(KIND_COLOURS)
-    y = np.arange(len(rows))
-    start = rows.S.min() - 3
-    fig, ax = plt.subplots(figsize=(7.4, .27 * len(rows) + .9), layout='constrained')
-    ax.hlines(y, start, rows.S, color='#e4e7eb', lw=1.2, zorder=1)
-    ax.hlines(y, rows.low, rows.high, color=KIND_COLOURS['model'], lw=5, alpha=.25)
-    ax.scatter(rows.S, y, c=colours, s=42, zorder=3)
-    for i, row in rows.iterrows():
-        ax.annotate(f'{row.S:.1f}', (np.fmax(row.S, row.high), i), xytext=(8, 0), va='center', zorder=2,
-                    textcoords='offset points', fontsize=8.5, bbox=dict(fc='white', ec='none', pad=.6))
-    for end in rows.S[rows.predictor.isin([FLOOR, CEILING])]:
-        ax.axvline(end, color='#444', lw=1, ls=':', zorder=0)
-    ax.set(yticks=y, yticklabels=rows.predictor, xlim=(start, min(104, rows.S.max() + 6)))
-    ax.set_xlabel('alignment score S')
-    for tick, colour, what in zip(ax.get_yticklabels(), colours, rows.kind):
-        tick.set(color=colour, fontweight='bold' if what == 'model' else 'normal')
+    lines = _ruler_lines(ruler, places)
+    colours = lines.kind.map(KIND_COLOURS)
+    height = .27 * len(lines) + .9
+    fig, ax = plt.subplots(figsize=(7.4, height), layout='constrained')
+    start = lines.S.min() - 3
+    _draw_scores(ax, lines, start, colours)
+    end = min(104, lines.S.max() + 6)
+    ax.set(
+        xlim=(start, end),
+        xlabel='alignment score S',
+        yticks=np.arange(len(lines)),
+        yticklabels=lines.predictor)
+    for name, colour, kind in zip(ax.get_yticklabels(), colours, lines.kind):
+        weight = 'bold' if kind == 'model' else 'normal'
+        name.set(color=colour, fontweight=weight)
     ax.spines[['top', 'right', 'left']].set_visible(False)
     ax.tick_params(axis='y', length=0)
     return ax
@@ -62,153 +92,307 @@ def picture(
 )->dict:          # for the template; `url` holds the picture itself
     "A figure as a data URL, the same bytes every time"
     import matplotlib.pyplot as plt
-    data, width = io.BytesIO(), round(100 * figure.get_figwidth())
+    width = round(100 * figure.get_figwidth())
+    data = io.BytesIO()
     with plt.rc_context({'svg.hashsalt': 'culturespa', 'svg.fonttype': 'path'}):
         figure.savefig(data, format='svg', metadata=dict(Date=None, Creator=None))
     plt.close(figure)
-    url = 'data:image/svg+xml;base64,' + base64.b64encode(data.getvalue()).decode()
+    coded = base64.b64encode(data.getvalue())
+    url = 'data:image/svg+xml;base64,' + coded.decode()
     return dict(name=name, width=width, alt=alt, caption=caption, url=url)
 
-def _score_pictures(tables:dict)->list[dict]:
-    rows = tables['ruler'].dropna(subset='S').sort_values('S')
+def _ruler_picture(
+    tables:dict,  # from `measure`
+)->dict:
+    "The ruler, and in words every score on it"
+    known = tables['ruler'].dropna(subset='S')
+    lines = known.sort_values('S')
+    scores = [f'{line.predictor} {line.S:.1f}' for line in lines.itertuples()]
+    ax = plot_ruler(lines, tables['places'])
+    return picture(
+        'ruler',
+        ax.figure,
+        'Average scores among predictors that need no model and the people themselves: '
+        + '; '.join(scores),
+        'Floors in grey, models in blue with 95 % intervals, ceilings in green; dotted lines are '
+        'the ends of the ruler, on all questions that any of the models answered.')
+
+def _ends(
+    tables:dict,
+)->pd.DataFrame|None:
+    "Floor and ceiling of every culture; None where no culture has either"
+    ends = tables['ends']
+    known = ends.notna().any(axis=None)
+    return ends if known else None
+
+def _average_in_words(row:dict)->str:
+    "'base, P1 64.5'"
+    name = label(row['model'], row['method'], row['order'])
+    return f"{name} {number(row['score'])}"
+
+def _score_picture(
+    tables:dict,
+)->dict:
+    "Every culture under every method, and in words the averages"
+    ends = _ends(tables)
     average = tables['places'].query("culture == 'average'")
-    ends = tables['ends'] if tables['ends'].notna().any(axis=None) else None
-    on_ruler = '; '.join(f'{row.predictor} {row.S:.1f}' for row in rows.itertuples())
-    averages = '; '.join(f"{label(row['model'], row['method'], row['order'])} {number(row['score'])}"
-                         for row in average.to_dict('records'))
-    tick = 'The tick is what no model at all reaches, the triangle a fresh sample of the same people.'
-    return [
-        picture('ruler', plot_ruler(rows, tables['places']).figure,
-                f'Average scores among predictors that need no model and the people themselves: {on_ruler}',
-                'Floors in grey, models in blue with 95 % intervals, ceilings in green; dotted lines are the ends of '
-                'the ruler, on all questions that any of the models answered.'),
-        picture('scores', plot_scores(tables['scores'], ends).figure,
-                f'Score of every culture under every method. Averages: {averages}', tick if ends is not None else '')]
+    averages = [_average_in_words(row) for row in average.to_dict('records')]
+    tick = ('The tick is what no model at all reaches, '
+            'the triangle a fresh sample of the same people.')
+    ax = plot_scores(tables['scores'], ends)
+    return picture(
+        'scores',
+        ax.figure,
+        f"Score of every culture under every method. Averages: {'; '.join(averages)}",
+        '' if ends is None else tick)
 
 # %% ../nbs/60_report.ipynb #76b53226
-def _pair_pictures(survey:Survey, sheets:pd.DataFrame, tables:dict, most:int=3)->list[dict]:
-    "Matrices, scatter and map of the last few methods that have a culture matrix; none if there is none"
-    table, pairs = tables['correlations'].dropna(subset='pearson'), tables['pairs']
-    r = table.set_index(['model', 'method']).pearson
-    kinds = list(r.index)[-most:]
-    if not kinds:
-        return []
-    matrices = {', '.join(k): culture_matrix(survey, sheets, *k) for k in kinds}
-    cultures = list(matrices[', '.join(kinds[-1])].index)
-    alike = {name: matrix for name, matrix in matrices.items() if list(matrix.index) == cultures}
-    matrices = {'people': survey.similarity.loc[cultures, cultures]} | alike
-    means = '; '.join(f'{name} {pair_values(matrix).mean():.0f}' for name, matrix in matrices.items())
-    notes = {k: f"{', '.join(k)}: r = {r[k]:.2f}" for k in kinds}
-    shown = pairs[[k in kinds for k in zip(pairs.model, pairs.method)]]
-    plain = [k for k in sheets.index.droplevel(['culture', 'order', 'run']).unique() if k[1] == 'unaware'][:1]
-    path = plain + [k for k in kinds if k[1] == kinds[-1][1] and k[0] in ('base', 'base+joint')] or plain + kinds[-1:]
-    if len(path) < 2:
-        path = plain + kinds[-1:]
+def _matrix_picture(
+    survey:Survey,
+    sheets:pd.DataFrame,
+    kinds:list[tuple],    # (model, method); the last says which cultures are drawn
+)->dict:
+    "Matrices of the people and of the methods that have the same cultures"
+    drawn = {', '.join(kind): culture_matrix(survey, sheets, *kind) for kind in kinds}
+    last = ', '.join(kinds[-1])
+    cultures = list(drawn[last].index)
+    matrices = {'people': survey.similarity.loc[cultures, cultures]}
+    for name, matrix in drawn.items():
+        if list(matrix.index) == cultures:
+            matrices[name] = matrix
+    means = [f'{name} {pair_values(matrix).mean():.0f}' for name, matrix in matrices.items()]
+    return picture(
+        'matrices',
+        plot_matrices(matrices),
+        f"Similarity of every two cultures. Means: {'; '.join(means)}",
+        'Similarity of every two cultures, on one scale: '
+        'a dark, even square means personas that answer alike.')
+
+def _scatter_picture(
+    pairs:pd.DataFrame,   # from `pair_table`
+    pearson:pd.Series,    # of the methods to draw, by model and method
+)->dict:
+    "A dot for every two cultures, and each method's correlation"
+    notes = {kind: f"{', '.join(kind)}: r = {r:.2f}" for kind, r in pearson.items()}
+    drawn = [kind in notes for kind in zip(pairs.model, pairs.method)]
+    return picture(
+        'pairs',
+        plot_pairs(pairs[drawn], notes),
+        'Similarity of personas against that of people, one dot a pair of cultures. '
+        + '; '.join(notes.values()),
+        'One dot for each pair of cultures; on the grey line personas are as similar as people.')
+
+# %% ../nbs/60_report.ipynb #a19b8cc8
+def _map_path(
+    sheets:pd.DataFrame,
+    kinds:list[tuple],    # (model, method)
+)->list[tuple]:           # at least two
+    "What the arrows of the map join: plain answers, then one prompt before and after tuning"
+    asked = sheets.index.droplevel(['culture', 'order', 'run'])
+    plain = [kind for kind in asked.unique() if kind[1] == 'unaware']
+    start = plain[:1]
+    last = kinds[-1]
+    tuned = [kind for kind in kinds if kind[1] == last[1] and kind[0] in ('base', 'base+joint')]
+    path = start + tuned
+    return path if len(path) > 1 else start + kinds[-1:]
+
+def _map_picture(
+    survey:Survey,
+    sheets:pd.DataFrame,
+    path:list[tuple],     # (model, method), in the order of the arrows
+)->dict:
+    "People and personas on one map"
     places, stress = joint_map(survey, sheets, path)
-    read = 'above 0.2, so read directions, not distances' if stress > .2 else 'low enough to read distances'
-    order = ' to '.join(', '.join(k) for k in path)
-    return [
-        picture('matrices', plot_matrices(matrices), f'Similarity of every two cultures. Means: {means}',
-                'Similarity of every two cultures, on one scale: a dark, even square means personas that answer alike.'),
-        picture('pairs', plot_pairs(shown, notes),
-                f"Similarity of personas against that of people, one dot a pair of cultures. {'; '.join(notes.values())}",
-                'One dot for each pair of cultures; on the grey line personas are as similar as people.'),
-        picture('map', plot_map(places, path).figure, f'Map of people and personas; arrows lead from {order}',
-                'People (circles) and personas (dots) by similarity of answers, turned towards the Inglehart-Welzel '
-                f'map. Stress {stress:.2f}, {read}.')]
+    read = 'low enough to read distances'
+    if stress > .2:
+        read = 'above 0.2, so read directions, not distances'
+    order = ' to '.join(', '.join(kind) for kind in path)
+    ax = plot_map(places, path)
+    return picture(
+        'map',
+        ax.figure,
+        f'Map of people and personas; arrows lead from {order}',
+        'People (circles) and personas (dots) by similarity of answers, turned towards the '
+        f'Inglehart-Welzel map. Stress {stress:.2f}, {read}.')
+
+def _pictures(
+    survey:Survey,
+    sheets:pd.DataFrame,
+    tables:dict,
+    most:int=3,           # methods that have a culture matrix; the last so many are drawn
+)->dict[str, dict]:       # by name
+    "All pictures of a report; matrices, scatter and map only where a method has a matrix"
+    pictures = [_ruler_picture(tables), _score_picture(tables)]
+    known = tables['correlations'].dropna(subset='pearson')
+    pearson = known.set_index(['model', 'method']).pearson[-most:]
+    kinds = list(pearson.index)
+    if kinds:
+        path = _map_path(sheets, kinds)
+        pictures += [
+            _matrix_picture(survey, sheets, kinds),
+            _scatter_picture(tables['pairs'], pearson),
+            _map_picture(survey, sheets, path)]
+    return {drawn['name']: drawn for drawn in pictures}
 
 # %% ../nbs/60_report.ipynb #2bc3003a
 def methods_side_by_side(
     table:pd.DataFrame,  # model, method, order, `key`, score, floor, ceiling
     key:str,             # culture, topic, ...
-)->pd.DataFrame:         # one row per `key`, one column per method; floor and ceiling where all methods have the same
+)->pd.DataFrame:         # a row a `key`, a column a method; floor and ceiling where all share one
     "Scores of all methods next to each other"
-    names = [label(*kind) for kind in zip(table.model, table.method, table['order'])]
-    wide = table.assign(name=names).pivot(index=key, columns='name', values='score')[list(dict.fromkeys(names))]
+    kinds = zip(table.model, table.method, table['order'])
+    names = [label(*kind) for kind in kinds]
+    named = table.assign(name=names)
+    wide = named.pivot(index=key, columns='name', values='score')
+    wide = wide[list(dict.fromkeys(names))]          # pivot sorts; a report keeps its order
     for end in ('weight', 'floor', 'ceiling'):
-        if end not in table:
-            continue
-        values = table.groupby(key)[end]
-        same = values.max() - values.min() < .05     # refusals move them a little from method to method
-        wide[end] = values.mean().where(same)
-    return wide.loc[list(dict.fromkeys(table[key]))].reset_index()
+        if end in table:
+            wide[end] = _shared(table.groupby(key)[end])
+    rows = list(dict.fromkeys(table[key]))
+    return wide.loc[rows].reset_index()
+
+def _shared(
+    values,              # numbers, grouped
+)->pd.Series:            # one number a group
+    "What all methods have in common; missing where they differ by more than refusals explain"
+    same = values.max() - values.min() < .05
+    return values.mean().where(same)
 
 # %% ../nbs/60_report.ipynb #f4699890
+def _side_by_side(
+    survey:Survey,
+    tables:dict,
+)->dict[str, pd.DataFrame]:
+    "Every table of a report that has a column for each method"
+    places = tables['places']
+    single = places.culture.isin(survey.cultures.culture)
+    continents = places[~single].rename(columns=dict(culture='continent'))
+    average = "culture == 'average'"
+    topics = tables['by_topic'].query(average)
+    options = tables['by_options'].query(average)
+    return dict(
+        culture=methods_side_by_side(places[single], 'culture'),
+        continent=methods_side_by_side(continents, 'continent'),
+        topic=methods_side_by_side(topics, 'topic'),
+        options=methods_side_by_side(options, 'n_options'))
+
+def _wide_rows(table:pd.DataFrame)->dict:
+    "A table as the template wants it"
+    return dict(heads=list(table.columns), rows=table.to_numpy().tolist())
+
+def _section(section:dict)->dict:
+    "A section of the caller's, its table ready for the template"
+    if 'table' not in section:
+        return section
+    return section | dict(table=_wide_rows(section['table']))
+
+def _pair_name(row:dict)->str:
+    "'base+joint, P1 minus base, P1'"
+    order = row.get('order', 'original')
+    one = label(row['a_model'], row['a_method'], order)
+    two = label(row['b_model'], row['b_method'], order)
+    if row['b_model'] == 'floor':
+        two = 'the ' + row['b_method']
+    return f'{one} minus {two}'
+
+def _method_names(table:pd.DataFrame)->list[str]:
+    "What every row's method is called"
+    order = ['original'] * len(table)
+    if 'order' in table:
+        order = table['order']
+    kinds = zip(table.model, table.method, order)
+    return [label(*kind) for kind in kinds]
+
+def _records(table:pd.DataFrame)->list[dict]:
+    "Rows for the template, with the names of methods, or of two that are compared"
+    if {'model', 'method'} <= set(table):
+        table = table.assign(name=_method_names(table))
+    if 'a_model' in table:
+        rows = table.to_dict('records')
+        names = [_pair_name(row) for row in rows]
+        table = table.assign(pair=names)
+    return table.to_dict('records')
+
+# %% ../nbs/60_report.ipynb #adfb8f2d
+def _template(
+    file:str|Path|None,  # None: the one that ships
+):                       # a Jinja2 template
+    "The report's layout, in which everything that comes from files is escaped"
+    import jinja2
+    path = Path(file) if file else data_path('report.html.j2')
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= dict(number=number, interval=interval)
+    return environment.from_string(path.read_text(encoding='utf-8'))
+
 def render_report(
     survey:Survey,
     sheets:pd.DataFrame,
     tables:dict[str, pd.DataFrame],  # from `measure`
     facts:dict,                      # from `summary`
     template:str|Path|None=None,     # a Jinja2 file; None: the one that ships
-    sections:Sequence[dict]=(),      # title, text, pictures (from `picture`), table (a DataFrame); all but title optional
+    sections:Sequence[dict]=(),      # title; if wanted text, table, pictures (from `picture`)
 )->str:                              # one HTML page that needs nothing else
     "Fill the report's template"
-    import jinja2
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page.filters |= dict(number=number, interval=interval)
-    average = "culture == 'average'"
-    places = tables['places']
-    single = places.culture.isin(survey.cultures.culture)
-    continents = places[~single].rename(columns=dict(culture='continent'))
-    wide = dict(culture=methods_side_by_side(places[single], 'culture'),
-                continent=methods_side_by_side(continents, 'continent'),
-                topic=methods_side_by_side(tables['by_topic'].query(average), 'topic'),
-                options=methods_side_by_side(tables['by_options'].query(average), 'n_options'))
-    pictures = _score_pictures(tables) + _pair_pictures(survey, sheets, tables)
-    file = Path(template) if template else data_path('report.html.j2')
-    own = [section | dict(table=_wide_rows(section['table'])) if 'table' in section else section for section in sections]
-    return page.from_string(file.read_text(encoding='utf-8')).render(
-        survey=survey, facts=facts, tables={name: _records(table) for name, table in tables.items()},
-        ends=[FLOOR, CEILING], wide={name: _wide_rows(table) for name, table in wide.items()},
-        pictures={p['name']: p for p in pictures}, sections=own)
-
-def _wide_rows(table:pd.DataFrame)->dict:
-    return dict(heads=list(table.columns), rows=table.to_numpy().tolist())
-
-def _records(table:pd.DataFrame)->list[dict]:
-    "Rows for the template, with the names of methods, or of two that are compared"
-    if {'model', 'method'} <= set(table):
-        order = table['order'] if 'order' in table else ['original'] * len(table)
-        table = table.assign(name=[label(*kind) for kind in zip(table.model, table.method, order)])
-    if 'a_model' in table:
-        table = table.assign(pair=[_pair_name(row) for row in table.to_dict('records')])
-    return table.to_dict('records')
-
-def _pair_name(row:dict)->str:
-    one, two = (label(row[f'{side}_model'], row[f'{side}_method'], row.get('order', 'original')) for side in 'ab')
-    if row['b_model'] == 'floor':
-        two = 'the ' + row['b_method']
-    return f'{one} minus {two}'
+    layout = _template(template)
+    wide = _side_by_side(survey, tables)
+    return layout.render(
+        survey=survey,
+        facts=facts,
+        tables={name: _records(table) for name, table in tables.items()},
+        ends=[FLOOR, CEILING],
+        wide={name: _wide_rows(table) for name, table in wide.items()},
+        pictures=_pictures(survey, sheets, tables),
+        sections=[_section(section) for section in sections])
 
 # %% ../nbs/60_report.ipynb #0cbc58b0
-FILES = ['by_topic', 'ruler', 'own_label', 'components', 'formats', 'coverage']  # tables written under their own name
+FILES = ['by_topic', 'ruler', 'own_label', 'components', 'formats', 'coverage']
+
+def _write_tables(
+    tables:dict[str, pd.DataFrame],  # from `measure`
+    out:Path,                        # a folder that exists
+):
+    "Write scores.csv, with floors and ceilings, and the other tables"
+    ends = tables['ends_by_method']
+    scores = tables['scores'].merge(ends, how='left', on=[*_METHOD, 'culture'])
+    write_scores(scores, out/'scores.csv')
+    files = {name: tables[name] for name in FILES if name in tables}
+    files['differences'] = tables['differences']
+    files['culture_pairs'] = tables['pairs']
+    for name, table in files.items():
+        table.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
+
+def _draw_all_scores(
+    survey:Survey,
+    tables:dict[str, pd.DataFrame],
+    path:Path,                       # ends in .png
+):
+    "Write the picture of every culture's score"
+    import matplotlib.pyplot as plt
+    note = ' (synthetic)' if survey.synthetic else ''
+    ax = plot_scores(tables['scores'], _ends(tables), title=survey.name + note)
+    ax.figure.savefig(path, dpi=150, metadata={'Software': None})
+    plt.close(ax.figure)
 
 def write_alignment(
     survey:Survey,                   # the whole one, whichever part was asked
     answers:pd.DataFrame,            # culture, question_id, code and more, see page 40
-    out:str|Path,                    # folder, made if it does not exist; files of these names are replaced
+    out:str|Path,                    # folder, made if missing; files of these names are replaced
     draws:int=10_000,
     seed:int=0,
     template:str|Path|None=None,     # a Jinja2 file; None: the one that ships
     sections:Sequence[dict]=(),      # see `render_report`
 )->dict:                             # the summary; its `findings` are worth printing
-    "Score answers and write scores.csv, differences.csv, other tables, summary.json, scores.png, report.html"
-    import matplotlib.pyplot as plt
+    "Score answers; write tables, summary, pictures, report. Raises `InputError` as `measure` does"
     tables = measure(survey, answers, draws, seed)
-    facts = summary(survey, tables, draws, seed, answers.attrs.get('notes', ()))
-    page = render_report(survey, sheets(survey, answers), tables, facts, template, sections)
+    notes = answers.attrs.get('notes', ())
+    facts = summary(survey, tables, draws, seed, notes)
+    wide = sheets(survey, answers)
+    page = render_report(survey, wide, tables, facts, template, sections)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    kind = ['model', 'method', 'order', 'culture']
-    write_scores(tables['scores'].merge(tables['ends_by_method'], how='left', on=kind), out/'scores.csv')
-    files = {name: tables[name] for name in FILES if name in tables}
-    files |= dict(differences=tables['differences'], culture_pairs=tables['pairs'])
-    for name, table in files.items():
-        table.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
-    (out/'summary.json').write_text(json.dumps(facts, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    _write_tables(tables, out)
+    record = json.dumps(facts, indent=1, ensure_ascii=False)
+    (out/'summary.json').write_text(record + '\n', encoding='utf-8')
     (out/'report.html').write_text(page, encoding='utf-8')
-    ends = tables['ends'] if tables['ends'].notna().any(axis=None) else None
-    ax = plot_scores(tables['scores'], ends, title=f"{survey.name}{' (synthetic)' if survey.synthetic else ''}")
-    ax.figure.savefig(out/'scores.png', dpi=150, metadata={'Software': None})
-    plt.close(ax.figure)
+    _draw_all_scores(survey, tables, out/'scores.png')
     return facts

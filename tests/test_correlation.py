@@ -6,6 +6,7 @@ def test_tuning_brings_the_cultures_matrix_nearer_to_the_peoples():
     from culturespa.cultures import compare_correlations, correlate
     from culturespa.answers import load_saved
     from culturespa.survey import data_path, load_survey
+
     demo = load_survey('demo')
     invented = sheets(demo, load_saved(data_path('results', 'demo'), demo)[0])
     assert compare_correlations(demo, invented, ('base+joint', 'P1'), ('base', 'P1')).low > 0

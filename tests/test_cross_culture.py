@@ -6,6 +6,7 @@ def test_tuned_personas_are_more_their_own_and_not_all_alike():
     from culturespa.diagnostics import diversity, specificity
     from culturespa.answers import load_saved
     from culturespa.survey import data_path, load_survey
+
     demo = load_survey('demo')
     invented = sheets(demo, load_saved(data_path('results', 'demo'), demo)[0])
     own = specificity(demo, invented).set_index(['model', 'method']).specificity

@@ -1,6 +1,7 @@
 """Golden numbers of the diagnostics, from the authors' LLaMA-3-8B-Instruct answers.
 
 Needs the authors' files, in a folder named by CULTURESPA_RELEASE or in ../shared/release."""
+
 import pandas as pd
 import pytest
 
@@ -13,7 +14,8 @@ from culturespa.robustness import by_format, variance_components
 RELEASE = find_release()
 pytestmark = [
     pytest.mark.release,
-    pytest.mark.skipif(RELEASE is None, reason="the authors' files are not here")]
+    pytest.mark.skipif(RELEASE is None, reason="the authors' files are not here"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def test_half_of_the_gain_comes_with_any_label(gains):
     row = gains.loc["average"]
     assert row[["gain", "any_label", "own_label"]].round(2).tolist() == [4.22, 2.41, 1.81]
     assert row.any_low < 0 < row.own_low
-    assert row.p < .001
+    assert row.p < 0.001
 
 
 def test_the_extra_gain_of_africa_is_mostly_any_label(gains):
@@ -46,9 +48,11 @@ def test_the_extra_gain_of_africa_is_mostly_any_label(gains):
 def test_specificity_and_what_is_chance(release):
     survey, _, personas = release
     row = specificity(survey, personas).set_index("method").loc["P1"]
-    assert round(row.specificity, 2) == 2.22 and row.specificity_low > 0 and row.specificity_p < .001
-    assert round(18 * row.identified) == 3 and round(row.identified_p, 3) == .057
-    assert round(18 * row.own_is_best) == 1 and row.own_is_best_p > .5
+    assert (
+        round(row.specificity, 2) == 2.22 and row.specificity_low > 0 and row.specificity_p < 0.001
+    )
+    assert round(18 * row.identified) == 3 and round(row.identified_p, 3) == 0.057
+    assert round(18 * row.own_is_best) == 1 and row.own_is_best_p > 0.5
     assert [round(row.us_pull, 1), round(row.us_pull_floor, 1)] == [5.1, 6.2]
 
 

@@ -2,22 +2,28 @@
 import pytest
 from culturespa.findings import *
 
-import json
 import numpy as np
 import pandas as pd
-import pytest
-from culturespa.alignment import sheets
-from culturespa.survey import InputError, load_survey, select
-from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
+from culturespa.measures import measure
+from culturespa.survey import load_survey, select
+from culturespa.toys import persona_answers
 
 def six_cultures():
     return select(load_survey('demo'), cultures=['USA', 'GBR', 'BOL', 'CHN', 'THA', 'ZWE'])
 
+def text_about(survey, *answers, draws=200):
+    "Tables and all sentences about them"
+    tables = measure(survey, pd.concat(answers), draws=draws)
+    return tables, ' '.join(findings(tables))
+
 def test_findings_do_not_praise_what_is_not_sure():
     demo = six_cultures()
-    same = pd.concat([persona_answers(demo, .3, 'unaware'), persona_answers(demo, 0., 'P1', seed=3)])
-    said = ' '.join(findings(measure(demo, same, draws=200)))
-    assert 'which could be chance' in said and 'a gain' not in said and 'better than the median' not in said
+    plain = persona_answers(demo, .3, 'unaware')
+    named = persona_answers(demo, 0., 'P1', seed=3)
+    _, said = text_about(demo, plain, named)
+    assert 'which could be chance' in said
+    assert 'a gain' not in said
+    assert 'better than the median' not in said
     assert 'worse than the median of the other countries' in said or 'not told apart' in said
 
 
@@ -25,67 +31,76 @@ def test_three_questions_give_scores_and_no_verdict():
     demo = six_cultures()
     few = pd.concat([persona_answers(demo, 0, 'unaware'), persona_answers(demo, .9, seed=3)])
     few = few[few.question_id.isin(demo.questions.question_id[:3])]
-    tables = measure(demo, few, draws=200)
-    said = ' '.join(findings(tables))
+    tables, said = text_about(demo, few)
     assert "Only 3 of the survey's 260 questions were answered: what follows" in said
-    assert 'No verdict' in said and 'a gain' not in said and 'better than' not in said.replace('better than other', '')
+    assert 'No verdict' in said
+    assert 'a gain' not in said
+    assert 'better than' not in said.replace('better than other', '')
     usa = tables['places'].query("culture == 'USA' and method == 'P1'").iloc[0]
-    assert usa.position != usa.position and usa.note == 'fewer than 20 questions'
+    assert np.isnan(usa.position)
+    assert usa.note == 'fewer than 20 questions'
     assert tables['differences'].p.isna().all()
 
 
 def test_two_cultures_are_held_against_all_others_and_their_averages_are_of_two():
     demo = six_cultures()
-    two = pd.concat([persona_answers(demo, 0, 'unaware'), persona_answers(demo, .9, seed=3)])
-    two = two[two.culture.isin(['none', 'BOL', 'ZWE'])]
-    tables = measure(demo, two, draws=200)
-    assert set(tables['places'].query("method == 'unaware'").culture) >= {'BOL', 'ZWE', 'average'}
+    named = persona_answers(demo, .9, seed=3)
+    both = pd.concat([persona_answers(demo, 0, 'unaware'), named])
+    two = both[both.culture.isin(['none', 'BOL', 'ZWE'])]
+    tables, said = text_about(demo, two)
+    places = tables['places'].set_index('culture')
+    assert {'BOL', 'ZWE', 'average'} <= set(places.index[places.method == 'unaware'])
     assert 'USA' not in set(tables['scores'].culture)
-    assert (tables['places'].query("culture == 'average'").cultures == 2).all()
-    whole = measure(demo, persona_answers(demo, .9, seed=3), draws=200)['places'].set_index('culture')
-    part = tables['places'].query("method == 'P1'").set_index('culture')
-    np.testing.assert_allclose(part.floor[['BOL', 'ZWE']], whole.floor[['BOL', 'ZWE']])   # the same five others
-    said = ' '.join(findings(tables))
-    assert 'over 2 cultures' in said and '6 cultures' not in said
+    assert (places.cultures['average'] == 2).all()
+    assert 'over 2 cultures' in said
+    assert '6 cultures' not in said
     assert 'a correlation needs at least 4' in said
+    whole = measure(demo, named, draws=200)['places'].set_index('culture')
+    floors = places.floor[places.method == 'P1']
+    same = ['BOL', 'ZWE']
+    np.testing.assert_allclose(floors[same], whole.floor[same])   # the same five others
 
 
 def test_a_culture_that_refuses_everything_is_named():
     demo = six_cultures()
     answers = pd.concat([persona_answers(demo, 0, 'unaware'), persona_answers(demo, .5, seed=3)])
     answers.loc[answers.culture == 'ZWE', 'code'] = pd.NA
-    tables = measure(demo, answers, draws=200)
-    said = ' '.join(findings(tables))
+    tables, said = text_about(demo, answers)
     assert 'as ZWE could be read (260 questions)' in said
     row = tables['scores'].query("culture == 'ZWE' and method == 'P1'").iloc[0]
     assert (row.answered, row.unparsed) == (0, 260)
-    pearson = tables['correlations'].set_index('method').pearson
-    assert pearson['P1'] == pearson['P1'] and 'ZWE' in tables['correlations'].set_index('method').note['P1']
+    correlation = tables['correlations'].set_index('method').loc['P1']
+    assert correlation.pearson == correlation.pearson      # the other five still have one
+    assert 'ZWE' in correlation.note
 
 
 def test_questions_of_another_survey_are_counted():
     demo = six_cultures()
-    foreign = persona_answers(demo, .5, seed=3)
-    foreign = pd.concat([foreign, foreign.assign(question_id='X' + foreign.question_id)])
-    said = ' '.join(findings(measure(demo, foreign, draws=200)))
+    known = persona_answers(demo, .5, seed=3)
+    foreign = known.assign(question_id='X' + known.question_id)
+    _, said = text_about(demo, known, foreign)
     assert '260 of the 520 questions of the answers are not in this survey' in said
 
 
 def test_two_orders_are_two_numbers():
     demo = six_cultures()
-    orders = pd.concat([persona_answers(demo, .9, seed=3), persona_answers(demo, 0, seed=4, order='reversed')])
-    tables = measure(demo, orders, draws=200)
+    original = persona_answers(demo, .9, seed=3)
+    turned = persona_answers(demo, 0, seed=4, order='reversed')
+    tables, said = text_about(demo, original, turned)
     average = tables['places'].query("culture == 'average'").set_index('order').score
-    assert set(average.index) == {'original', 'reversed'} and average['original'] > average['reversed'] + 5
-    said = ' '.join(findings(tables))
-    assert f"{average['original']:.1f} with options original" in said and 'no single number stands for both' in said
+    assert set(average.index) == {'original', 'reversed'}
+    assert average['original'] > average['reversed'] + 5
+    assert f"{average['original']:.1f} with options original" in said
+    assert 'no single number stands for both' in said
 
 
 def test_methods_without_a_common_question_keep_their_scores():
     demo = six_cultures()
     half = demo.questions.question_id[:130]
-    one, two = persona_answers(demo, .5, seed=3), persona_answers(demo, 0, 'unaware')
-    apart = pd.concat([one[one.question_id.isin(half)], two[~two.question_id.isin(half)]])
-    tables = measure(demo, apart, draws=200)
+    one = persona_answers(demo, .5, seed=3)
+    two = persona_answers(demo, 0, 'unaware')
+    in_first_half = one[one.question_id.isin(half)]
+    in_second_half = two[~two.question_id.isin(half)]
+    tables, _ = text_about(demo, in_first_half, in_second_half)
     assert tables['scores'].query("culture == 'average'").score.notna().all()
     assert not (tables['differences'].b_method == 'unaware').any()

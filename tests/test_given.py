@@ -44,7 +44,8 @@ def test_what_is_kept_dropped_and_set_aside_adds_up():
         file = authors_file(Path(folder)/'some.json', questions)
         kept, dropped, counts = take_questions(file, survey)
         assert kept.question_id.tolist() == [f'G{i:05}' for i in range(1, 8)]
-        assert kept.topic.tolist() == ['Food'] * 4 + ['Faith'] * 3 and kept.options[0] == ['Yes', 'No']
+        assert kept.topic.tolist() == ['Food'] * 4 + ['Faith'] * 3
+        assert kept.options[0] == ['Yes', 'No']
         assert kept.scale.tolist() == ['binary'] * 4 + ['ordinal'] * 3
         assert dropped['row'].tolist() == [8, 9]
         assert dropped['filter'].tolist() == ['duplicate', 'bare scale']
@@ -80,7 +81,8 @@ def test_the_preset_decides_what_is_kept():
         file = authors_file(Path(folder)/'some.json', questions)
         for preset, kept in (('paper', 'G00002'), ('ours', 'G00001')):
             found, dropped, counts = take_questions(file, survey, preset)
-            assert found.question_id.tolist() == [kept] and counts['filter'] == preset
+            assert found.question_id.tolist() == [kept]
+            assert counts['filter'] == preset
 
 
 def test_an_edited_table_keeps_its_names_and_comes_back_the_same():

@@ -1,55 +1,91 @@
-"The house's own tools: exporter, check, README, rendered pages, on small projects made for the occasion"
-import copy, json, shutil, subprocess, sys
+"The house's own tools, on small projects made for the occasion"
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT/"tools"))
-import check, docs, export, markup, readme
+sys.path.insert(0, str(ROOT / "tools"))
+import check, density, docs, export, markup, readme
 
 
 def cell(source, *outputs):
-    return dict(cell_type="code", execution_count=None, id="", metadata={}, outputs=list(outputs), source=source)
+    return dict(
+        cell_type="code",
+        execution_count=None,
+        id="",
+        metadata={},
+        outputs=list(outputs),
+        source=source,
+    )
 
 
-def markdown(source): return dict(cell_type="markdown", id="", metadata={}, source=source)
+def markdown(source):
+    return dict(cell_type="markdown", id="", metadata={}, source=source)
 
 
-def stream(text, name="stdout"): return dict(output_type="stream", name=name, text=text)
+def stream(text, name="stdout"):
+    return dict(output_type="stream", name=name, text=text)
 
 
 def write_page(root, name, *cells):
     "A clean notebook, strings standing for code cells, or for Markdown if they begin with '# '"
     from execnb.nbio import nb2str
-    cells = [copy.deepcopy(c) if isinstance(c, dict) else (markdown if c.startswith("# ") else cell)(c) for c in cells]
-    for i, c in enumerate(cells): c.update(id=f"{name[:2]}{i}", source=c["source"].splitlines(True))
+
+    cells = [
+        copy.deepcopy(c) if isinstance(c, dict) else (markdown if c.startswith("# ") else cell)(c)
+        for c in cells
+    ]
+    for i, c in enumerate(cells):
+        c.update(id=f"{name[:2]}{i}", source=c["source"].splitlines(True))
     for c in cells:
         for o in c.get("outputs", []):
-            if "text" in o: o["text"] = o["text"].splitlines(True)
-    book = dict(cells=cells, nbformat=4, nbformat_minor=5,
-                metadata=dict(kernelspec=dict(display_name="python3", language="python", name="python3")))
-    (root/"nbs"/f"{name}.ipynb").write_text(nb2str(book))
+            if "text" in o:
+                o["text"] = o["text"].splitlines(True)
+    book = dict(
+        cells=cells,
+        nbformat=4,
+        nbformat_minor=5,
+        metadata=dict(kernelspec=dict(display_name="python3", language="python", name="python3")),
+    )
+    (root / "nbs" / f"{name}.ipynb").write_text(nb2str(book))
 
 
-ONE = ["# One\n> The first.", "#| default_exp one", "#| export\ndef one(): return 1", "#| test is_one\nassert one() == 1"]
-TWO = ["# Two\n> After [one](00_one.ipynb#one).", "#| default_exp two", "#| export\nfrom culturespa.one import one",
-       cell("one()", stream("1\n"))]
+ONE = [
+    "# One\n> The first.",
+    "#| default_exp one",
+    "#| export\ndef one(): return 1",
+    "#| test is_one\nassert one() == 1",
+]
+TWO = [
+    "# Two\n> After [one](00_one.ipynb#one).",
+    "#| default_exp two",
+    "#| export\nfrom culturespa.one import one",
+    cell("one()", stream("1\n")),
+]
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     "Two pages and an index in which everything agrees"
-    root = tmp_path/"project"
-    for folder in ("nbs", "culturespa", "tests"): (root/folder).mkdir(parents=True)
-    shutil.copy(ROOT/"settings.ini", root)
-    (root/"culturespa/__init__.py").write_text('__version__ = "0.1.0"\n')
-    (root/"_quarto.yml").write_text("website: {sidebar: {contents: [nbs/index.ipynb, {section: Line, contents: "
-                                    "[nbs/00_one.ipynb, nbs/01_two.ipynb]}]}}")
+    root = tmp_path / "project"
+    for folder in ("nbs", "culturespa", "tests"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "settings.ini", root)
+    (root / "culturespa/__init__.py").write_text('__version__ = "0.1.0"\n')
+    (root / "_quarto.yml").write_text(
+        "website: {sidebar: {contents: [nbs/index.ipynb, {section: Line, contents: "
+        "[nbs/00_one.ipynb, nbs/01_two.ipynb]}]}}"
+    )
     write_page(root, "index", "# Start\n> See [two](01_two.ipynb).", "import culturespa.two")
     write_page(root, "00_one", *ONE)
     write_page(root, "01_two", *TWO)
-    (root/"README.md").write_text(readme.render(root)[0])
+    (root / "README.md").write_text(readme.render(root)[0])
     monkeypatch.chdir(root)
     monkeypatch.delenv("CULTURESPA_RELEASE", raising=False)
     assert export.export(root) == []
@@ -61,101 +97,234 @@ def problems(root, *checks):
     return [line for c in names for line in c(root)]
 
 
-def test_a_sound_project_has_no_problem(project): assert problems(project) == []
+def test_a_sound_project_has_no_problem(project):
+    assert problems(project) == []
 
 
 def test_a_test_cell_becomes_a_function(project):
-    text = (project/"tests/test_one.py").read_text()
+    text = (project / "tests/test_one.py").read_text()
     assert text.startswith(export.HEADER) and "from culturespa.one import *" in text
     assert "def test_is_one():\n    assert one() == 1" in text
 
 
 def test_marks_setup_and_strings_of_several_lines(project):
-    write_page(project, "00_one", *ONE[:3], "#| testsetup\nimport math", '#| test long_text\n#| slow\nt = """a\nb"""\nassert len(t) == 3')
-    assert export.export(project, [project/"nbs/00_one.ipynb"]) == []
-    text = (project/"tests/test_one.py").read_text()
-    assert "\nimport math\n" in text and "@pytest.mark.slow\ndef test_long_text():\n" in text and '"""a\nb"""' in text
+    write_page(
+        project,
+        "00_one",
+        *ONE[:3],
+        "#| testsetup\nimport math",
+        '#| test long_text\n#| slow\nt = """a\nb"""\nassert len(t) == 3',
+    )
+    assert export.export(project, [project / "nbs/00_one.ipynb"]) == []
+    text = (project / "tests/test_one.py").read_text()
+    assert (
+        "\nimport math\n" in text
+        and "@pytest.mark.slow\ndef test_long_text():\n" in text
+        and '"""a\nb"""' in text
+    )
     names = {}
     exec(text.replace("from culturespa.one import *", ""), names)
     names["test_long_text"]()
 
 
-@pytest.mark.parametrize("bad, said", [
-    ("#| test nothing\none()", "'nothing' asserts nothing"),
-    ("#| test always\nassert True", "'always' asserts nothing"),
-    ("#| test is_one\nassert one() == 1", "is there already, in cell 4"),
-    ("#| test two words\nassert one()", "wants one name"),
-    ("#| test broken\nassert one( == 1", "line 1 of the cell"),
-    ("#| export\ndef broken(:", "line 1 of the cell"),
-    ("#| test stars\nfrom math import *\nassert pi", "would not run"),
-])
+@pytest.mark.parametrize(
+    "bad, said",
+    [
+        ("#| test nothing\none()", "'nothing' asserts nothing"),
+        ("#| test always\nassert True", "'always' asserts nothing"),
+        ("#| test is_one\nassert one() == 1", "is there already, in cell 4"),
+        ("#| test two words\nassert one()", "wants one name"),
+        ("#| test broken\nassert one( == 1", "line 1 of the cell"),
+        ("#| export\ndef broken(:", "line 1 of the cell"),
+        ("#| test stars\nfrom math import *\nassert pi", "would not run"),
+    ],
+)
 def test_the_exporter_refuses(project, bad, said):
     write_page(project, "00_one", *ONE, bad)
-    lines = export.export(project, [project/"nbs/00_one.ipynb"])
+    lines = export.export(project, [project / "nbs/00_one.ipynb"])
     assert len(lines) == 1 and said in lines[0] and lines[0].startswith("00_one.ipynb")
 
 
 def test_one_page_exports_beside_a_broken_one(project):
-    (project/"nbs/01_two.ipynb").write_text("{")
+    (project / "nbs/01_two.ipynb").write_text("{")
     write_page(project, "00_one", *ONE, "#| export\nTHREE = 3")
-    assert export.export(project, [project/"nbs/00_one.ipynb"]) == []
-    assert "THREE = 3" in (project/"culturespa/one.py").read_text()
+    assert export.export(project, [project / "nbs/00_one.ipynb"]) == []
+    assert "THREE = 3" in (project / "culturespa/one.py").read_text()
 
 
 def test_what_a_page_no_longer_makes_is_removed(project):
     write_page(project, "00_one", *ONE[:3])
-    assert export.export(project, [project/"nbs/00_one.ipynb"]) == []
-    assert not (project/"tests/test_one.py").exists() and (project/"culturespa/one.py").exists()
+    assert export.export(project, [project / "nbs/00_one.ipynb"]) == []
+    assert not (project / "tests/test_one.py").exists() and (project / "culturespa/one.py").exists()
 
 
 def test_a_page_without_module_exports_its_tests(project):
-    write_page(project, "20_result", "# Result", "#| testsetup\nfrom culturespa.one import one", "#| test holds\nassert one() == 1")
-    assert export.export(project, [project/"nbs/20_result.ipynb"]) == []
-    assert (project/"tests/test_result.py").exists() and not (project/"culturespa/result.py").exists()
+    write_page(
+        project,
+        "20_result",
+        "# Result",
+        "#| testsetup\nfrom culturespa.one import one",
+        "#| test holds\nassert one() == 1",
+    )
+    assert export.export(project, [project / "nbs/20_result.ipynb"]) == []
+    assert (project / "tests/test_result.py").exists() and not (
+        project / "culturespa/result.py"
+    ).exists()
 
 
-def edit(path, old, new): path.write_text(path.read_text().replace(old, new))
+def edit(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
 
 
-def orphan_test(root): (root/"tests/test_gone.py").write_text(export.HEADER + "../nbs/07_gone.ipynb.\n")
+def orphan_test(root):
+    (root / "tests/test_gone.py").write_text(export.HEADER + "../nbs/07_gone.ipynb.\n")
 
 
 def error_output(root):
-    write_page(root, "01_two", *TWO[:3], cell("1/0", dict(output_type="error", ename="ZeroDivisionError", evalue="division by zero", traceback=[])))
+    write_page(
+        root,
+        "01_two",
+        *TWO[:3],
+        cell(
+            "1/0",
+            dict(
+                output_type="error",
+                ename="ZeroDivisionError",
+                evalue="division by zero",
+                traceback=[],
+            ),
+        ),
+    )
 
 
 def leaking_release(root):
-    folder = root.parent/"shared/release/data"
+    folder = root.parent / "shared/release/data"
     folder.mkdir(parents=True)
-    (folder/"wvs_questions.json").write_text(json.dumps([{"Q_id": "X1", "question": "How blue is the sky over the place where you live?"}]))
-    write_page(root, "01_two", *TWO, cell("show()", stream('text\n0 "How blue is the sky over the place where\\n you ...\n')))
+    (folder / "wvs_questions.json").write_text(
+        json.dumps(
+            [{"Q_id": "X1", "question": "How blue is the sky over the place where you live?"}]
+        )
+    )
+    write_page(
+        root,
+        "01_two",
+        *TWO,
+        cell("show()", stream('text\n0 "How blue is the sky over the place where\\n you ...\n')),
+    )
     export.export(root)
 
 
-@pytest.mark.parametrize("spoil, checked, said", [
-    (lambda r: (r/"nbs/01_two.ipynb").write_text("{"), check.notebooks_parse, "nbs/01_two.ipynb: is not a valid notebook"),
-    (lambda r: edit(r/"nbs/01_two.ipynb", '"execution_count": null', '"execution_count": 3'), check.notebooks_clean, "nbs/01_two.ipynb: is not clean"),
-    (lambda r: edit(r/"culturespa/one.py", "return 1", "return 2"), check.exports_in_step, "culturespa/one.py: is not what its page exports"),
-    (lambda r: edit(r/"tests/test_one.py", "== 1", "== 2"), check.exports_in_step, "tests/test_one.py: is not what its page exports"),
-    (lambda r: edit(r/"culturespa/_modidx.py", "one", "won"), check.exports_in_step, "culturespa/_modidx.py: is not what"),
-    (lambda r: (r/"culturespa/two.py").unlink(), check.exports_in_step, "culturespa/two.py: is missing"),
-    (lambda r: (r/"culturespa/stray.py").write_text(""), check.exports_in_step, "culturespa/stray.py: is an orphan"),
-    (orphan_test, check.exports_in_step, "tests/test_gone.py: is an orphan"),
-    (lambda r: write_page(r, "00_one", *ONE, "from culturespa.two import *"), check.imports_go_back, "00_one.ipynb, cell 5: imports culturespa.two of the later page 01_two.ipynb"),
-    (lambda r: write_page(r, "00_one", *ONE, "def f():\n    from culturespa import two"), check.imports_go_back, "later page"),
-    (lambda r: write_page(r, "00_one", *ONE, "import culturespa.nowhere"), check.imports_go_back, "which no page makes"),
-    (lambda r: write_page(r, "02_new", "# New"), check.menus_complete, "nbs/02_new.ipynb: is not in the menus"),
-    (lambda r: (r/"nbs/01_two.ipynb").unlink(), check.menus_complete, "menu entry nbs/01_two.ipynb has no page"),
-    (lambda r: write_page(r, "01_two", "# Two\n[x](gone.ipynb)"), check.links_alive, "nbs/01_two.ipynb: dead link gone.ipynb"),
-    (lambda r: write_page(r, "01_two", "# Two\n[x](00_one.ipynb#never)"), check.links_alive, "has no such anchor"),
-    (lambda r: (r/"NOTES.md").write_text("# A\n[x](#b) <img src='no.png'>"), check.links_alive, "NOTES.md: dead link no.png"),
-    (lambda r: (r/"NOTES.md").write_text("[x](../../etc)"), check.links_alive, "leaves the project"),
-    (lambda r: edit(r/"README.md", "Start", "Begin"), check.readme_in_step, "README.md: is not what"),
-    (error_output, check.outputs_sound, "stored output is an error: ZeroDivisionError"),
-    (lambda r: write_page(r, "01_two", *TWO, cell("w()", stream("UserWarning: x\n", "stderr"))), check.outputs_sound, "holds a warning or progress"),
-    (lambda r: write_page(r, "01_two", *TWO, cell("w()", stream("<f at 0x7f0011223344>\n"))), check.outputs_sound, "a memory address"),
-    (leaking_release, check.release_kept_out, "nbs/01_two.ipynb: holds survey question texts, which may not be passed on: X1"),
-])
+@pytest.mark.parametrize(
+    "spoil, checked, said",
+    [
+        (
+            lambda r: (r / "nbs/01_two.ipynb").write_text("{"),
+            check.notebooks_parse,
+            "nbs/01_two.ipynb: is not a valid notebook",
+        ),
+        (
+            lambda r: edit(
+                r / "nbs/01_two.ipynb", '"execution_count": null', '"execution_count": 3'
+            ),
+            check.notebooks_clean,
+            "nbs/01_two.ipynb: is not clean",
+        ),
+        (
+            lambda r: edit(r / "culturespa/one.py", "return 1", "return 2"),
+            check.exports_in_step,
+            "culturespa/one.py: is not what its page exports",
+        ),
+        (
+            lambda r: edit(r / "tests/test_one.py", "== 1", "== 2"),
+            check.exports_in_step,
+            "tests/test_one.py: is not what its page exports",
+        ),
+        (
+            lambda r: edit(r / "culturespa/_modidx.py", "one", "won"),
+            check.exports_in_step,
+            "culturespa/_modidx.py: is not what",
+        ),
+        (
+            lambda r: (r / "culturespa/two.py").unlink(),
+            check.exports_in_step,
+            "culturespa/two.py: is missing",
+        ),
+        (
+            lambda r: (r / "culturespa/stray.py").write_text(""),
+            check.exports_in_step,
+            "culturespa/stray.py: is an orphan",
+        ),
+        (orphan_test, check.exports_in_step, "tests/test_gone.py: is an orphan"),
+        (
+            lambda r: write_page(r, "00_one", *ONE, "from culturespa.two import *"),
+            check.imports_go_back,
+            "00_one.ipynb, cell 5: imports culturespa.two of the later page 01_two.ipynb",
+        ),
+        (
+            lambda r: write_page(r, "00_one", *ONE, "def f():\n    from culturespa import two"),
+            check.imports_go_back,
+            "later page",
+        ),
+        (
+            lambda r: write_page(r, "00_one", *ONE, "import culturespa.nowhere"),
+            check.imports_go_back,
+            "which no page makes",
+        ),
+        (
+            lambda r: write_page(r, "02_new", "# New"),
+            check.menus_complete,
+            "nbs/02_new.ipynb: is not in the menus",
+        ),
+        (
+            lambda r: (r / "nbs/01_two.ipynb").unlink(),
+            check.menus_complete,
+            "menu entry nbs/01_two.ipynb has no page",
+        ),
+        (
+            lambda r: write_page(r, "01_two", "# Two\n[x](gone.ipynb)"),
+            check.links_alive,
+            "nbs/01_two.ipynb: dead link gone.ipynb",
+        ),
+        (
+            lambda r: write_page(r, "01_two", "# Two\n[x](00_one.ipynb#never)"),
+            check.links_alive,
+            "has no such anchor",
+        ),
+        (
+            lambda r: (r / "NOTES.md").write_text("# A\n[x](#b) <img src='no.png'>"),
+            check.links_alive,
+            "NOTES.md: dead link no.png",
+        ),
+        (
+            lambda r: (r / "NOTES.md").write_text("[x](../../etc)"),
+            check.links_alive,
+            "leaves the project",
+        ),
+        (
+            lambda r: edit(r / "README.md", "Start", "Begin"),
+            check.readme_in_step,
+            "README.md: is not what",
+        ),
+        (error_output, check.outputs_sound, "stored output is an error: ZeroDivisionError"),
+        (
+            lambda r: write_page(
+                r, "01_two", *TWO, cell("w()", stream("UserWarning: x\n", "stderr"))
+            ),
+            check.outputs_sound,
+            "holds a warning or progress",
+        ),
+        (
+            lambda r: write_page(r, "01_two", *TWO, cell("w()", stream("<f at 0x7f0011223344>\n"))),
+            check.outputs_sound,
+            "a memory address",
+        ),
+        (
+            leaking_release,
+            check.release_kept_out,
+            "nbs/01_two.ipynb: holds survey question texts, which may not be passed on: X1",
+        ),
+    ],
+)
 def test_the_check_names(project, spoil, checked, said):
     spoil(project)
     assert any(said in line for line in problems(project, checked)), problems(project, checked)
@@ -167,27 +336,54 @@ def test_files_missing_from_git_are_named(project):
     subprocess.run(["git", "init", "-q"], check=True)
     subprocess.run(["git", "add", "nbs", "tests", "culturespa/__init__.py"], check=True)
     subprocess.run([*git, "commit", "-qm", "x"], check=True)
-    assert problems(project, check.nothing_untracked) == [f"culturespa/{m}.py: is not in git: add it or remove it" for m in ("_modidx", "one", "two")]
+    assert problems(project, check.nothing_untracked) == [
+        f"culturespa/{m}.py: is not in git: add it or remove it" for m in ("_modidx", "one", "two")
+    ]
 
 
 def test_readme_moves_links_tables_and_pictures(project):
     html = "<table><tr><th></th><th>score</th></tr><tr><th>P1</th><td>66.6</td></tr></table>"
     picture = dict(output_type="display_data", metadata={}, data={"image/png": "aGk="})
-    write_page(project, "index", "# Start\n[two](01_two.ipynb#x), [licence](../LICENSE), [`code`](00_one.ipynb), `[no](x.ipynb)`",
-               cell("#| echo: false\nt", dict(output_type="display_data", metadata={}, data={"text/html": html})),
-               cell("#| label: scores\nplot()", picture), cell("#| hide\nsecret", stream("secret")))
+    write_page(
+        project,
+        "index",
+        "# Start\n[two](01_two.ipynb#x), [licence](../LICENSE), "
+        "[`code`](00_one.ipynb), `[no](x.ipynb)`",
+        cell(
+            "#| echo: false\nt",
+            dict(output_type="display_data", metadata={}, data={"text/html": html}),
+        ),
+        cell("#| label: scores\nplot()", picture),
+        cell("#| hide\nsecret", stream("secret")),
+    )
     text, pictures = readme.render(project)
-    assert "[two](nbs/01_two.ipynb#x), [licence](LICENSE), [`code`](nbs/00_one.ipynb), `[no](x.ipynb)`" in text
+    assert (
+        "[two](nbs/01_two.ipynb#x), [licence](LICENSE), [`code`](nbs/00_one.ipynb), `[no](x.ipynb)`"
+        in text
+    )
     assert "|  | score |\n| :--- | ---: |\n| P1 | 66.6 |" in text and "secret" not in text
-    assert pictures == {"nbs/images/readme-scores.png": b"hi"} and "![](nbs/images/readme-scores.png)" in text
+    assert (
+        pictures == {"nbs/images/readme-scores.png": b"hi"}
+        and "![](nbs/images/readme-scores.png)" in text
+    )
 
 
 def test_pages_are_rendered_with_links_equations_and_anchors(project):
-    write_page(project, "01_two", "# Two\n> After [one](00_one.ipynb#one).\n\n## A part\nUse `one`: $x^2$ <script>", *TWO[1:])
-    assert docs.render(project, project/"_docs") == 3
-    text = (project/"_docs/01_two.html").read_text()
-    assert 'href="00_one.html#one"' in text and "<math" in text and 'id="a-part"' in text and ">Two</a>" in text
-    assert 'id="one"' in (project/"_docs/00_one.html").read_text()
+    write_page(
+        project,
+        "01_two",
+        "# Two\n> After [one](00_one.ipynb#one).\n\n## A part\nUse `one`: $x^2$ <script>",
+        *TWO[1:],
+    )
+    assert docs.render(project, project / "_docs") == 3
+    text = (project / "_docs/01_two.html").read_text()
+    assert (
+        'href="00_one.html#one"' in text
+        and "<math" in text
+        and 'id="a-part"' in text
+        and ">Two</a>" in text
+    )
+    assert 'id="one"' in (project / "_docs/00_one.html").read_text()
 
 
 @pytest.mark.parametrize("page", export.pages(ROOT), ids=lambda p: p.stem)
@@ -195,6 +391,7 @@ def test_quartos_filter_takes_every_page(page, monkeypatch):
     from nbdev.config import get_config
     from nbdev.processors import FilterDefaults
     from execnb.nbio import read_nb
+
     monkeypatch.chdir(ROOT)
     get_config.cache_clear()
     book = read_nb(page)
@@ -210,12 +407,40 @@ def test_anchors_and_menus():
 
 
 def test_the_lock_names_no_place_and_no_build():
-    lock = (ROOT/"requirements.lock").read_text()
+    lock = (ROOT / "requirements.lock").read_text()
     assert "torch==2.13.0\n" in lock and "nbdev==2.4.14\n" in lock
     assert not any(word in lock for word in ("+cpu", "://", " @ ", "--"))
 
 
 def test_one_version_everywhere():
     import culturespa
-    for file, words in [("settings.ini", "version = {}\n"), ("CITATION.cff", "\nversion: {}\n"), ("CHANGELOG.md", "## {}\n")]:
-        assert words.format(culturespa.__version__) in (ROOT/file).read_text(), file
+
+    for file, words in [
+        ("settings.ini", "version = {}\n"),
+        ("CITATION.cff", "\nversion: {}\n"),
+        ("CHANGELOG.md", "## {}\n"),
+    ]:
+        assert words.format(culturespa.__version__) in (ROOT / file).read_text(), file
+
+
+def test_density_is_syntax_nodes_per_line_of_longer_functions(tmp_path):
+    spread = "def f(\n    a,\n    b,\n):\n    c = a + b\n    return c\n"
+    (tmp_path / "airy.py").write_text(spread)
+    (tmp_path / "short.py").write_text("def g(): return [x for x in range(9) if x]\n")
+    airy, short = density.modules([tmp_path])
+    # def, arguments and its two; assignment, c, store, sum, a, load, plus, b, load; return, c, load
+    assert airy.densities == [16 / 6]
+    assert short.densities == []  # fewer than six lines
+    assert density.beyond([airy, short]) == []
+
+
+def test_what_is_too_dense_is_said_and_fails_only_when_strict(project, monkeypatch, capsys):
+    dense = "def h(a):\n" + "    a = [a, a, (a, a), [a, a, {a: a}], a + a * a - a]\n" * 6
+    (project / "culturespa/dense.py").write_text(dense)
+    check.say_density(project)
+    assert "density: warning: 2 beyond the limits" in capsys.readouterr().out
+    assert problems(project, check.code_breathes) == []
+    monkeypatch.setattr(density, "STRICT", True)
+    said = problems(project, check.code_breathes)
+    assert len(said) == 2
+    assert "dense.py has" in said[1]

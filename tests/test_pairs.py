@@ -7,48 +7,79 @@ import pandas as pd
 import pytest
 from culturespa.survey import ANSWER_COLUMNS, InputError
 
+def replies(method, culture, codes, run=0):
+    "Answers to questions G1, G2, ..., None where a reply could not be read"
+    rows = pd.DataFrame(dict(code=pd.array(codes, dtype='Int64')))
+    rows['question_id'] = [f'G{i}' for i in range(1, len(codes) + 1)]
+    rows = rows.assign(
+        source='generated', model='base', method=method, culture=culture, order='original', run=run)
+    return rows.reindex(columns=ANSWER_COLUMNS)
+
 def toy_answers():
-    questions = pd.DataFrame(dict(question_id=['G1', 'G2', 'G3', 'G4'], first_code=1, n_options=3,
-                                  options=[['a', 'b', 'c']] * 3 + [['Yes', 'No', "Don't know"]]))
-    codes = {('unaware', 'none'): [1, 2, 3, 1], ('P1', 'CHN'): [1, 3, 3, 3], ('P1', 'KEN'): [2, 1, None, 2]}
-    rows = [dict(source='generated', model='base', method=m, culture=c, question_id=f'G{i}', order='original', run=0, code=code)
-            for (m, c), column in codes.items() for i, code in enumerate(column, 1)]
-    return pd.DataFrame(rows, columns=ANSWER_COLUMNS).astype({'code': 'Int64'}), questions
+    ids = ['G1', 'G2', 'G3', 'G4']
+    options = [['a', 'b', 'c']] * 3 + [['Yes', 'No', "Don't know"]]
+    questions = pd.DataFrame(dict(question_id=ids, first_code=1, n_options=3, options=options))
+    answers = pd.concat([
+        replies('unaware', 'none', [1, 2, 3, 1]),
+        replies('P1', 'CHN', [1, 3, 3, 3]),
+        replies('P1', 'KEN', [2, 1, None, 2])])
+    return answers, questions
 
 def asked_twice():
-    questions = pd.DataFrame(dict(question_id=['G1', 'G2', 'G3'], first_code=1, n_options=2, options=[['Yes', 'No']] * 3))
-    codes = {('unaware', 'none', 0): [1, 1, 1], ('unaware', 'none', 1): [1, 1, 1],
-             ('P1', 'KEN', 0): [2, 1, 1], ('P1', 'KEN', 1): [2, 2, 1]}
-    rows = [dict(source='generated', model='base', method=m, culture=c, question_id=f'G{i}', order='original', run=r, code=code)
-            for (m, c, r), column in codes.items() for i, code in enumerate(column, 1)]
-    return pd.DataFrame(rows, columns=ANSWER_COLUMNS).astype({'code': 'Int64'}), questions
+    options = [['Yes', 'No']] * 3
+    ids = ['G1', 'G2', 'G3']
+    questions = pd.DataFrame(dict(question_id=ids, first_code=1, n_options=2, options=options))
+    answers = pd.concat([
+        replies('unaware', 'none', [1, 1, 1], run=0),
+        replies('unaware', 'none', [1, 1, 1], run=1),
+        replies('P1', 'KEN', [2, 1, 1], run=0),
+        replies('P1', 'KEN', [2, 2, 1], run=1)])
+    return answers.reset_index(drop=True), questions
 
 def many(n=400, seed=0):
+    "`n` questions to four cultures, both answers at random"
     rng = np.random.default_rng(seed)
-    rows = [(c, f'G{i}', 'original', 0, rng.integers(1, 4), rng.integers(1, 4)) for c in ('CHN', 'KEN', 'USA', 'DEU') for i in range(n)]
-    both = pd.DataFrame(rows, columns=['culture', 'question_id', 'order', 'run', 'unaware', 'aware'])
+    cultures = np.repeat(['CHN', 'KEN', 'USA', 'DEU'], n)
+    ids = [f'G{i}' for i in range(n)] * 4
+    codes = rng.integers(1, 4, size=(4 * n, 2))
+    both = pd.DataFrame(dict(culture=cultures, question_id=ids, order='original', run=0))
+    both = both.assign(unaware=codes[:, 0], aware=codes[:, 1])
     return both.assign(moved=both.unaware != both.aware)
+
+def seldom_stays(both, culture, every):
+    "Without most pairs of one culture whose answer stayed: one in so many remains"
+    stayed = (both.culture == culture) & ~both.moved
+    return both[~stayed | (np.arange(len(both)) % every == 0)]
 
 def test_what_cannot_be_compared_is_counted():
     answers, questions = toy_answers()
     both = pair_answers(answers, questions)
     assert both.attrs['counts'] == dict(asked=8, read=7, non_answers=1, comparable=6, moved=4)
     assert pair_answers(answers, questions, non_answers=True).moved.sum() == 5
-    with pytest.raises(InputError, match='no answers under P2'): pair_answers(answers, questions, method='P2')
+    with pytest.raises(InputError, match='no answers under P2'):
+        pair_answers(answers, questions, method='P2')
 
 
 def test_flips_are_counted_by_hand():
     table = flip_rates(*asked_twice()).set_index('culture')
     assert list(table.index) == ['KEN', 'all']
     found = table.loc['KEN']
-    assert found.questions == 3 and found.between_conditions == pytest.approx(1 / 2)
-    assert found.within_unaware == 0 and found.within_aware == pytest.approx(1 / 3)
-    assert found.chance == pytest.approx(1 / 6) and found.beyond_chance == pytest.approx(1 / 3)
+    assert found.questions == 3
+    assert found.between_conditions == pytest.approx(1 / 2)
+    assert found.within_unaware == 0
+    assert found.within_aware == pytest.approx(1 / 3)
+    assert found.chance == pytest.approx(1 / 6)
+    assert found.beyond_chance == pytest.approx(1 / 3)
     # per question 1, 0 and 0 beyond chance: standard deviation sqrt(1/3), over sqrt(3)
     assert found.error == pytest.approx(1 / 3)
+
+
+def test_a_question_counts_only_if_all_four_answers_can_be_read():
     answers, questions = asked_twice()
     assert flip_rates(answers[answers.run == 0], questions).empty
-    answers.loc[(answers.culture == 'KEN') & (answers.question_id == 'G1') & (answers.run == 1), 'code'] = pd.NA
+    kenyan = answers.culture == 'KEN'
+    second = (answers.question_id == 'G1') & (answers.run == 1)
+    answers.loc[kenyan & second, 'code'] = pd.NA
     assert flip_rates(answers, questions).questions.tolist() == [2, 2]
 
 
@@ -56,17 +87,23 @@ def test_beyond_chance_is_half_the_squared_distance():
     def drawn_twice(plain, aware, n=4000, seed=0):
         "Answers to `n` questions drawn twice from two distributions over three options"
         rng = np.random.default_rng(seed)
-        rows = [pd.DataFrame(dict(method=m, culture=c, question_id=[f'G{i}' for i in range(n)], order='original', run=run,
-                                  code=rng.choice(3, size=n, p=p) + 1))
-                for m, c, p in (('unaware', 'none', plain), ('P1', 'KEN', aware)) for run in (0, 1)]
-        questions = pd.DataFrame(dict(question_id=rows[0].question_id, first_code=1, options=[['a', 'b', 'c']] * n))
+        rows = []
+        for method, culture, shares in (('unaware', 'none', plain), ('P1', 'KEN', aware)):
+            for run in (0, 1):
+                codes = rng.choice(3, size=n, p=shares) + 1
+                rows.append(replies(method, culture, codes, run))
+        options = [['a', 'b', 'c']] * n
+        ids = rows[0].question_id
+        questions = pd.DataFrame(dict(question_id=ids, first_code=1, options=options))
         return pd.concat(rows), questions
+
     plain, aware = [.6, .3, .1], [.2, .3, .5]
     found = flip_rates(*drawn_twice(plain, aware)).iloc[0]
     assert found.beyond_chance == pytest.approx(.5 * (.4**2 + .4**2), abs=4 * found.error)
     assert found.between_conditions == pytest.approx(1 - (.12 + .09 + .05), abs=.03)
     nothing = flip_rates(*drawn_twice(plain, plain, seed=1)).iloc[0]
-    assert abs(nothing.beyond_chance) < 4 * nothing.error and nothing.between_conditions == pytest.approx(.54, abs=.03)
+    assert abs(nothing.beyond_chance) < 4 * nothing.error
+    assert nothing.between_conditions == pytest.approx(.54, abs=.03)
 
 
 def test_kept_answers_follow_the_reweighting():
@@ -75,40 +112,51 @@ def test_kept_answers_follow_the_reweighting():
     np.testing.assert_allclose(kept, [.10 / .71, .21 / .71, .40 / .71])
     assert share == pytest.approx(.71)
     same, moved = kept_distribution([1, 0, 0], [1, 0, 0])
-    assert moved == 0 and np.isnan(same).all()
+    assert moved == 0
+    assert np.isnan(same).all()
 
 
 def test_nothing_cuts_the_method():
-    both = many()
-    both = both[~((both.culture == 'KEN') & ~both.moved & (np.arange(len(both)) % 3 > 0))]  # Kenya hardly ever stays
+    both = seldom_stays(many(), 'KEN', 3)
     pairs = collect_pairs(both, ['crqpc', 'rds', 'cds'])
     size = pairs.groupby(['culture', 'sampling']).size().unstack()
     moved = both.groupby('culture').moved.sum()
-    assert (size.crqpc == moved).all() and (size.nunique(axis=1) == 1).all()
-    assert (pairs.query("sampling == 'crqpc'").eval('unaware != code')).all()
-    assert (pairs.query("sampling == 'cds'").eval('unaware == code')).all()
-    assert 0 < pairs.query("sampling == 'rds'").eval('unaware != code').mean() < 1
+    assert (size.crqpc == moved).all()
+    assert (size.nunique(axis=1) == 1).all()
+    changed = (pairs.unaware != pairs.code).groupby(pairs.sampling).mean()
+    assert changed['crqpc'] == 1
+    assert changed['cds'] == 0
+    assert 0 < changed['rds'] < 1
+
+
+def test_repeats_are_marked_and_only_where_a_pool_is_too_small():
+    both = seldom_stays(many(), 'KEN', 3)
+    pairs = collect_pairs(both, ['crqpc', 'rds', 'cds'])
     key = ['sampling', 'culture', 'question_id', 'order', 'run']
-    assert (pairs.duplicated(key).groupby([pairs.sampling, pairs.culture]).sum()
-            == pairs.groupby(['sampling', 'culture']).repeat.sum()).all()
+    by = [pairs.sampling, pairs.culture]
+    seen_before = pairs.duplicated(key).groupby(by).sum()
+    assert (seen_before == pairs.repeat.groupby(by).sum()).all()
+    moved = both.groupby('culture').moved.sum()
     stayed = (~both.moved).groupby(both.culture).sum()
     repeats = pairs[pairs.sampling == 'cds'].groupby('culture').repeat.sum()
-    assert (repeats == np.maximum(moved - stayed, 0)).all() and repeats['KEN'] > 0
+    assert (repeats == np.maximum(moved - stayed, 0)).all()
+    assert repeats['KEN'] > 0
     assert not pairs[pairs.sampling != 'cds'].repeat.any()
 
 
 def test_a_pool_is_used_up_before_anything_comes_again():
-    both = many(40)
-    both = both[both.moved | (both.culture != 'KEN') | (np.arange(len(both)) % 8 == 0)]
-    cds = collect_pairs(both, ['crqpc', 'cds']).query("sampling == 'cds' and culture == 'KEN'")
+    both = seldom_stays(many(40), 'KEN', 8)
+    pairs = collect_pairs(both, ['crqpc', 'cds'])
+    cds = pairs.query("sampling == 'cds' and culture == 'KEN'")
     times = cds.question_id.value_counts()
-    assert times.max() - times.min() <= 1 and times.max() > 1
+    assert times.max() - times.min() <= 1
+    assert times.max() > 1
 
 
 def test_matched_samplings_repeat_nothing_and_keep_the_mix_of_cultures():
-    both = many()
-    both = both[~((both.culture == 'KEN') & ~both.moved & (np.arange(len(both)) % 3 > 0))]
-    moved, stayed = (both[both.moved == m].culture.value_counts() for m in (True, False))
+    both = seldom_stays(many(), 'KEN', 3)
+    moved = both[both.moved].culture.value_counts()
+    stayed = both[~both.moved].culture.value_counts()
     pairs = collect_pairs(both, ['crqpc', 'rds', 'cds'], matched=True)
     assert not pairs.repeat.any()
     size = pairs.groupby(['culture', 'sampling']).size().unstack()
@@ -116,35 +164,51 @@ def test_matched_samplings_repeat_nothing_and_keep_the_mix_of_cultures():
     assert (size.nunique(axis=1) == 1).all()
     np.testing.assert_allclose(size.crqpc, factor * moved.loc[size.index], atol=1)
     assert size.crqpc['KEN'] == stayed['KEN'] < moved['KEN']
-    assert len(collect_pairs(both, ['crqpc', 'rds'], matched=True)) == 2 * moved.sum()  # rds never runs short
+    without_cds = collect_pairs(both, ['crqpc', 'rds'], matched=True)
+    assert len(without_cds) == 2 * moved.sum()      # rds never runs short
 
 
 def test_shuffled_pairs_keep_their_answers_and_lose_their_culture():
     both = many()
     pairs = collect_pairs(both, ['crqpc', 'shuffled'])
-    right, wrong = (pairs[pairs.sampling == s] for s in ('crqpc', 'shuffled'))
-    assert (right.culture.to_numpy() != wrong.culture.to_numpy()).all()
-    assert (right[['question_id', 'code']].to_numpy() == wrong[['question_id', 'code']].to_numpy()).all()
-    assert right.culture.value_counts().sort_index().equals(wrong.culture.value_counts().sort_index())
+    right = pairs[pairs.sampling == 'crqpc'].reset_index(drop=True)
+    wrong = pairs[pairs.sampling == 'shuffled'].reset_index(drop=True)
+    assert (right.culture != wrong.culture).all()
+    answered = ['question_id', 'code']
+    assert right[answered].equals(wrong[answered])
+    assert sorted(right.culture) == sorted(wrong.culture)      # every culture as often
 
 
 def test_no_pair_keeps_its_culture_however_few_cultures_there_are():
     for counts in (dict(USA=50, ZWE=50), dict(USA=50, ZWE=30, THA=20), dict(USA=5, ZWE=5, THA=5)):
-        pairs = pd.DataFrame(dict(culture=[c for c, n in counts.items() for _ in range(n)]))
+        cultures = np.repeat(list(counts), list(counts.values()))
+        pairs = pd.DataFrame(dict(culture=cultures))
         given = exchange_cultures(pairs, 42).culture
-        assert (given != pairs.culture).all() and given.value_counts().to_dict() == counts
-    with pytest.raises(InputError, match='more than half of the pairs are of USA'): exchange_cultures(pd.DataFrame(dict(culture=['USA'] * 3 + ['ZWE'])), 42)
+        assert (given != pairs.culture).all()
+        assert given.value_counts().to_dict() == counts
+    mostly_one = pd.DataFrame(dict(culture=['USA', 'USA', 'USA', 'ZWE']))
+    with pytest.raises(InputError, match='more than half of the pairs are of USA'):
+        exchange_cultures(mostly_one, 42)
 
 
 def test_parts_are_nested_and_the_seed_decides():
     both = many()
     def part(fraction, seed=1):
-        return set(map(tuple, collect_pairs(both, ['rds'], fraction, seed)[['culture', 'question_id']].to_numpy()))
+        pairs = collect_pairs(both, ['rds'], fraction, seed)
+        return set(zip(pairs.culture, pairs.question_id))
+
     assert part(.1) < part(.5) < part(1.)
-    assert part(.1) == part(.1) and part(.1, 1) != part(.1, 2)
+    assert part(.1) == part(.1)
+    assert part(.1, seed=1) != part(.1, seed=2)
+
+
+def test_what_cannot_be_collected_is_refused():
+    both = many()
     for wrong in (dict(samplings=['all']), dict(fraction=0)):
-        with pytest.raises(InputError): collect_pairs(both, **wrong)
-    with pytest.raises(InputError, match='no pairs'): collect_pairs(both[~both.moved])
+        with pytest.raises(InputError):
+            collect_pairs(both, **wrong)
+    with pytest.raises(InputError, match='no pairs'):
+        collect_pairs(both[~both.moved])
 
 
 def test_counts_add_up_to_what_was_collected():
@@ -154,7 +218,10 @@ def test_counts_add_up_to_what_was_collected():
     pairs = collect_pairs(both, ['crqpc', 'cds'])
     by = count_pairs(pairs, both, questions)
     table = by.set_index(['sampling', 'culture', 'topic'])
-    assert table.loc[('crqpc', 'KEN', 'Trust'), ['pairs', 'compared', 'moved', 'moved_share']].tolist() == [2, 2, 2, 1]
-    assert table.loc[('crqpc', 'CHN', 'Trust'), ['pairs', 'compared', 'moved', 'moved_share']].tolist() == [1, 2, 1, .5]
-    assert table.loc[('cds', 'KEN', 'Work'), 'pairs'] == 0 and table.loc[('crqpc', 'CHN', 'Work'), 'pairs'] == 0
-    assert by.pairs.sum() == len(pairs) and by[by.sampling == 'crqpc'].moved.sum() == both.moved.sum()
+    counted = table[['pairs', 'compared', 'moved', 'moved_share']]
+    assert counted.loc[('crqpc', 'KEN', 'Trust')].tolist() == [2, 2, 2, 1]
+    assert counted.loc[('crqpc', 'CHN', 'Trust')].tolist() == [1, 2, 1, .5]
+    assert table.pairs[('cds', 'KEN', 'Work')] == 0
+    assert table.pairs[('crqpc', 'CHN', 'Work')] == 0
+    assert by.pairs.sum() == len(pairs)
+    assert by[by.sampling == 'crqpc'].moved.sum() == both.moved.sum()

@@ -1,14 +1,21 @@
-"""Set up `.venv` with the locked versions and this checkout in it: python3 tools/install.py (what `make setup` runs).
+"""Set up `.venv` with the locked versions and this checkout: python3 tools/install.py
 
-Needs Python 3.11 or later with venv, and nothing else. uv installs if it is on PATH, plain pip otherwise. An index or
-folder of wheels that pip is configured to look in is handed on to uv, which does not read pip's configuration.
+This is what `make setup` runs.
+
+Needs Python 3.11 or later with venv, and nothing else. uv installs if it is on PATH, plain pip
+otherwise. An index or folder of wheels that pip is configured to look in is handed on to uv,
+which does not read pip's configuration.
 """
-import os, shutil, subprocess, sys
+
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-VENV = ROOT/".venv"
-PYTHON = VENV/("Scripts/python.exe" if os.name == "nt" else "bin/python")
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def stop(message: str):
@@ -17,38 +24,66 @@ def stop(message: str):
 
 
 def pip_setting(name: str) -> list[str]:
-    "What pip is configured to use, from its files or the environment: folders or addresses, empty if nothing"
+    "What pip is configured to use: folders or addresses, empty if nothing"
     for key in (f":env:.{name}", f"install.{name}", f"global.{name}"):
-        answer = subprocess.run([PYTHON, "-m", "pip", "config", "get", key], capture_output=True, text=True)
-        if answer.returncode == 0: return answer.stdout.split()
+        answer = subprocess.run(
+            [PYTHON, "-m", "pip", "config", "get", key], capture_output=True, text=True
+        )
+        if answer.returncode == 0:
+            return answer.stdout.split()
     return []
 
 
 def uv_environment() -> dict[str, str]:
     "pip's places to look in, under uv's names; what the user has set for uv stays"
-    found = {"UV_FIND_LINKS": ",".join(pip_setting("find-links")),
-             "UV_INDEX": " ".join(pip_setting("extra-index-url")),
-             "UV_INDEX_STRATEGY": "unsafe-best-match" if pip_setting("extra-index-url") else "",   # as pip does
-             "UV_DEFAULT_INDEX": " ".join(pip_setting("index-url")[:1]),
-             "SSL_CERT_FILE": " ".join(pip_setting("cert")[:1])}
+    found = {
+        "UV_FIND_LINKS": ",".join(pip_setting("find-links")),
+        "UV_INDEX": " ".join(pip_setting("extra-index-url")),
+        "UV_INDEX_STRATEGY": "unsafe-best-match"
+        if pip_setting("extra-index-url")
+        else "",  # as pip does
+        "UV_DEFAULT_INDEX": " ".join(pip_setting("index-url")[:1]),
+        "SSL_CERT_FILE": " ".join(pip_setting("cert")[:1]),
+    }
     return {name: value for name, value in found.items() if value and name not in os.environ}
 
 
 def main():
     if sys.version_info < (3, 11):
-        stop(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}; try `make setup PYTHON=python3.12`")
+        stop(
+            f"Python 3.11 or later is needed, this is {sys.version.split()[0]}; "
+            "try `make setup PYTHON=python3.12`"
+        )
     if not PYTHON.exists():
         print(f"making {VENV.name} with Python {sys.version.split()[0]}", flush=True)
         if subprocess.run([sys.executable, "-m", "venv", VENV]).returncode:
             shutil.rmtree(VENV, ignore_errors=True)
-            stop("`python -m venv` failed; on Debian and Ubuntu `apt install python3-venv` brings it")
-    wanted = ["-c", ROOT/"requirements.lock", "-e", f"{ROOT}[dev]"]
+            stop(
+                "`python -m venv` failed; on Debian and Ubuntu `apt install python3-venv` brings it"
+            )
+    wanted = ["-c", ROOT / "requirements.lock", "-e", f"{ROOT}[dev]"]
     uv = shutil.which("uv")
-    if uv: command, env = [uv, "pip", "install", "--python", PYTHON, *wanted], os.environ | uv_environment()
-    else: command, env = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *wanted], dict(os.environ)
-    print(f"installing about 160 packages (2 GB) with {'uv' if uv else 'pip'}: a few minutes the first time", flush=True)
+    if uv:
+        command, env = (
+            [uv, "pip", "install", "--python", PYTHON, *wanted],
+            os.environ | uv_environment(),
+        )
+    else:
+        command, env = (
+            [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *wanted],
+            dict(os.environ),
+        )
+    print(
+        f"installing about 160 packages (2 GB) with {'uv' if uv else 'pip'}: "
+        "a few minutes the first time",
+        flush=True,
+    )
     if subprocess.run(command, env=env, cwd=ROOT).returncode:
-        stop("the packages could not be installed; the reason stands above, and `make setup` tries again")
+        stop(
+            "the packages could not be installed; the reason stands above, "
+            "and `make setup` tries again"
+        )
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -1,24 +1,37 @@
-"""What the checks and the renderers read off pages and Markdown alike: menus, titles, headings, links."""
-import ast, json, re
+"""What checks and renderers read off pages and Markdown alike: menus, titles, headings, links."""
+
+import ast
+import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
-import mistune, yaml
+import mistune
+import yaml
 
 PLUGINS = ["table", "math", "footnotes", "strikethrough", "task_lists", "def_list"]
 
 
 def menu(root: Path) -> list[tuple[str, list[str]]]:
     "The menus of _quarto.yml: section titles, each with its pages as paths from the root"
-    site = yaml.safe_load((root/"_quarto.yml").read_text())["website"]
+    site = yaml.safe_load((root / "_quarto.yml").read_text())["website"]
+
     def entries(contents):
         for item in contents or []:
-            if isinstance(item, str): yield item
-            elif "contents" in item: yield from entries(item["contents"])
-            else: yield item.get("href") or item.get("file") or ""
-    return [(part.get("section", ""), list(entries(part["contents"]))) if isinstance(part, dict) and "contents" in part
-            else ("", list(entries([part]))) for part in site["sidebar"]["contents"]]
+            if isinstance(item, str):
+                yield item
+            elif "contents" in item:
+                yield from entries(item["contents"])
+            else:
+                yield item.get("href") or item.get("file") or ""
+
+    return [
+        (part.get("section", ""), list(entries(part["contents"])))
+        if isinstance(part, dict) and "contents" in part
+        else ("", list(entries([part])))
+        for part in site["sidebar"]["contents"]
+    ]
 
 
 def load(page: Path) -> dict:
@@ -27,10 +40,12 @@ def load(page: Path) -> dict:
     for cell in book["cells"]:
         cell["source"] = "".join(cell["source"])
         for output in cell.get("outputs", []):
-            if "text" in output: output["text"] = "".join(output["text"])
+            if "text" in output:
+                output["text"] = "".join(output["text"])
             data = output.get("data", {})
             for kind, value in data.items():
-                if isinstance(value, list): data[kind] = "".join(value)
+                if isinstance(value, list):
+                    data[kind] = "".join(value)
     return book
 
 
@@ -39,7 +54,8 @@ def directives(source: str) -> dict[str, str]:
     found = {}
     for line in source.lstrip("\n").split("\n"):
         match = re.match(r"#\s*\|\s*([\w-]+):?\s*(.*)", line)
-        if not match: break
+        if not match:
+            break
         found[match[1]] = match[2].strip()
     return found
 
@@ -53,7 +69,8 @@ def title(book: dict) -> str:
     "What the page's first heading says"
     for cell in book["cells"]:
         found = cell["cell_type"] == "markdown" and re.search(r"^# (.+)$", cell["source"], re.M)
-        if found: return re.sub(r"[`*]", "", found[1]).strip()
+        if found:
+            return re.sub(r"[`*]", "", found[1]).strip()
     return ""
 
 
@@ -70,6 +87,7 @@ def github_slug(heading: str) -> str:
 
 class Attributes(HTMLParser):
     "Collects what raw HTML links to, and the ids it sets"
+
     def __init__(self, text):
         super().__init__()
         self.links, self.ids = [], []
@@ -81,12 +99,16 @@ class Attributes(HTMLParser):
 
 
 def links_and_anchors(text: str) -> tuple[list[str], set[str]]:
-    "The targets a Markdown text links to, pictures included, and the anchors it offers; code is not read"
+    "Targets a Markdown text links to, pictures too, and the anchors it offers; code is not read"
     links, anchors = [], set()
-    def words(node): return node.get("raw", "") + "".join(words(child) for child in node.get("children", []))
+
+    def words(node):
+        return node.get("raw", "") + "".join(words(child) for child in node.get("children", []))
+
     def walk(nodes):
         for node in nodes:
-            if node["type"] in ("link", "image"): links.append(node["attrs"]["url"])
+            if node["type"] in ("link", "image"):
+                links.append(node["attrs"]["url"])
             elif node["type"] in ("inline_html", "block_html"):
                 html = Attributes(node["raw"])
                 links.extend(html.links)
@@ -96,6 +118,7 @@ def links_and_anchors(text: str) -> tuple[list[str], set[str]]:
                 given = re.search(r"\{#([\w.-]+)[^}]*\}\s*$", heading)
                 anchors.update({given[1]} if given else {slug(heading), github_slug(heading)})
             walk(node.get("children", []))
+
     walk(mistune.create_markdown(renderer="ast", plugins=PLUGINS)(text))
     return links, anchors
 
@@ -104,9 +127,14 @@ def definitions(book: dict) -> set[str]:
     "Names of functions and classes that a page exports: its documentation has an anchor for each"
     names = set()
     for cell in book["cells"]:
-        if cell["cell_type"] != "code" or not {"export", "exports"} & set(directives(cell["source"])): continue
-        try: tree = ast.parse(code(cell["source"]))
-        except SyntaxError: continue
+        if cell["cell_type"] != "code" or not {"export", "exports"} & set(
+            directives(cell["source"])
+        ):
+            continue
+        try:
+            tree = ast.parse(code(cell["source"]))
+        except SyntaxError:
+            continue
         names |= {node.name for node in tree.body if hasattr(node, "name")}
     return names
 
@@ -118,6 +146,7 @@ def page_markdown(book: dict) -> str:
 
 def split_target(link: str) -> tuple[str, str]:
     "Path and anchor of a relative link; an address elsewhere gives two empty strings"
-    if re.match(r"[a-z][a-z0-9+.-]*:|//", link, re.I): return "", ""
+    if re.match(r"[a-z][a-z0-9+.-]*:|//", link, re.I):
+        return "", ""
     path, _, anchor = link.partition("#")
     return unquote(path.partition("?")[0]), unquote(anchor)

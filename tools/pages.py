@@ -1,10 +1,18 @@
-"""Execute pages: python tools/pages.py [--copy] [NOTEBOOK...] (what `make notebooks` and .ci/run do).
+"""Execute pages: python tools/pages.py [--copy] [NOTEBOOK...]
 
-In place: fresh outputs are stored and the page is cleaned. With --copy the page is only tried, its file stays as it is.
-One page at a time, each in a kernel of its own, in the folder of the pages. Cells marked `#| eval: false` are left
-out; with --copy so are tests marked `#| slow`, which `make test` runs anyway. Ends with 'N passed, N failed'.
+This is what `make notebooks` and .ci/run do.
+
+In place: fresh outputs are stored and the page is cleaned. With --copy the page is only tried,
+its file stays as it is. One page at a time, each in a kernel of its own, in the folder of the
+pages. Cells marked `#| eval: false` are left out; with --copy so are tests marked `#| slow`,
+which `make test` runs anyway. Ends with 'N passed, N failed'.
 """
-import argparse, os, re, sys, time
+
+import argparse
+import os
+import re
+import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -23,16 +31,23 @@ def execute(page: Path, timeout: int, copy: bool):
     "The page with fresh outputs, as a notebook in memory"
     import nbformat
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreprocessor
+
     book = nbformat.read(page, as_version=4)
-    spared = {c.id: dict(c) for c in book.cells if c.cell_type == "code" and left_out(c.source, copy)}
+    spared = {
+        c.id: dict(c) for c in book.cells if c.cell_type == "code" and left_out(c.source, copy)
+    }
     for cell in book.cells:
-        if cell.id in spared: cell.cell_type = "raw"
+        if cell.id in spared:
+            cell.cell_type = "raw"
     resources = {"metadata": {"path": str(page.parent)}}
-    runner = ExecutePreprocessor(timeout=timeout, kernel_name="python3", extra_arguments=["--log-level=ERROR"])
+    runner = ExecutePreprocessor(
+        timeout=timeout, kernel_name="python3", extra_arguments=["--log-level=ERROR"]
+    )
     book, _ = runner.preprocess(book, resources)
     book, _ = CoalesceStreamsPreprocessor(enabled=True).preprocess(book, resources)
     for cell in book.cells:
-        if cell.id in spared: cell.update(spared[cell.id])
+        if cell.id in spared:
+            cell.update(spared[cell.id])
     return book
 
 
@@ -40,8 +55,10 @@ def store(book, page: Path):
     "Write an executed page back, cleaned as nbdev cleans"
     import nbformat
     from nbdev.clean import nbdev_clean
+
     for cell in book.cells:  # progress and library news differ from machine to machine
-        if cell.cell_type == "code": cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
     nbformat.write(book, page)
     os.chdir(ROOT)
     nbdev_clean(str(page))
@@ -64,13 +81,19 @@ def main():
         start = time.time()
         try:
             book = execute(page, given.timeout, given.copy)
-            if not given.copy: store(book, page)
+            if not given.copy:
+                store(book, page)
             print(f"{page.name}: {time.time() - start:.0f} s", flush=True)
         except Exception as error:
             failed += 1
-            print(f"{page.name}: FAILED after {time.time() - start:.0f} s\n{why(error)}", file=sys.stderr, flush=True)
+            print(
+                f"{page.name}: FAILED after {time.time() - start:.0f} s\n{why(error)}",
+                file=sys.stderr,
+                flush=True,
+            )
     print(f"{len(chosen) - failed} passed, {failed} failed")
     sys.exit(bool(failed))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,14 @@
 """Write README.md out of nbs/index.ipynb: python tools/readme.py (what `make readme` runs).
 
-Markdown, shown code and stored outputs in order; tables become Markdown tables, pictures files under nbs/images, and
-links that are right from nbs/ are made right from the root. `#| hide` leaves a cell out, `#| echo: false` its code.
+Markdown, shown code and stored outputs in order; tables become Markdown tables, pictures files
+under nbs/images, and links that are right from nbs/ are made right from the root. `#| hide`
+leaves a cell out, `#| echo: false` its code.
 """
-import base64, os, re, sys
+
+import base64
+import os
+import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,14 +22,17 @@ HIDDEN = {"hide", "default_exp", "export", "exporti", "test", "testsetup"}
 
 class Rows(HTMLParser):
     "The cells of an HTML table, row by row"
+
     def __init__(self, html):
         super().__init__()
         self.rows, self.cell = [], None
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
-        if tag == "tr": self.rows.append([])
-        if tag in ("td", "th"): self.cell = ""
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.cell = ""
 
     def handle_endtag(self, tag):
         if tag in ("td", "th"):
@@ -32,72 +40,109 @@ class Rows(HTMLParser):
             self.cell = None
 
     def handle_data(self, data):
-        if self.cell is not None: self.cell += data
+        if self.cell is not None:
+            self.cell += data
+
+
+def is_number(cell: str) -> bool:
+    "A number as tables show it, or nothing"
+    return bool(re.fullmatch(r"[-+−±]?[\d.,]+( ?%| ?± ?[\d.,]+)?|", cell))
+
+
+def side(column: tuple[str, ...]) -> str:
+    "Markdown's mark for the side on which a column stands"
+    numbers = any(column) and all(is_number(cell) for cell in column)
+    return "---:" if numbers else ":---"
 
 
 def table(html: str) -> str:
     "An HTML table as Markdown, words to the left and numbers to the right"
-    rows = [r for r in Rows(html).rows if r]
-    width = max(map(len, rows))
-    rows = [r + [""] * (width - len(r)) for r in rows]
-    def number(cell): return re.fullmatch(r"[-+−±]?[\d.,]+( ?%| ?± ?[\d.,]+)?|", cell)
-    sides = ["---:" if all(number(r[i]) for r in rows[1:]) and any(r[i] for r in rows[1:]) else ":---" for i in range(width)]
-    return "\n".join("| " + " | ".join(r) + " |" for r in [rows[0], sides, *rows[1:]])
+    rows = [row for row in Rows(html).rows if row]
+    width = max(len(row) for row in rows)
+    head, *body = [row + [""] * (width - len(row)) for row in rows]
+    sides = [side(column) for column in zip(*body)] if body else [":---"] * width
+    lines = ["| " + " | ".join(row) + " |" for row in (head, sides, *body)]
+    return "\n".join(lines)
+
+
+def moved(found: re.Match) -> str:
+    "What stands before a link of a page in nbs/, and the link as seen from the root"
+    before, link = found.groups()
+    if re.match(r"[a-z][a-z0-9+.-]*:|//|#|$", link, re.I):
+        return before + link
+    path, hash_, anchor = link.partition("#")
+    place = os.path.normpath(os.path.join("nbs", path))
+    return before + place.replace(os.sep, "/") + hash_ + anchor
 
 
 def from_root(text: str) -> str:
     "Relative links and pictures of a page in nbs/, as seen from the root; blocks of code stay"
-    def moved(link):
-        if re.match(r"[a-z][a-z0-9+.-]*:|//|#|$", link, re.I): return link
-        path, hash_, anchor = link.partition("#")
-        return os.path.normpath(os.path.join("nbs", path)).replace(os.sep, "/") + hash_ + anchor
     parts = re.split(r"(^```.*?^```[^\n]*$|`[^`\n]+`)", text, flags=re.M | re.S)
-    for i in range(0, len(parts), 2):
-        parts[i] = re.sub(r"(\]\()([^)\s]+)", lambda m: m[1] + moved(m[2]), parts[i])
-        parts[i] = re.sub(r"""((?:src|href)=["'])([^"']+)""", lambda m: m[1] + moved(m[2]), parts[i])
+    for i in range(0, len(parts), 2):  # what stands between is code
+        part = re.sub(r"(\]\()([^)\s]+)", moved, parts[i])
+        parts[i] = re.sub(r"""((?:src|href)=["'])([^"']+)""", moved, part)
     return "".join(parts)
 
 
 def shown(output: dict, name: str) -> tuple[str, dict[str, bytes]]:
     "One stored output as Markdown, and the picture file it needs"
     data = output.get("data", {})
-    if "text/markdown" in data: return from_root(data["text/markdown"]), {}
+    if "text/markdown" in data:
+        return from_root(data["text/markdown"]), {}
     if "image/svg+xml" in data:
         path = f"nbs/images/{name}.svg"
         return f"![]({path})", {path: data["image/svg+xml"].encode()}
     if "image/png" in data:
         path = f"nbs/images/{name}.png"
         return f"![]({path})", {path: base64.b64decode(data["image/png"])}
-    if "<table" in data.get("text/html", ""): return table(data["text/html"]), {}
-    text = re.sub(r"\x1b\[[0-9;]*m", "", output.get("text") or data.get("text/plain", "")).rstrip()
+    if "<table" in data.get("text/html", ""):
+        return table(data["text/html"]), {}
+    said = output.get("text") or data.get("text/plain", "")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", said).rstrip()
     return (f"```text\n{text}\n```" if text else ""), {}
+
+
+def code_cell(cell: dict, number: int) -> tuple[list[str], dict[str, bytes]]:
+    "A code cell and its outputs, as far as they are shown, and the pictures they need"
+    said, source = directives(cell["source"]), code(cell["source"])
+    parts, pictures = [], {}
+    if HIDDEN & set(said):
+        return parts, pictures
+    if source and said.get("echo") != "false" and "hide_input" not in said:
+        parts.append(f"```python\n{source}\n```")
+    if said.get("output") == "false" or "hide_output" in said:
+        return parts, pictures
+    name = f"readme-{said.get('label') or number}"
+    for part, output in enumerate(cell.get("outputs", []), 1):
+        text, made = shown(output, name if part == 1 else f"{name}-{part}")
+        parts.append(text)
+        pictures |= made
+    return parts, pictures
 
 
 def render(root: Path) -> tuple[str, dict[str, bytes]]:
     "The text of README.md, and its pictures by path"
-    parts, pictures = [NOTE], {}
-    for number, cell in enumerate(load(root/"nbs/index.ipynb")["cells"], 1):
-        said = directives(cell["source"]) if cell["cell_type"] == "code" else {}
-        if HIDDEN & set(said): continue
-        if cell["cell_type"] == "markdown": parts.append(from_root(cell["source"].strip()))
-        if cell["cell_type"] != "code": continue
-        if said.get("echo") != "false" and "hide_input" not in said and code(cell["source"]):
-            parts.append(f"```python\n{code(cell['source'])}\n```")
-        if said.get("output") == "false" or "hide_output" in said: continue
-        for part, output in enumerate(cell.get("outputs", []), 1):
-            text, made = shown(output, f"readme-{said.get('label') or number}" + (f"-{part}" if part > 1 else ""))
-            parts.append(text)
+    parts, pictures = [NOTE.strip()], {}
+    for number, cell in enumerate(load(root / "nbs/index.ipynb")["cells"], 1):
+        if cell["cell_type"] == "markdown":
+            parts.append(from_root(cell["source"].strip()))
+        elif cell["cell_type"] == "code":
+            said, made = code_cell(cell, number)
+            parts += said
             pictures |= made
-    return "\n\n".join(p for p in parts if p).replace("-->\n\n\n", "-->\n\n") + "\n", pictures
+    text = "\n\n".join(part for part in parts if part)
+    return text + "\n", pictures
 
 
 def main():
-    if not (ROOT/"nbs/index.ipynb").exists(): sys.exit("readme: there is no nbs/index.ipynb")
+    if not (ROOT / "nbs/index.ipynb").exists():
+        sys.exit("readme: there is no nbs/index.ipynb")
     text, pictures = render(ROOT)
     for path, content in {"README.md": text.encode(), **pictures}.items():
-        (ROOT/path).parent.mkdir(exist_ok=True)
-        (ROOT/path).write_bytes(content)
+        (ROOT / path).parent.mkdir(exist_ok=True)
+        (ROOT / path).write_bytes(content)
     print(f"README.md: {len(text.split())} words, {len(pictures)} pictures")
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -285,10 +285,12 @@ def axis_correlations(
     "How well the coordinates of the people follow those of the Inglehart-Welzel map"
     people = positions[positions.model == 'people']
     both = people[['x', 'y', 'map_x', 'map_y']].astype(float).dropna()
-    if len(both) < FEWEST_ON_MAP:
-        return pd.Series(dict(x=np.nan, y=np.nan))
-    x, y, map_x, map_y = both.to_numpy().T
-    return pd.Series(dict(x=pearson(x, map_x), y=pearson(y, map_y)))
+    found = pd.Series(np.nan, ['x', 'y'])
+    if len(both) >= FEWEST_ON_MAP:
+        x, y, map_x, map_y = both.to_numpy().T
+        found['x'] = pearson(x, map_x)
+        found['y'] = pearson(y, map_y)
+    return found
 
 def _axis_label(meaning:str, r:float)->str:
     "The name of an axis, if the people earn it"
@@ -339,10 +341,11 @@ def _draw_path(
     path:list,   # (model, method)
 ):
     "Every step with its arrows; the start is a square where it is one place, or all there is"
-    for colour, before, after in zip(itertools.cycle(COLOURS[1:]), path, path[1:]):
+    start, *later = path
+    colours = itertools.cycle(COLOURS[1:])
+    for before, after, colour in zip(path, later, colours):
         _draw_arrows(ax, at[before], at[after], colour)
         _draw_points(ax, at[after], ', '.join(after), 'o', ms=5, color=colour)
-    start, *later = path
     if later:
         _draw_names(ax, at[later[-1]], xytext=(4, 3), fontsize=7.5)
     if not later or 'none' in at[start].index:
@@ -434,12 +437,14 @@ def plot_trees(
     "Trees side by side, on one scale of distances"
     import matplotlib.pyplot as plt
     trees = {title: culture_linkage(matrix) for title, matrix in matrices.items()}
-    widest = 1.05 * max(tree[-1, 2] for tree in trees.values())
-    size = (3.4 * len(trees), 4.2)
-    fig, axes = plt.subplots(1, len(trees), figsize=size, layout='constrained', squeeze=False)
-    for ax, (title, tree) in zip(axes[0], trees.items()):
-        _draw_tree(ax, tree, list(matrices[title].index), title)
-        ax.set_xlim(widest, 0)
+    highest = max(tree[-1, 2] for tree in trees.values())
+    count = len(trees)
+    size = (3.4 * count, 4.2)
+    fig, axes = plt.subplots(1, count, figsize=size, layout='constrained', squeeze=False)
+    for ax, title in zip(axes[0], matrices):
+        names = list(matrices[title].index)
+        _draw_tree(ax, trees[title], names, title)
+        ax.set_xlim(1.05 * highest, 0)
     return fig
 
 def plot_clustermap(

@@ -344,10 +344,7 @@ def _shared(
     units = np.arange(group.max() + 1)
     kept = units[:, None] != group
     left = statistic(kept.astype(float))
-    spread = left.std(axis=0)
-    if spread.min() > 1e-12:
-        return np.corrcoef(left.T)[0, 1]
-    return 0.
+    return float(np.nan_to_num(pearson(*left.T)))
 
 def _interval_of_difference(
     survey:Survey,

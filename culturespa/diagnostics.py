@@ -49,6 +49,7 @@ def _cross(
     score:str,
     weights:np.ndarray|None=None,  # draw x question, see `score_sheets`; None: every question once
 )->np.ndarray:                     # draw x persona x country
+    "The scores of `cross_scores` for any number of weightings"
     if weights is None:
         weights = np.ones((1, sheets.shape[1]))
     human = modal_codes(survey, known_countries(survey))
@@ -75,28 +76,47 @@ def own_and_others(
     return table[..., persona, own], known_mean(others)
 
 # %% ../nbs/45_diagnostics.ipynb #a4400009
+def _dealings(
+    k:int,             # labels
+    permutations:int,
+    seed:int,
+)->np.ndarray:         # dealing x label, the true one first
+    "All dealings if there are no more than `permutations`, else so many at random beside the true"
+    if math.factorial(k) <= permutations:
+        return np.array(list(itertools.permutations(range(k))))
+    dealings = np.tile(np.arange(k), (permutations + 1, 1))
+    rng = np.random.default_rng(seed)
+    dealings[1:] = rng.permuted(dealings[1:], axis=1)
+    return dealings
+
 def label_p(
     table:np.ndarray,  # label x label: the value of each pair; the true ones are on the diagonal
     permutations:int,  # dealings to try, at least 1; every one if there are no more than that
     seed:int,
 )->float:              # missing with fewer than two labels
-    "Part of the dealings of labels with a mean at least as high (Fisher's permutation test)"
+    """Part of the dealings of labels with a mean at least as high (Fisher's permutation test).
+    Raises `InputError` for no dealing at all."""
     if permutations < 1:
         raise InputError(f'permutations must be at least 1, not {permutations}')
     k = len(table)
     if k < 2:
         return np.nan
-    if math.factorial(k) <= permutations:
-        dealings = np.array(list(itertools.permutations(range(k))))
-    else:
-        dealings = np.tile(np.arange(k), (permutations + 1, 1))      # the true one, and a sample
-        rng = np.random.default_rng(seed)
-        dealings[1:] = rng.permuted(dealings[1:], axis=1)
+    dealings = _dealings(k, permutations, seed)
     dealt = known_mean(table[np.arange(k), dealings])
     best = dealt > dealt[0] - 1e-9                                   # or equal, up to rounding
     return best.mean()
 
 # %% ../nbs/45_diagnostics.ipynb #a4400013
+def _ways(
+    picked:Sequence[int],
+)->list:                   # e_0, e_1, ...: whole numbers, so nothing is rounded
+    "In how many ways 0, 1, ... labels hit that do not exclude each other"
+    ways = [1]
+    for times in picked:
+        without, with_it = [*ways, 0], [0, *ways]
+        ways = [a + int(times) * b for a, b in zip(without, with_it)]
+    return ways
+
 def hits_p(
     picked:Sequence[int],  # how often each of the labels is the best one
     hits:int,              # how often the best one was the right one
@@ -104,14 +124,11 @@ def hits_p(
     "Chance of so many hits or more if labels are dealt at random (matching, rook polynomials)"
     if hits == 0:
         return 1.
-    k = len(picked)
-    ways = [1]                           # e_0, e_1, ...: whole numbers, so nothing is rounded
-    for times in picked:
-        without, with_it = [*ways, 0], [0, *ways]
-        ways = [a + int(times) * b for a, b in zip(without, with_it)]
+    k, ways = len(picked), _ways(picked)
     dealings, sign = 0, 1
     for j in range(hits, k + 1):
-        dealings += sign * math.comb(j - 1, hits - 1) * ways[j] * math.factorial(k - j)
+        of_j = math.comb(j - 1, hits - 1) * ways[j] * math.factorial(k - j)
+        dealings += sign * of_j
         sign = -sign
     return dealings / math.factorial(k)
 
@@ -138,12 +155,13 @@ def specificity(
         row = dict(model=model, method=method, countries=len(known_countries(survey)), personas=0)
         scored = part[~np.isnan(score_sheets(survey, part, score))]
         if len(scored):
-            table = cross_scores(survey, scored, score)
-            own = table.columns.get_indexer(table.index)
+            fits = cross_scores(survey, scored, score)
+            own = fits.columns.get_indexer(fits.index)
+            table = fits.to_numpy()
             row['personas'] = len(table)
             row |= _own_beside_others(survey, scored, score, own, level)
-            row['specificity_p'] = label_p(table.to_numpy()[:, own], permutations, seed)
-            row |= _best_fits(table.to_numpy(), own)
+            row['specificity_p'] = label_p(table[:, own], permutations, seed)
+            row |= _best_fits(table, own)
             row |= _us_pulls(survey, scored, score)
         rows.append(row)
     return pd.DataFrame(rows, columns=SPECIFICITY_COLUMNS)
@@ -156,10 +174,12 @@ def _own_beside_others(
     own:Sequence[int],
     level:float,
 )->dict:
+    "The mean fit of the own country and of the others, and their difference with its interval"
     def statistic(weights):
         table = _cross(survey, sheets, score, weights)
         mine, others = own_and_others(table, own)
         return known_mean(np.stack([mine, others, mine - others], axis=1))
+
     value, low, high = jackknife(survey, statistic, level)
     return dict(
         own=value[0],
@@ -172,12 +192,13 @@ def _best_fits(
     table:np.ndarray,   # persona x country
     own:Sequence[int],
 )->dict:
+    "Which country each persona fits best, and which persona fits each country best"
     found = {}
     if table.shape[1] > 1:
         best = _winners(table)[:, own]
+        ranks = pd.DataFrame(table).rank(axis=1, ascending=False)
         found['own_is_best'] = best.diagonal().mean()
-        ranks = pd.DataFrame(table).rank(axis=1, ascending=False).to_numpy()
-        found['rank'] = ranks[:, own].diagonal().mean()
+        found['rank'] = ranks.to_numpy()[:, own].diagonal().mean()
     if len(own) > 1:
         fitted = _winners(table[:, own].T)
         found['identified'] = fitted.diagonal().mean()
@@ -202,15 +223,24 @@ def _us_pulls(
     sheets:pd.DataFrame,
     score:str,
 )->dict:
+    "What the USA pull, and what they would pull from no model; nothing if they cannot"
     abroad = sheets[sheets.index.get_level_values('culture') != 'USA']
     if 'USA' not in known_countries(survey) or abroad.empty:
         return {}
-    culture = abroad.index.get_level_values('culture')
-    floor = predictors(survey, draws=1).xs(FLOOR, level='method')
-    floor = floor.droplevel(['model', 'order', 'run']).reindex(culture).set_index(abroad.index)
+    floor = _floor(survey, abroad)
     return dict(
         us_pull=_us_pull(cross_scores(survey, abroad, score)),
-        us_pull_floor=_us_pull(cross_scores(survey, floor.where(abroad >= 0), score)))
+        us_pull_floor=_us_pull(cross_scores(survey, floor, score)))
+
+def _floor(
+    survey:Survey,
+    sheets:pd.DataFrame,
+)->pd.DataFrame:         # the same rows and columns
+    "What no model answers, wherever the sheets hold a readable answer"
+    answers = predictors(survey, draws=1).xs(FLOOR, level='method')
+    answers = answers.droplevel(['model', 'order', 'run'])
+    answers = answers.reindex(sheets.index.get_level_values('culture'))
+    return answers.set_index(sheets.index).where(sheets >= 0)
 
 def _us_pull(table:pd.DataFrame)->float:
     "How much better personas fit the USA than their own country"
@@ -228,19 +258,37 @@ def movement(
     sheets:pd.DataFrame,  # with unaware ones: of the same model, or else of the first that has some
     level:float=.95,      # of the interval over batteries
 )->pd.DataFrame:          # model, method, `MOVEMENT_COLUMNS`, nearer_low, nearer_high
-    "How many answers differ from the unaware ones, and to whom they came nearer, averaged"
+    """How many answers differ from the unaware ones, and to whom they came nearer, averaged.
+    Raises `InputError` without unaware answers."""
     rows = []
     for (model, method), part in sheets.groupby(level=['model', 'method'], sort=False):
         if method == 'unaware':
             continue
-        counts = _moves(survey, unaware_of(sheets, model), part)
-        def statistic(weights):
-            return _movement(weights, *counts)
-        value, low, high = jackknife(survey, statistic, level)
-        row = dict(model=model, method=method) | dict(zip(MOVEMENT_COLUMNS, value))
-        rows.append(row | dict(nearer_low=low[-1], nearer_high=high[-1]))
+        unaware = unaware_of(sheets, model)
+        row = dict(model=model, method=method)
+        if asked_personas(survey, part):
+            row |= _movement_row(survey, unaware, part, level)
+        rows.append(row)
     columns = ['model', 'method', *MOVEMENT_COLUMNS, 'nearer_low', 'nearer_high']
     return pd.DataFrame(rows, columns=columns)
+
+def _movement_row(
+    survey:Survey,
+    unaware:pd.DataFrame,
+    aware:pd.DataFrame,
+    level:float,
+)->dict:                   # `MOVEMENT_COLUMNS`, nearer_low, nearer_high
+    "What `movement` says of one model and method"
+    counts = _moves(survey, unaware, aware)
+
+    def statistic(weights):
+        return _movement(weights, *counts)
+
+    value, low, high = jackknife(survey, statistic, level)
+    row = dict(zip(MOVEMENT_COLUMNS, value))
+    *_, row['nearer_low'] = low
+    *_, row['nearer_high'] = high
+    return row
 
 def unaware_of(
     sheets:pd.DataFrame,
@@ -258,26 +306,33 @@ def unaware_of(
 def _moves(
     survey:Survey,
     unaware:pd.DataFrame,
-    aware:pd.DataFrame,
-)->tuple:
-    "Own columns, and counts of pairs of sheets for `_movement`"
+    aware:pd.DataFrame,    # of one persona or more
+)->tuple:                  # own column of each persona, and arrays of what `_count_moves` counts
+    "Pairs of sheets, for `_movement`"
     personas, countries = asked_personas(survey, aware), known_countries(survey)
-    own = pd.Index(countries).get_indexer(personas)
     human = modal_codes(survey, countries)
-    both, differ = np.zeros((2, len(own), human.shape[1]))           # persona x question
-    moved, nearer, farther = np.zeros((3, len(own), *human.shape))   # persona x country x question
-    for at, persona in enumerate(personas):
+    counts = []
+    for persona in personas:
         before, after = _side_by_side(unaware, aware, persona)
-        readable = ~np.isnan(before) & ~np.isnan(after)
-        moves = readable & (before != after)
-        both[at] = readable.sum(axis=0)
-        differ[at] = moves.sum(axis=0)
-        for country, codes in enumerate(human):
-            step = np.abs(after - codes) - np.abs(before - codes)
-            moved[at, country] = differ[at] * ~np.isnan(codes)
-            nearer[at, country] = (step < 0).sum(axis=0)
-            farther[at, country] = (step > 0).sum(axis=0)
-    return own, both, differ, moved, nearer, farther
+        counts.append(_count_moves(before, after, human))
+    own = pd.Index(countries).get_indexer(personas)
+    return own, *map(np.array, zip(*counts))
+
+def _count_moves(
+    before:np.ndarray,  # pair of sheets x question
+    after:np.ndarray,
+    human:np.ndarray,   # country x question
+)->tuple:               # both, differ: question; moved, nearer, farther: country x question
+    "How many answers of one persona can be compared, differ, came nearer a mode, and left it"
+    readable = ~np.isnan(before) & ~np.isnan(after)
+    both = readable.sum(axis=0)
+    differ = (readable & (before != after)).sum(axis=0)
+    moved = differ * ~np.isnan(human)
+    was = np.abs(before[:, None] - human)
+    steps = np.abs(after[:, None] - human) - was
+    nearer = (steps < 0).sum(axis=0)
+    farther = (steps > 0).sum(axis=0)
+    return both, differ, moved, nearer, farther
 
 def _side_by_side(
     unaware:pd.DataFrame,
@@ -285,41 +340,50 @@ def _side_by_side(
     culture:str,
 )->tuple:     # pair x question, twice
     "Every unaware sheet of a culture beside every aware one in the same order"
-    first, second = np.empty((2, 0, aware.shape[1]))
+    first, second = [], []
     for order in aware.index.get_level_values('order').unique():
         before = readable_codes(in_order(unaware, order), culture)
         after = readable_codes(in_order(aware, order), culture)
-        first = np.concatenate([first, np.repeat(before, len(after), axis=0)])
-        second = np.concatenate([second, np.tile(after, (len(before), 1))])
-    return first, second
+        first.append(np.repeat(before, len(after), axis=0))
+        second.append(np.tile(after, (len(before), 1)))
+    return np.concatenate(first), np.concatenate(second)
 
 def in_order(sheets:pd.DataFrame, order:str)->pd.DataFrame:
     "The sheets in one order of the options"
     return sheets[sheets.index.get_level_values('order') == order]
 
-def readable_codes(sheets:pd.DataFrame, culture:str)->np.ndarray:
-    "The sheets of a culture, run x question, missing where there is no readable answer"
-    codes = sheets[sheets.index.get_level_values('culture') == culture].to_numpy(float)
+def readable_codes(
+    sheets:pd.DataFrame,
+    culture:str,
+)->np.ndarray:           # run x question; missing where there is no readable answer
+    "The sheets of a culture"
+    ours = sheets.index.get_level_values('culture') == culture
+    codes = sheets[ours].to_numpy(float)
     return np.where(codes >= 0, codes, np.nan)
 
 # %% ../nbs/45_diagnostics.ipynb #a4400068
 def _movement(
     weights:np.ndarray,   # draw x question
-    own:np.ndarray,       # this and the rest as `_moves` counts them
-    both:np.ndarray,      # readable on both sides
+    own:np.ndarray,       # this and the rest from `_moves`
+    both:np.ndarray,
     differ:np.ndarray,
     moved:np.ndarray,     # differing, where the country has a mode
     nearer:np.ndarray,
     farther:np.ndarray,
 )->np.ndarray:            # draw x `MOVEMENT_COLUMNS`
+    "Percentages, averaged over personas"
+    part = _percent(weights, differ, both)
     near, near_others = own_and_others(_percent(weights, nearer, moved), own)
     far, far_others = own_and_others(_percent(weights, farther, moved), own)
-    columns = [_percent(weights, differ, both), near, far, near_others, far_others,
-               near - near_others]
+    columns = [part, near, far, near_others, far_others, near - near_others]
     return known_mean(np.stack(columns, axis=1))
 
-def _percent(weights:np.ndarray, part:np.ndarray, whole:np.ndarray)->np.ndarray:
-    "Weighted sums over questions, one in % of the other: draw x ...; missing where that is nothing"
+def _percent(
+    weights:np.ndarray,   # draw x question
+    part:np.ndarray,      # ... x question
+    whole:np.ndarray,
+)->np.ndarray:            # draw x ...; missing where the whole is nothing
+    "Weighted sums over questions, one in % of the other"
     parts = np.einsum('wq,...q->w...', weights, part)
     wholes = np.einsum('wq,...q->w...', weights, whole)
     with np.errstate(invalid='ignore'):
@@ -361,12 +425,18 @@ def _personas_apart(
     codes:pd.DataFrame,  # a row per sheet
     personas:list,
 )->dict:
-    apart = [mean_distance(survey, run.T) for _, run in codes.groupby(level=['order', 'run'])]
-    again = [mean_distance(survey, same.T) for _, same in codes.groupby(level=['order', 'culture'])]
+    "Distances of personas, of runs, and of personas net of chance"
+    runs = codes.groupby(level=['order', 'run'])
+    same = codes.groupby(level=['order', 'culture'])
     return dict(
-        diversity=known_mean(np.array(apart)),
-        between_runs=known_mean(np.array(again)),
+        diversity=_mean_distance_in(survey, runs),
+        between_runs=_mean_distance_in(survey, same),
         net=_net_distance(survey, codes, personas))
+
+def _mean_distance_in(survey:Survey, groups)->float:
+    "Mean over groups of sheets"
+    distances = [mean_distance(survey, group.T) for _, group in groups]
+    return known_mean(np.array(distances))
 
 def mean_distance(
     survey:Survey,
@@ -382,22 +452,28 @@ def _net_distance(
     survey:Survey,
     codes:pd.DataFrame,
     personas:list,
-)->float:
-    first, second = np.triu_indices(len(personas), 1)
+)->float:                # negative where the mean square is
+    "Root mean square distance of the mean answers of personas, without what chance adds"
     most = (survey.n_options.to_numpy(float) - 1)**2
-    squares = []
-    for _, same in codes.groupby(level='order'):
-        runs = same.groupby(level='culture')
-        mean = runs.mean().reindex(personas).to_numpy()
-        chance = runs.var() / runs.count()                  # missing with one run
-        chance = chance.reindex(personas).to_numpy()
-        far = (mean[first] - mean[second])**2
-        far = far - chance[first] - chance[second]
-        largest = np.where(np.isnan(far), np.nan, most)
-        pairs = known_mean(far) / known_mean(largest)
-        squares.append(known_mean(pairs))
+    squares = [_net_square(same, personas, most) for _, same in codes.groupby(level='order')]
     square = known_mean(np.array(squares))
     return float(100 * np.sign(square) * np.sqrt(np.abs(square)))
+
+def _net_square(
+    codes:pd.DataFrame,   # in one order
+    personas:list,
+    most:np.ndarray,      # the largest squared step of each question
+)->float:
+    "Mean over pairs of personas"
+    runs = codes.groupby(level='culture')
+    chance = runs.var() / runs.count()                  # missing with one run
+    chance = chance.reindex(personas).to_numpy()
+    mean = runs.mean().reindex(personas).to_numpy()
+    first, second = np.triu_indices(len(personas), 1)
+    far = (mean[first] - mean[second])**2
+    far = far - chance[first] - chance[second]
+    largest = np.where(np.isnan(far), np.nan, most)
+    return known_mean(known_mean(far) / known_mean(largest))
 
 # %% ../nbs/45_diagnostics.ipynb #a4400052
 def _people_apart(
@@ -420,7 +496,7 @@ def _people_apart(
 def _mean_answers(survey:Survey)->pd.DataFrame:
     "Mean code of the people who answered: question_id x culture"
     valid = survey.shares[survey.shares.code >= 0]
-    cell = [valid.question_id, valid.culture]
-    total = (valid.code * valid.share).groupby(cell).sum()
-    people = valid.share.groupby(cell).sum()
-    return (total / people).unstack()
+    weighed = valid.assign(total=valid.code * valid.share)
+    cells = weighed.groupby(['question_id', 'culture'])
+    sums = cells[['total', 'share']].sum()
+    return (sums.total / sums.share).unstack()

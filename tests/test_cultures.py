@@ -29,7 +29,7 @@ def world_of(questions, cultures=('USA', 'DEU', 'KEN', 'ZWE', 'BRA', 'THA')):
 
 def test_an_interval_of_a_correlation_stays_between_minus_one_and_one():
     world = made_survey(dict(USA=[1] * 8, KEN=[2] * 8), [2, 3] * 4)           # eight batteries
-    left = dict(enumerate([.5, .95, .99, .8, .9, .85, .93, .7]))     # without the first, the second, ...
+    left = dict(enumerate([.5, .95, .99, .8, .9, .85, .93, .7]))     # without each battery
 
     def statistic(weights):
         without = [np.flatnonzero(row == 0) for row in np.asarray(weights)]

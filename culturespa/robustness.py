@@ -85,12 +85,12 @@ def _exactly(
     at_least:dict,  # factors -> `_pairs_within` of the pairs that share these and perhaps more
 )->np.ndarray:
     "The same of pairs that share these factors and no more, by inclusion and exclusion"
-    left = 0
+    parts = []
     for factors, pairs in at_least.items():
         if set(factors) >= set(shared):
             more = set(factors) - set(shared)
-            left = left + (-1)**len(more) * pairs
-    return left
+            parts.append((-1)**len(more) * pairs)
+    return sum(parts)
 
 # %% ../nbs/47_robustness.ipynb #a4500014
 def pair_means(

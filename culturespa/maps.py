@@ -54,7 +54,7 @@ def _on_both(
     shared = [culture for culture in known.index if culture in points.index]
     if len(shared) < 3:
         raise InputError(f'{len(shared)} cultures on both maps: a fit needs at least 3')
-    mine = points.loc[shared, ['x', 'y']].to_numpy(float)
+    mine = np.array(points.loc[shared, ['x', 'y']], float, order='C')   # as shuffled ones are
     goal = known.loc[shared].to_numpy()
     for places in (mine, goal):
         spread = np.ptp(places, axis=0)

@@ -294,7 +294,8 @@ def unaware_of(
     sheets:pd.DataFrame,
     model:str,
 )->pd.DataFrame:
-    "The unaware sheets of `model`, or else of the first model that has some"
+    """The unaware sheets of `model`, or else of the first model that has some.
+    Raises `InputError` if none has."""
     unaware = sheets[sheets.index.get_level_values('method') == 'unaware']
     if unaware.empty:
         raise InputError('no unaware answers to compare with: method unaware is needed')

@@ -57,7 +57,8 @@ def test_a_turned_map_fits_perfectly():
     with pytest.raises(InputError, match='2 cultures on both maps'):
         fit_map(here.iloc[:2], there)
     assert fit_map(here.iloc[:3], there)[1] == pytest.approx(1)
-    for one, other in ((here * 0, there), (here, there * 0)):
+    point = here * 0 + [1, 2]
+    for one, other in ((point, there), (here, point)):
         with pytest.raises(InputError, match='on one point'):
             fit_map(one, other)
     assert 0 < fit_map(here.assign(x=1.), there)[1] < 1           # an upright line is still a map

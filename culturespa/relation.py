@@ -165,7 +165,7 @@ def smooth_surrogates(
     inner = -patterns.T @ distance**2 @ patterns / 2
     terms = _terms(patterns, inner)
     signs = _signs(len(inner), permutations, seed)
-    flips = signs[:, :, None] * signs[:, None, :]                 # draw x pattern x pattern
+    flips = np.einsum('dk,dl->dkl', signs, signs)                 # draw x pattern x pattern
     squared = np.tensordot(flips, terms, axes=[[1, 2], [1, 2]])   # draw x pair
     return 100 - np.sqrt(np.maximum(squared, 0))                  # a gappy matrix fits no space
 

@@ -23,7 +23,8 @@ def standardised(
     "Standard scores"
     centred = x - x.mean(-1, keepdims=True)
     spread = x.std(-1, keepdims=True)
-    return centred / np.where(spread > 1e-9, spread, np.nan)
+    varies = spread > 1e-9
+    return centred / np.where(varies, spread, np.nan)
 
 def pearson(
     x:np.ndarray,   # values along the last axis

@@ -84,10 +84,9 @@ def strata_correlations(
     known = strata != ''
     if known.sum() >= 3:
         x, y = people[known], personas[known]
-        both = strata[known] == 'within_west'
-        one = strata[known] == 'between'
-        found['partial'] = partial_correlation(x, y, both)
-        found['partial_region'] = partial_correlation(x, y, np.column_stack([both, one]))
+        member = pd.get_dummies(pd.Categorical(strata[known], STRATA))
+        found['partial'] = partial_correlation(x, y, member[['within_west']])
+        found['partial_region'] = partial_correlation(x, y, member[['within_west', 'between']])
     return found
 
 # %% ../nbs/52_cultures.ipynb #52ab7e31
@@ -108,7 +107,8 @@ def reliability(
     half = np.array([np.isin(battery, some) for some in chosen], float)
     similarities = pair_source(survey, sheets)
     one, two = similarities(half), similarities(1 - half)
-    asked = ~np.isnan(one + two).all(0)     # pairs of cultures that were not are missing in all
+    in_both = ~np.isnan(one) & ~np.isnan(two)
+    asked = in_both.any(axis=0)              # pairs that are ever known in both halves
     if asked.sum() < 3:
         return np.nan
     r = known_mean(pearson(one[:, asked], two[:, asked]))
@@ -153,15 +153,21 @@ def why_no_correlation(
         return 'the people of all pairs are equally alike: no correlation'
     return ''
 
-# %% ../nbs/52_cultures.ipynb #038b13a9
+# %% ../nbs/52_cultures.ipynb #ec893a54
 FEWEST_BATTERIES = 20   # an interval over batteries needs so many
 
-def _answered(survey:Survey, part:pd.DataFrame)->pd.DataFrame:
-    "Which questions each comparable persona answered in any run, culture x question"
+def _answered(
+    survey:Survey,
+    part:pd.DataFrame,  # sheets of one model and method
+)->pd.DataFrame:        # culture x question
+    "Which questions each comparable persona answered in any run"
     answered = (part >= 0).groupby(level='culture').any()
     return answered.loc[comparable(survey, part)]
 
-def _batteries_answered(survey:Survey, part:pd.DataFrame)->int:
+def _batteries_answered(
+    survey:Survey,
+    part:pd.DataFrame,
+)->int:
     "Of the persona that answered the fewest"
     battery = batteries(survey.questions)
     counts = []
@@ -169,7 +175,27 @@ def _batteries_answered(survey:Survey, part:pd.DataFrame)->int:
         counts.append(len(np.unique(battery[answered])))
     return min(counts)
 
-def _remarks(survey:Survey, part:pd.DataFrame)->str:
+# %% ../nbs/52_cultures.ipynb #038b13a9
+def _gaps(
+    survey:Survey,
+    part:pd.DataFrame,
+)->list:
+    "What to say of questions that were not answered"
+    remarks = []
+    asked = len(survey.questions)
+    fewest = _answered(survey, part).sum(axis=1).min()
+    if fewest < .9 * asked:
+        remarks.append(f'personas answered as few as {fewest} of {asked} questions')
+    count = _batteries_answered(survey, part)
+    if count < FEWEST_BATTERIES:
+        remarks.append(f'batteries answered, at the fewest: {count}; '
+                       f'an interval needs {FEWEST_BATTERIES}')
+    return remarks
+
+def _remarks(
+    survey:Survey,
+    part:pd.DataFrame,
+)->str:
     "What a reader must know beside the correlation of one model and method"
     remarks = []
     without = left_out(survey, part)
@@ -178,14 +204,7 @@ def _remarks(survey:Survey, part:pd.DataFrame)->str:
     orders = part.index.get_level_values('order').nunique()
     if orders > 1:
         remarks.append(f'mean over {orders} orders of the options')
-    fewest, asked = _answered(survey, part).sum(axis=1).min(), len(survey.questions)
-    if fewest < .9 * asked:
-        remarks.append(f'personas answered as few as {fewest} of {asked} questions')
-    count = _batteries_answered(survey, part)
-    if count < FEWEST_BATTERIES:
-        remarks.append(f'batteries answered, at the fewest: {count}; '
-                       f'an interval needs {FEWEST_BATTERIES}')
-    return '; '.join(remarks)
+    return '; '.join([*remarks, *_gaps(survey, part)])
 
 # %% ../nbs/52_cultures.ipynb #dc89b666
 def without_each(
@@ -204,11 +223,16 @@ def without_each(
         r[culture] = pearson(x[kept], y[kept])
     return r
 
-def _interval(survey:Survey, part:pd.DataFrame, level:float)->tuple[float, float]:
+def _interval(
+    survey:Survey,
+    part:pd.DataFrame,    # sheets of one model and method
+    level:float,
+)->tuple[float, float]:   # low, high
     "Of the correlation with the people; missing if too few batteries were answered"
     if _batteries_answered(survey, part) < FEWEST_BATTERIES:
         return np.nan, np.nan
-    people, personas = pair_source(survey, None), pair_source(survey, part)
+    people = pair_source(survey, None)
+    personas = pair_source(survey, part)
 
     def agreement(weights):
         return pearson(people(weights), personas(weights))
@@ -216,33 +240,45 @@ def _interval(survey:Survey, part:pd.DataFrame, level:float)->tuple[float, float
     return fisher_interval(survey, agreement, level)[1:]
 
 # %% ../nbs/52_cultures.ipynb #cc79a28d
-def _p_values(survey:Survey, people:pd.DataFrame, personas:pd.DataFrame, permutations:int,
-              seed:int)->dict:
+def _p_values(
+    survey:Survey,
+    people:pd.DataFrame,     # culture x culture
+    personas:pd.DataFrame,
+    permutations:int,
+    seed:int,
+)->dict:
     "The three tests of page 51; those that need map coordinates are missing without them"
     positions = survey.cultures.set_index('culture')
     among = dict(permutations=permutations, seed=seed)
-    found = dict(mantel_p=mantel(people, personas, **among)[1], mantel_p_strata=np.nan)
+    found = dict(mantel_p_strata=np.nan)
+    _, found['mantel_p'] = mantel(people, personas, **among)
     if positions.x.notna().all():
-        within = mantel(people, personas, **among, groups=western(survey))
-        found['mantel_p_strata'] = within[1]
+        _, found['mantel_p_strata'] = mantel(people, personas, **among, groups=western(survey))
     found['mantel_p_map'] = mantel_on_map(people, personas, positions, **among)
     return found
 
-def _agreement(survey:Survey, part:pd.DataFrame, permutations:int, seed:int, level:float)->dict:
-    "One row of `correlate`, for a survey of just the cultures to compare"
+def _agreement(
+    survey:Survey,       # of just the cultures to compare
+    part:pd.DataFrame,   # sheets of one model and method
+    permutations:int,
+    seed:int,
+    level:float,
+)->dict:                 # of `CORRELATION_COLUMNS`
+    "The numbers of one row of `correlate`"
     people = survey.similarity
     personas = square(similarity_of_pairs(survey, part), people.index)
     x, y = pair_values(people), pair_values(personas)
-    low, high = _interval(survey, part, level)
+    ranks = stats.spearmanr(x, y)
     without = without_each(people, personas)
-    row = dict(
-        cultures=len(people), pearson=float(pearson(x, y)), low=low, high=high,
-        spearman=float(stats.spearmanr(x, y)[0]),
-        without_one_low=without.min(), without_one_high=without.max(),
-        reliability=reliability(survey, part, seed=seed),
-        human_reliability=reliability(survey, seed=seed))
-    tests = _p_values(survey, people, personas, permutations, seed)
-    return row | tests | strata_correlations(survey, x, y)
+    row = dict(cultures=len(people), pearson=float(pearson(x, y)), spearman=float(ranks[0]))
+    row['low'], row['high'] = _interval(survey, part, level)
+    row['without_one_low'] = without.min()
+    row['without_one_high'] = without.max()
+    row['reliability'] = reliability(survey, part, seed=seed)
+    row['human_reliability'] = reliability(survey, seed=seed)
+    row |= _p_values(survey, people, personas, permutations, seed)
+    row |= strata_correlations(survey, x, y)
+    return row
 
 # %% ../nbs/52_cultures.ipynb #39d623c8
 CORRELATION_COLUMNS = [
@@ -279,7 +315,7 @@ def correlate(
         rows.append(row)
     return pd.DataFrame(rows, columns=CORRELATION_COLUMNS).astype(dict(cultures='Int64'))
 
-# %% ../nbs/52_cultures.ipynb #025eab4c
+# %% ../nbs/52_cultures.ipynb #04d8631e
 def difference_interval(
     a:tuple,        # correlation, low, high
     b:tuple,        # correlation, low, high
@@ -298,39 +334,69 @@ def difference_interval(
     difference = r_a - r_b
     return float(difference - down), float(difference + up)
 
-def _interval_of_difference(survey:Survey, parts:list, level:float)->tuple[float, float]:
+# %% ../nbs/52_cultures.ipynb #025eab4c
+def _shared(
+    survey:Survey,
+    statistic:Callable,   # weights (draw x question) -> draw x 2
+)->float:
+    "Correlation of two estimates over leaving out batteries; 0 where one of them never changes"
+    group = batteries(survey.questions)
+    units = np.arange(group.max() + 1)
+    kept = units[:, None] != group
+    left = statistic(kept.astype(float))
+    return float(np.nan_to_num(pearson(*left.T)))
+
+def _interval_of_difference(
+    survey:Survey,
+    parts:list,              # sheets of one method, and of the other
+    level:float,
+)->tuple[float, float]:
     "Of the correlations of two methods with the people; missing if too few batteries were answered"
-    if min(_batteries_answered(survey, part) for part in parts) < FEWEST_BATTERIES:
+    counts = [_batteries_answered(survey, part) for part in parts]
+    if min(counts) < FEWEST_BATTERIES:
         return np.nan, np.nan
     people = pair_source(survey, None)
     sources = [pair_source(survey, part) for part in parts]
+
     def z(weights):
         human = people(weights)
-        return np.column_stack([fisher_z(pearson(human, source(weights))) for source in sources])
-    group = batteries(survey.questions)
-    left = z((np.arange(group.max() + 1)[:, None] != group).astype(float))   # without each battery in turn
-    spread = left.std(axis=0)
-    shared = np.corrcoef(left.T)[0, 1] if spread.min() > 1e-12 else 0.
-    a, b = np.tanh(jackknife(survey, z, level)).T
-    return difference_interval(a, b, shared)
+        r = [pearson(human, source(weights)) for source in sources]
+        return fisher_z(np.column_stack(r))
 
-# %% ../nbs/52_cultures.ipynb #b551e679
-def _in_common(survey:Survey, sheets:pd.DataFrame, kinds:tuple)->Survey:
-    "The survey of the cultures that `kinds` share. Raises `InputError` if they cannot be compared"
+    a, b = np.tanh(jackknife(survey, z, level)).T
+    return difference_interval(a, b, _shared(survey, z))
+
+# %% ../nbs/52_cultures.ipynb #c3c2aac0
+def _cultures_in_common(
+    survey:Survey,
+    sheets:pd.DataFrame,
+    kinds:tuple,          # of (model, method)
+)->list:
+    "The cultures that can be compared under all of these"
     common = list(survey.cultures.culture)
-    for kind in kinds:
-        if kind[1] != 'unaware':
-            usable = comparable(survey, one_method(sheets, *kind))
+    for model, method in kinds:
+        if method != 'unaware':
+            usable = comparable(survey, one_method(sheets, model, method))
             common = [culture for culture in common if culture in usable]
+    return common
+
+def _in_common(
+    survey:Survey,
+    sheets:pd.DataFrame,
+    kinds:tuple,
+)->Survey:
+    "The survey of these cultures. Raises `InputError` if there is nothing to compare"
+    common = _cultures_in_common(survey, sheets, kinds)
     some = _only(survey, common) if common else survey
-    both = ' and '.join(', '.join(kind) for kind in kinds)
-    for kind in kinds:
+    names = [', '.join(kind) for kind in kinds]
+    for kind, name in zip(kinds, names):
         reason = why_no_correlation(some, sheets, *kind)
         if reason:
-            raise InputError(f'{both} have {len(common)} cultures in common; '
-                             f"on these {', '.join(kind)} has no correlation: {reason}")
+            raise InputError(f"{' and '.join(names)} have {len(common)} cultures in common; "
+                             f'on these {name} has no correlation: {reason}')
     return some
 
+# %% ../nbs/52_cultures.ipynb #b551e679
 def compare_correlations(
     survey:Survey,
     sheets:pd.DataFrame,
@@ -344,11 +410,14 @@ def compare_correlations(
     some = _in_common(survey, sheets, (a, b))
     people = some.similarity
     parts = [one_method(sheets, *kind) for kind in (a, b)]
-    matrices = [square(similarity_of_pairs(some, part), people.index) for part in parts]
-    r_a, r_b = [pearson(pair_values(people), pair_values(matrix)) for matrix in matrices]
-    without_a, without_b = [without_each(people, matrix) for matrix in matrices]
-    without = without_a - without_b
+    r, without = [], []
+    for part in parts:
+        personas = square(similarity_of_pairs(some, part), people.index)
+        r.append(pearson(pair_values(people), pair_values(personas)))
+        without.append(without_each(people, personas))
+    r_a, r_b = r
     low, high = _interval_of_difference(some, parts, level)
+    change = np.subtract(*without)
     return pd.Series(dict(
         a=r_a, b=r_b, difference=r_a - r_b, low=low, high=high,
-        without_one_low=without.min(), without_one_high=without.max(), cultures=len(people)))
+        without_one_low=change.min(), without_one_high=change.max(), cultures=len(people)))

@@ -208,55 +208,72 @@ def culture_order(
     return list(matrix.index[hierarchy.leaves_list(tree)])
 
 # %% ../nbs/50_matrices.ipynb #2142a62d
+def _draw_matrix(
+    ax,
+    matrix:pd.DataFrame,   # culture x culture
+    order:list,            # of cultures
+    **style,
+):
+    "One heatmap; the diagonal and what is missing are blank"
+    import seaborn as sns
+    shown = matrix.reindex(index=order, columns=order)
+    diagonal = np.eye(len(order), dtype=bool)
+    blank = diagonal | shown.isna()
+    sns.heatmap(shown, ax=ax, mask=blank, square=True, xticklabels=True, **style)
+    ax.set(xlabel='', ylabel='')
+    ax.tick_params(labelsize=7, length=0)
+
 def plot_matrices(
     matrices:dict[str, pd.DataFrame],  # title -> culture x culture
     order:Sequence[str]|None=None,     # of cultures; None: `culture_order` of the first matrix
 ):                                     # matplotlib figure
     "Heatmaps side by side, in one order and on one scale; cultures a matrix lacks are blank"
     import matplotlib.pyplot as plt
-    import seaborn as sns
     if order is None:
         order = culture_order(next(iter(matrices.values())))
-    order = list(order)
-    count = len(matrices)
     lowest = min(np.nanmin(pair_values(matrix)) for matrix in matrices.values())
     colours = dict(vmin=np.floor(lowest), vmax=100, cmap='mako_r', cbar=False)
-    diagonal = np.eye(len(order), dtype=bool)
+    count = len(matrices)
     size = (3.6 * count + .8, 3.9)
     fig, axes = plt.subplots(1, count, figsize=size, layout='constrained', squeeze=False)
-    for ax, (title, matrix) in zip(axes[0], matrices.items()):
-        shown = matrix.reindex(index=order, columns=order)
-        named = ax is axes[0][0]
-        sns.heatmap(shown, ax=ax, mask=diagonal | shown.isna(), square=True,
-                    xticklabels=True, yticklabels=named, **colours)
+    axes = axes.ravel()
+    for ax, (title, matrix) in zip(axes, matrices.items()):
+        _draw_matrix(ax, matrix, list(order), yticklabels=ax is axes[0], **colours)
         ax.set_title(title, fontsize=10)
-        ax.set(xlabel='', ylabel='')
-        ax.tick_params(labelsize=7, length=0)
-    fig.colorbar(axes[0][-1].collections[0], ax=axes, shrink=.75, label='similarity')
+    fig.colorbar(ax.collections[0], ax=list(axes), shrink=.75, label='similarity')
     return fig
 
 # %% ../nbs/50_matrices.ipynb #4ca45f5b
+def _draw_pairs(
+    ax,
+    part:pd.DataFrame,   # of `pair_table`: one model and method
+    ends:list,           # of the line on which personas are as similar as people
+    colour:str,
+):
+    "One panel of `plot_pairs`"
+    ax.plot(part.human, part.similarity, 'o', ms=3.5, color=colour, alpha=.7)
+    ax.plot(ends, ends, color='#c4c8cf', lw=1, zorder=0)
+    ax.set_xlabel('similarity of people')
+    ax.spines[['top', 'right']].set_visible(False)
+
 def plot_pairs(
     pairs:pd.DataFrame,    # from `pair_table`
     notes:dict|None=None,  # (model, method) -> title of its panel; None: the names
 ):                         # matplotlib figure
     "Scatter of every pair's similarity against the people's, one panel a method"
     import matplotlib.pyplot as plt
-    kinds = list(dict.fromkeys(zip(pairs.model, pairs.method)))
-    titles = {kind: ', '.join(kind) for kind in kinds} | (notes or {})
+    panels = dict(list(pairs.groupby(['model', 'method'], sort=False)))
+    titles = {kind: ', '.join(kind) for kind in panels} | (notes or {})
     ends = [pairs.human.min(), pairs.human.max()]
-    size = (3.3 * len(kinds), 3.4)
-    fig, axes = plt.subplots(1, len(kinds), figsize=size, layout='constrained', squeeze=False,
+    count = len(panels)
+    size = (3.3 * count, 3.4)
+    fig, axes = plt.subplots(1, count, figsize=size, layout='constrained', squeeze=False,
                              sharex=True, sharey=True)
-    colours = itertools.cycle(COLOURS[1:])
-    for ax, colour, (model, method) in zip(axes[0], colours, kinds):
-        part = pairs[(pairs.model == model) & (pairs.method == method)]
-        ax.plot(part.human, part.similarity, 'o', ms=3.5, color=colour, alpha=.7)
-        ax.plot(ends, ends, color='#c4c8cf', lw=1, zorder=0)
-        ax.set_title(titles[model, method], fontsize=9)
-        ax.set_xlabel('similarity of people')
-        ax.spines[['top', 'right']].set_visible(False)
-    axes[0][0].set_ylabel('similarity of personas')
+    axes = axes.ravel()
+    for ax, kind, colour in zip(axes, panels, itertools.cycle(COLOURS[1:])):
+        _draw_pairs(ax, panels[kind], ends, colour)
+        ax.set_title(titles[kind], fontsize=9)
+    axes[0].set_ylabel('similarity of personas')
     return fig
 
 # %% ../nbs/50_matrices.ipynb #62a09fad
@@ -286,6 +303,19 @@ def nearest_cultures(
         columns[', '.join(kind)] = nearest(culture_matrix(survey, sheets, *kind))
     return pd.DataFrame(columns).rename_axis('culture')
 
+def _right(
+    matrix:pd.DataFrame,  # of personas
+    people:pd.DataFrame,
+)->dict:                  # cultures, right, chance
+    "How many nearest personas are right, among the cultures of both matrices"
+    cultures = [culture for culture in matrix.index if culture in people.index]
+    found = nearest(matrix.loc[cultures, cultures])
+    truth = nearest(people.loc[cultures, cultures])
+    right = found == truth.reindex(found.index)
+    count = len(cultures)
+    chance = count / (count - 1) if count > 1 else np.nan
+    return dict(cultures=count, right=int(right.sum()), chance=chance)
+
 def nearest_right(
     survey:Survey,
     sheets:pd.DataFrame,
@@ -294,17 +324,23 @@ def nearest_right(
     people = survey.similarity.dropna(how='all')
     rows = []
     for model, method in kinds_with_matrix(sheets):
-        matrix = culture_matrix(survey, sheets, model, method)
-        cultures = [culture for culture in matrix.index if culture in people.index]
-        found = nearest(matrix.loc[cultures, cultures])
-        truth = nearest(people.loc[cultures, cultures])
-        right = (found == truth.reindex(found.index)).sum()
-        others = len(cultures) - 1
-        chance = len(cultures) / others if others > 0 else np.nan
-        rows.append((model, method, len(cultures), int(right), chance))
+        row = dict(model=model, method=method)
+        row |= _right(culture_matrix(survey, sheets, model, method), people)
+        rows.append(row)
     return pd.DataFrame(rows, columns=['model', 'method', 'cultures', 'right', 'chance'])
 
 # %% ../nbs/50_matrices.ipynb #f3102e72
+def _flattening(
+    personas:np.ndarray,  # topic x pair: distances
+    people:np.ndarray,
+)->np.ndarray:            # topic; missing where people agree
+    "Mean distance of personas over that of people, on the pairs known of both"
+    unknown = np.isnan(personas) | np.isnan(people)
+    apart = known_mean(np.where(unknown, np.nan, personas))
+    human_apart = known_mean(np.where(unknown, np.nan, people))
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return apart / human_apart
+
 def flattened_topics(
     survey:Survey,
     sheets:pd.DataFrame,
@@ -317,9 +353,5 @@ def flattened_topics(
     for kind in kinds_with_matrix(sheets):
         part = one_method(sheets, *kind)
         personas = 100 - similarity_of_pairs(survey, part, of_topic)
-        unknown = np.isnan(personas + people)
-        apart = known_mean(np.where(unknown, np.nan, personas))
-        human_apart = known_mean(np.where(unknown, np.nan, people))
-        with np.errstate(invalid='ignore', divide='ignore'):   # people who agree on a topic
-            table[', '.join(kind)] = apart / human_apart
+        table[', '.join(kind)] = _flattening(personas, people)
     return table

@@ -34,21 +34,32 @@ class Cells:
         weights:np.ndarray,  # draw x question
     )->tuple:                # a persona, each other persona, the unaware: draw x other
         "S on a country, on the questions that all three answered"
-        others = np.delete(np.arange(len(self.read)), persona)
-        if not len(others):
-            others = np.array([persona])        # the gain can be known, its parts cannot
+        others = self._others(persona)
         counts = self.read[persona] * self.read[others] * self.start_read[country]
         largest = weights @ (counts * self.most).T
-        found = []
-        for squares in (self.squares[persona, country],
-                        self.squares[others, country],
-                        self.start[country]):
+
+        def score(squares):
             far = weights @ (counts * np.nan_to_num(squares)).T
-            with np.errstate(invalid='ignore'):
-                found.append(100 * (1 - np.sqrt(far / largest)))
-        return tuple(found)
+            with np.errstate(invalid='ignore'):      # 0 / 0: no question that all answered
+                return 100 * (1 - np.sqrt(far / largest))
+
+        own = score(self.squares[persona, country])
+        other = score(self.squares[others, country])
+        start = score(self.start[country])
+        return own, other, start
+
+    def _others(self, persona:int)->np.ndarray:
+        "All other personas; itself where there is none: then the gain is known, not its parts"
+        others = np.delete(np.arange(len(self.read)), persona)
+        return others if len(others) else np.array([persona])
 
 # %% ../nbs/46_own_label.ipynb #a4600008
+def _runs_known(
+    values:np.ndarray,  # run x ...
+)->np.ndarray:
+    "In how many runs there is a value"
+    return (~np.isnan(values)).sum(axis=0)
+
 def cells_of(
     survey:Survey,
     unaware:pd.DataFrame,  # sheets in one order
@@ -62,10 +73,10 @@ def cells_of(
         codes = readable_codes(aware, persona)              # run x question
         far = (codes[:, None] - human)**2                   # run x country x question
         squares.append(known_mean(far, axis=0))
-        read.append((~np.isnan(codes)).sum(axis=0))
+        read.append(_runs_known(codes))
         far = (readable_codes(unaware, persona) - modes)**2
         start.append(known_mean(far, axis=0))
-        start_read.append((~np.isnan(far)).sum(axis=0))
+        start_read.append(_runs_known(far))
     most = (survey.n_options.to_numpy(float) - 1)**2
     return Cells(
         np.array(squares),
@@ -74,77 +85,64 @@ def cells_of(
         np.array(start_read),
         most)
 
-# %% ../nbs/46_own_label.ipynb #a4600012
-OWN_OR_ANY_COLUMNS = ['model', 'method', 'culture',            # or continent, or average
-                      'gain',                                  # any_label + own_label
-                      'any_label', 'any_low', 'any_high',
-                      'own_label', 'own_low', 'own_high',
-                      'p',                                     # of own_label; for the average
-                      'extra', 'extra_low', 'extra_high',      # for continents
-                      'note']
-
-def own_or_any(
-    survey:Survey,
-    sheets:pd.DataFrame,     # with unaware ones: of the model, or else of the first that has some
-    permutations:int=9_999,  # for p, see `label_p`
-    seed:int=0,
-    level:float=.95,         # of the intervals over batteries
-)->pd.DataFrame:             # `OWN_OR_ANY_COLUMNS`: points of S
-    "How much of a gain over the unaware answers comes with any label, how much with the right one"
-    tables = []
-    for (model, method), part in sheets.groupby(level=['model', 'method'], sort=False):
-        if method == 'unaware':
-            continue
-        unaware = unaware_of(sheets, model)
-        answered = _answered(survey, unaware, part)
-        cells = []
-        for order in _shared_orders(unaware, part) if answered else []:
-            pair = in_order(unaware, order), in_order(part, order)
-            cells.append(cells_of(survey, *pair, answered))
-        table = _gains(survey, asked_personas(survey, part), answered, cells, level)
-        table.loc[table.culture == 'average', 'p'] = _own_label_p(cells, permutations, seed)
-        tables.append(table.assign(model=model, method=method))
-    if not tables:
-        return pd.DataFrame(columns=OWN_OR_ANY_COLUMNS)
-    return pd.concat(tables, ignore_index=True)[OWN_OR_ANY_COLUMNS]
-
+# %% ../nbs/46_own_label.ipynb #a94719b6
 def _shared_orders(unaware:pd.DataFrame, aware:pd.DataFrame)->list:
     "The orders of options both were asked in"
-    orders = aware.index.get_level_values('order').unique()
-    return list(orders[orders.isin(unaware.index.get_level_values('order'))])
+    first = unaware.index.get_level_values('order')
+    second = aware.index.get_level_values('order').unique()
+    return list(second[second.isin(first)])
 
-def _answered(survey:Survey, unaware:pd.DataFrame, aware:pd.DataFrame)->list:
+def _answered(
+    survey:Survey,
+    unaware:pd.DataFrame,
+    aware:pd.DataFrame,
+)->list:
     "The personas of which something can be read in one of these orders"
-    shared = aware.index.get_level_values('order').isin(_shared_orders(unaware, aware))
+    order = aware.index.get_level_values('order')
+    shared = order.isin(_shared_orders(unaware, aware))
     readable = (aware >= 0).any(axis=1)
     return asked_personas(survey, aware[shared & readable])
 
-# %% ../nbs/46_own_label.ipynb #a4600014
-def _gains(
+def _cells_by_order(
     survey:Survey,
-    personas:list,   # asked
-    answered:list,   # those of which something can be read
-    cells:list,      # one `Cells` per order, of those that answered
-    level:float,
-)->pd.DataFrame:     # `OWN_OR_ANY_COLUMNS` from `culture` on
-    groups = _groups(survey, personas)
-    elsewhere = [~who & (name not in personas) for name, who in groups.items()]
-    def statistic(weights):
-        gain, any_label = _parts(personas, answered, cells, weights)
-        total = _mean_over(gain, groups.values())
-        part = _mean_over(any_label, groups.values())
-        extra = total - _mean_over(gain, elsewhere)
-        return np.concatenate([total, part, total - part, extra], axis=1)
-    found = jackknife(survey, statistic, level)
-    value, low, high = (np.split(bound, 4) for bound in found)
-    table = pd.DataFrame(dict(culture=list(groups), p=np.nan))
-    for place, name in enumerate(['gain', 'any', 'own', 'extra']):
-        column = f'{name}_label' if name in ('any', 'own') else name
-        table[column] = value[place]
-        table[f'{name}_low'] = low[place]
-        table[f'{name}_high'] = high[place]
-    return table.assign(note=_gain_notes(table, groups, answered))
+    unaware:pd.DataFrame,
+    aware:pd.DataFrame,
+    personas:list,         # that answered
+)->list:                   # of `Cells`
+    "What was said in each of these orders; nothing if nobody answered"
+    cells = []
+    if personas:
+        for order in _shared_orders(unaware, aware):
+            pair = in_order(unaware, order), in_order(aware, order)
+            cells.append(cells_of(survey, *pair, personas))
+    return cells
 
+# %% ../nbs/46_own_label.ipynb #16f24a2e
+def _mean_difference(
+    a:np.ndarray,    # order x draw x other persona
+    b:np.ndarray,
+)->np.ndarray:       # draw
+    "Mean over the other personas, then over the orders"
+    return known_mean(known_mean(a - b), axis=0)
+
+def _parts(
+    personas:list,
+    answered:list,
+    cells:list,
+    weights:np.ndarray,  # draw x question
+)->tuple:                # gain, any label: draw x persona; missing where nothing compares
+    "Two numbers for each persona"
+    gain, any_label = np.full((2, len(weights), len(personas)), np.nan)
+    for number, persona in enumerate(answered):
+        scores = [one.scores(number, number, weights) for one in cells]
+        own, other, start = (np.array(part) for part in zip(*scores))
+        at = personas.index(persona)
+        gain[:, at] = _mean_difference(own, start)
+        if len(answered) > 1:
+            any_label[:, at] = _mean_difference(other, start)
+    return gain, any_label
+
+# %% ../nbs/46_own_label.ipynb #d182bc0b
 def _groups(survey:Survey, personas:list)->dict:
     "Name of a group -> which of the personas are in it"
     continents = survey.cultures.set_index('culture').continent
@@ -159,28 +157,37 @@ def _groups(survey:Survey, personas:list)->dict:
     return groups
 
 def _mean_over(
-    values:np.ndarray,  # draw x persona
-    groups,
-)->np.ndarray:          # draw x group
-    return np.stack([known_mean(values[:, who]) for who in groups], axis=-1)
+    values:np.ndarray,   # draw x persona
+    groups:list,         # truth values, which of the personas are in a group
+)->np.ndarray:           # draw x group
+    "The mean of each group"
+    return np.column_stack([known_mean(values[:, who]) for who in groups])
 
-def _parts(
+def _elsewhere(
+    groups:dict,     # from `_groups`
     personas:list,
-    answered:list,
-    cells:list,
-    weights:np.ndarray,  # draw x question
-)->tuple:                # gain, gain with any label: draw x persona; missing where nothing compares
-    gain, any_label = np.full((2, len(weights), len(personas)), np.nan)
-    for number, persona in enumerate(answered):
-        scores = [one.scores(number, number, weights) for one in cells]
-        own, other, start = np.moveaxis(np.array(scores), 1, 0)      # order x draw x other
-        at = personas.index(persona)
-        gain[:, at] = known_mean(known_mean(own - start), axis=0)
-        if len(answered) > 1:
-            any_label[:, at] = known_mean(known_mean(other - start), axis=0)
-    return gain, any_label
+)->list:
+    "For each continent all who are not of it, for a single culture nobody"
+    found = []
+    for name, who in groups.items():
+        single = name in personas
+        found.append(np.zeros_like(who) if single else ~who)
+    return found
 
-# %% ../nbs/46_own_label.ipynb #a4600015
+def _of_groups(
+    gain:np.ndarray,       # draw x persona
+    any_label:np.ndarray,
+    groups:dict,
+    personas:list,
+)->np.ndarray:             # draw x (gain of each group, then any, own and extra of each)
+    "What `own_or_any` reports"
+    members = list(groups.values())
+    total = _mean_over(gain, members)
+    part = _mean_over(any_label, members)
+    extra = total - _mean_over(gain, _elsewhere(groups, personas))
+    return np.column_stack([total, part, total - part, extra])
+
+# %% ../nbs/46_own_label.ipynb #553e9c6a
 def _gain_notes(
     table:pd.DataFrame,  # culture, gain
     groups:dict,
@@ -206,21 +213,80 @@ def _gain_notes(
         notes.append(note)
     return notes
 
+def _gains(
+    survey:Survey,
+    personas:list,   # asked
+    answered:list,   # those of which something can be read
+    cells:list,      # one `Cells` per order, of those that answered
+    level:float,
+)->pd.DataFrame:     # `OWN_OR_ANY_COLUMNS` from `culture` on
+    "All numbers of one model and method but the p"
+    groups = _groups(survey, personas)
+
+    def statistic(weights):
+        gain, any_label = _parts(personas, answered, cells, weights)
+        return _of_groups(gain, any_label, groups, personas)
+
+    value, low, high = jackknife(survey, statistic, level)
+    table = pd.DataFrame(dict(culture=list(groups), p=np.nan))
+    table[['gain', 'any_label', 'own_label', 'extra']] = value.reshape(4, -1).T
+    table[['gain_low', 'any_low', 'own_low', 'extra_low']] = low.reshape(4, -1).T
+    table[['gain_high', 'any_high', 'own_high', 'extra_high']] = high.reshape(4, -1).T
+    return table.assign(note=_gain_notes(table, groups, answered))
+
+# %% ../nbs/46_own_label.ipynb #1f16440a
+def _beyond_others(
+    cells:Cells,
+)->np.ndarray:      # country x persona
+    "How much better each persona, taken for a country's own, fits it than the other personas do"
+    personas = range(len(cells.read))
+    once = np.ones_like(cells.most)[None]
+    table = np.empty((len(personas), len(personas)))
+    for country, persona in itertools.product(personas, repeat=2):
+        mine, others, _ = cells.scores(persona, country, once)
+        table[country, persona] = known_mean(mine - others).item()
+    return table
+
 def _own_label_p(
-    cells:list,
+    cells:list,      # one `Cells` per order
     permutations:int,
     seed:int,
-)->float:
+)->float:            # missing if nobody answered
+    "How often dealt labels fit as well as the true ones"
     if not cells:
         return np.nan
-    tables = []
-    for one in cells:
-        k = len(one.read)
-        table = np.empty((k, k))                      # country x persona
-        for country, persona in itertools.product(range(k), repeat=2):
-            mine, others, _ = one.scores(persona, country, np.ones((1, len(one.most))))
-            table[country, persona] = known_mean(mine - others)[0]
-        tables.append(table)
+    tables = [_beyond_others(one) for one in cells]
     table = known_mean(np.array(tables), axis=0)
     known = ~np.isnan(table.diagonal())
     return label_p(table[np.ix_(known, known)], permutations, seed)
+
+# %% ../nbs/46_own_label.ipynb #a4600012
+OWN_OR_ANY_COLUMNS = ['model', 'method', 'culture',            # or continent, or average
+                      'gain',                                  # any_label + own_label
+                      'any_label', 'any_low', 'any_high',
+                      'own_label', 'own_low', 'own_high',
+                      'p',                                     # of own_label; for the average
+                      'extra', 'extra_low', 'extra_high',      # for continents
+                      'note']
+
+def own_or_any(
+    survey:Survey,
+    sheets:pd.DataFrame,     # with unaware ones: of the model, or else of the first that has some
+    permutations:int=9_999,  # for p, see `label_p`
+    seed:int=0,
+    level:float=.95,         # of the intervals over batteries
+)->pd.DataFrame:             # `OWN_OR_ANY_COLUMNS`: points of S
+    "How much of a gain over the unaware answers comes with any label, how much with the right one"
+    tables = []
+    for (model, method), part in sheets.groupby(level=['model', 'method'], sort=False):
+        if method == 'unaware':
+            continue
+        unaware = unaware_of(sheets, model)
+        answered = _answered(survey, unaware, part)
+        cells = _cells_by_order(survey, unaware, part, answered)
+        table = _gains(survey, asked_personas(survey, part), answered, cells, level)
+        table.loc[table.culture == 'average', 'p'] = _own_label_p(cells, permutations, seed)
+        tables.append(table.assign(model=model, method=method))
+    if not tables:
+        return pd.DataFrame(columns=OWN_OR_ANY_COLUMNS)
+    return pd.concat(tables, ignore_index=True)[OWN_OR_ANY_COLUMNS]

@@ -23,7 +23,8 @@ def standardised(
     "Standard scores"
     centred = x - x.mean(-1, keepdims=True)
     spread = x.std(-1, keepdims=True)
-    return centred / np.where(spread > 1e-9, spread, np.nan)
+    varies = spread > 1e-9
+    return centred / np.where(varies, spread, np.nan)
 
 def pearson(
     x:np.ndarray,   # values along the last axis
@@ -33,6 +34,26 @@ def pearson(
     return (standardised(x) * standardised(y)).mean(-1)
 
 # %% ../nbs/51_relation.ipynb #ef531d10
+def _every_order(
+    members:list,        # the cultures of each group, by number
+)->list:
+    "All orders within groups, first the one as it is"
+    of_groups = [itertools.permutations(group) for group in members]
+    return [np.concatenate(parts) for parts in itertools.product(*of_groups)]
+
+def _some_orders(
+    members:list,
+    permutations:int,
+    seed:int,
+)->list:
+    "The order as it is, and so many at random"
+    rng = np.random.default_rng(seed)
+    taken = [np.concatenate(members)]
+    for _ in range(permutations):
+        parts = [rng.permutation(group) for group in members]
+        taken.append(np.concatenate(parts))
+    return taken
+
 def _orders(
     groups:np.ndarray,   # of each culture: cultures trade places within their group only
     permutations:int,
@@ -41,22 +62,24 @@ def _orders(
     "All orders of the cultures if `permutations` are enough for that, else so many at random"
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     possible = math.prod(math.factorial(len(group)) for group in members)
-    seats = np.concatenate(members)
     if possible <= permutations + 1:
-        of_groups = [itertools.permutations(group) for group in members]
-        taken = [np.concatenate(parts) for parts in itertools.product(*of_groups)]
+        taken = _every_order(members)
     else:
-        rng = np.random.default_rng(seed)
-        taken = [seats]
-        for _ in range(permutations):
-            parts = [rng.permutation(group) for group in members]
-            taken.append(np.concatenate(parts))
+        taken = _some_orders(members, permutations, seed)
+    seats = np.concatenate(members)
     orders = np.empty((len(taken), len(seats)), int)
     orders[:, seats] = taken
     return orders
 
 # %% ../nbs/51_relation.ipynb #0ecee371
 TIE = 1e-12       # two correlations nearer than this are equal
+
+def _share_as_high(
+    r:np.ndarray,    # correlations, first the one seen
+)->float:
+    "The p-value: how many of all reach the one seen"
+    as_high = r >= r[0] - TIE
+    return float(as_high.mean())
 
 def mantel(
     a:pd.DataFrame,             # culture x culture
@@ -84,8 +107,7 @@ def mantel(
     first, second = np.triu_indices(len(a), 1)
     shuffled = b.to_numpy()[orders[:, first], orders[:, second]]
     r = pearson(shuffled, x)
-    as_high = r >= r[0] - TIE
-    return float(r[0]), float(as_high.mean())
+    return float(r[0]), _share_as_high(r)
 
 # %% ../nbs/51_relation.ipynb #e6b8336d
 def western(
@@ -99,11 +121,13 @@ def map_patterns(
     positions:pd.DataFrame,  # x, y per culture
 )->np.ndarray:               # culture x (cultures - 1): orthonormal columns that sum to 0
     "Patterns over the map that every opinion of the cultures is a sum of, broad ones first"
-    distance = squareform(pdist(positions[['x', 'y']].to_numpy(float)))
+    places = positions[['x', 'y']].to_numpy(float)
+    distance = squareform(pdist(places))
     n = len(distance)
-    centre = np.eye(n) - 1 / n
     level = np.full((n, n), 1 / n)        # no pattern: it must come last
-    vectors = np.linalg.eigh(-centre @ distance @ centre - level)[1]
+    centre = np.eye(n) - level
+    near = -centre @ distance @ centre
+    _, vectors = np.linalg.eigh(near - level)
     return vectors[:, :0:-1]              # eigenvalues ascend: from the last to the second
 
 def _signs(
@@ -112,14 +136,24 @@ def _signs(
     seed:int,
 )->np.ndarray:        # draw x pattern: 1 or -1; the first row flips nothing
     "All signs that matter if `permutations` are enough for that, else so many at random"
-    if 2**(count - 1) <= permutations + 1:
-        flips = itertools.product([1, -1], repeat=count - 1)
-        return np.array([(1, *signs) for signs in flips])   # flipping all is flipping none
+    free = count - 1                      # flipping all is flipping none: the first may stay
+    if 2**free <= permutations + 1:
+        flips = itertools.product([1, -1], repeat=free)
+        return np.array([(1, *signs) for signs in flips])
     rng = np.random.default_rng(seed)
     flips = rng.choice([-1, 1], (permutations, count))
     return np.vstack([np.ones(count), flips])
 
 # %% ../nbs/51_relation.ipynb #65b5095b
+def _terms(
+    patterns:np.ndarray,  # culture x pattern
+    inner:np.ndarray,     # pattern x pattern: G, seen from the patterns
+)->np.ndarray:            # pair x pattern x pattern
+    "What every two patterns add to the squared distance of a pair"
+    first, second = np.triu_indices(len(patterns), 1)
+    step = patterns[first] - patterns[second]                     # pair x pattern
+    return step[:, :, None] * step[:, None, :] * inner
+
 def smooth_surrogates(
     matrix:pd.DataFrame,      # culture x culture similarities, none missing; 100 is identical
     positions:pd.DataFrame,   # x, y per culture, in the same order
@@ -129,12 +163,10 @@ def smooth_surrogates(
     "Matrices as smooth over the map as `matrix`, by flipping patterns (Crabot et al. 2019)"
     patterns = map_patterns(positions)
     distance = squareform(100 - pair_values(matrix))
-    inner = -patterns.T @ distance**2 @ patterns / 2              # G, pattern x pattern
-    first, second = np.triu_indices(len(matrix), 1)
-    step = patterns[first] - patterns[second]                     # pair x pattern
-    terms = step[:, :, None] * step[:, None, :] * inner
+    inner = -patterns.T @ distance**2 @ patterns / 2
+    terms = _terms(patterns, inner)
     signs = _signs(len(inner), permutations, seed)
-    flips = signs[:, :, None] * signs[:, None, :]
+    flips = np.einsum('dk,dl->dkl', signs, signs)                 # draw x pattern x pattern
     squared = np.tensordot(flips, terms, axes=[[1, 2], [1, 2]])   # draw x pair
     return 100 - np.sqrt(np.maximum(squared, 0))                  # a gappy matrix fits no space
 
@@ -147,11 +179,11 @@ def mantel_on_map(
     seed:int=0,
 )->float:                     # p-value; missing where `mantel` has none and without positions
     "p of a correlation so high among matrices as smooth over the map as `b`, one-sided"
-    x = pair_values(a)
     b = b.loc[a.index, a.index]
+    x, y = pair_values(a), pair_values(b)
     places = positions[['x', 'y']].reindex(a.index).astype(float)
-    if len(a) < 3 or np.isnan(pearson(x, pair_values(b))) or places.isna().any(axis=None):
+    unplaced = places.isna().any(axis=None)
+    if len(a) < 3 or unplaced or np.isnan(pearson(x, y)):
         return np.nan
-    r = pearson(smooth_surrogates(b, places, permutations, seed), x)
-    as_high = r >= r[0] - TIE
-    return float(as_high.mean())
+    surrogates = smooth_surrogates(b, places, permutations, seed)
+    return _share_as_high(pearson(surrogates, x))

@@ -7,6 +7,7 @@ __all__ = ['SPECIFICITY', 'FACTORS', 'by_format', 'subsets', 'pair_means', 'comp
 
 # %% ../nbs/47_robustness.ipynb #a4500003
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,39 +17,82 @@ from .diagnostics import specificity
 from .inference import jackknife
 from .survey import InputError, Survey
 
-# %% ../nbs/47_robustness.ipynb #a4500007
+# %% ../nbs/47_robustness.ipynb #640ad91b
 SPECIFICITY = ['specificity', 'specificity_low', 'specificity_high']
 
+def _of_survey(
+    survey:Survey,
+    answers:pd.DataFrame,
+)->pd.DataFrame:
+    "The answers to questions of the survey"
+    ours = answers.question_id.isin(survey.questions.question_id)
+    return answers[ours]
+
+def _one_format(
+    survey:Survey,
+    answers:pd.DataFrame,  # of one model and method in one format
+)->dict:                   # cultures, score, `SPECIFICITY`
+    "What `by_format` says of one format"
+    codes = sheets(survey, answers)
+    found = specificity(survey, codes, permutations=1).iloc[0]
+    row = dict(cultures=found.personas, score=found.own)
+    if found.method != 'unaware':            # one sheet for all cultures has none
+        row |= found[SPECIFICITY].to_dict()
+    return row
+
+# %% ../nbs/47_robustness.ipynb #a4500007
 def by_format(
     survey:Survey,
     answers:pd.DataFrame,  # answers table
     by:str='order',        # column that tells formats apart: order, run, or your own, e.g. wording
 )->pd.DataFrame:           # model, method, `by`, cultures, score, `SPECIFICITY`
-    "The average score S and the specificity under each format"
+    "Score S and specificity under each format. Raises `InputError` if there is no column `by`"
     if by not in answers:
         columns = ', '.join(answers.columns)
         raise InputError(f'no column {by!r} among the answers: columns are {columns}')
+    keys = ['model', 'method', by]
     rows = []
-    kinds = _of_survey(survey, answers).groupby(['model', 'method', by], sort=False)
-    for (model, method, name), part in kinds:
-        found = specificity(survey, sheets(survey, part), permutations=1).iloc[0]
-        row = {'model': model, 'method': method, by: name}
-        row |= dict(cultures=found.personas, score=found.own)
-        if method != 'unaware':                    # one sheet for all cultures has none
-            row |= found[SPECIFICITY].to_dict()
+    for names, part in _of_survey(survey, answers).groupby(keys, sort=False):
+        row = dict(zip(keys, names))
+        row |= _one_format(survey, part)
         rows.append(row)
-    columns = ['model', 'method', by, 'cultures', 'score', *SPECIFICITY]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*keys, 'cultures', 'score', *SPECIFICITY])
 
-def _of_survey(survey:Survey, answers:pd.DataFrame)->pd.DataFrame:
-    "The answers to questions of the survey"
-    return answers[answers.question_id.isin(survey.questions.question_id)]
+# %% ../nbs/47_robustness.ipynb #af85bd03
+def subsets(
+    names:tuple,
+)->list:          # of tuples, each in the order of `names`
+    "All combinations of `names`, small ones first"
+    found = []
+    for size in range(len(names) + 1):
+        found += itertools.combinations(names, size)
+    return found
+
+# %% ../nbs/47_robustness.ipynb #5fde2fc4
+def _pairs_within(
+    n:np.ndarray,   # draw x ...: answers in each group
+    y:np.ndarray,   # their sum
+    yy:np.ndarray,  # the sum of their squares
+)->np.ndarray:      # 2 x draw: halved squared differences, added up; how many pairs
+    "Ordered pairs of answers that are in the same group"
+    groups = tuple(range(1, n.ndim))
+    halves = n * yy - y**2
+    pairs = n**2 - n
+    return np.stack([halves.sum(axis=groups), pairs.sum(axis=groups)])
+
+def _exactly(
+    shared:tuple,
+    at_least:dict,  # factors -> `_pairs_within` of the pairs that share these and perhaps more
+)->np.ndarray:
+    "The same of pairs that share these factors and no more, by inclusion and exclusion"
+    parts = []
+    for factors, pairs in at_least.items():
+        if set(factors) >= set(shared):
+            more = set(factors) - set(shared)
+            parts.append((-1)**len(more) * pairs)
+    return sum(parts)
 
 # %% ../nbs/47_robustness.ipynb #a4500014
-def subsets(names:tuple)->list:
-    "All combinations of `names`, small ones first"
-    return [c for size in range(len(names) + 1) for c in itertools.combinations(names, size)]
-
 def pair_means(
     count:np.ndarray,    # draw x a dimension per factor: how many answers there are
     total:np.ndarray,    # their sum
@@ -56,135 +100,135 @@ def pair_means(
 )->dict:                 # factors shared, e.g. (0, 2) -> per draw; missing without such a pair
     "Half the mean squared difference of two answers that share exactly some factors"
     factors = tuple(range(count.ndim - 1))
-    halves, pairs = {}, {}                           # of pairs that share at least these
+    at_least = {}
     for shared in subsets(factors):
         others = tuple(1 + factor for factor in factors if factor not in shared)
-        n, y, yy = (part.sum(axis=others) for part in (count, total, squares))
-        groups = tuple(range(1, n.ndim))
-        halves[shared] = (n * yy - y**2).sum(axis=groups)
-        pairs[shared] = (n**2 - n).sum(axis=groups)
+        groups = [table.sum(axis=others) for table in (count, total, squares)]
+        at_least[shared] = _pairs_within(*groups)
     found = {}
-    for shared in subsets(factors):
-        half, number = 0, 0
-        for more in subsets(factors):
-            if set(more) >= set(shared):
-                sign = (-1)**(len(more) - len(shared))
-                half = half + sign * halves[more]
-                number = number + sign * pairs[more]
+    for shared in at_least:
+        half, number = _exactly(shared, at_least)
         with np.errstate(invalid='ignore', divide='ignore'):
-            found[shared] = np.where(number > 0, half / number, np.nan)
+            found[shared] = np.where(number, half / number, np.nan)
     return found
 
 # %% ../nbs/47_robustness.ipynb #a4500018
+def _component(
+    effect:tuple,  # factors
+    means:dict,
+)->np.ndarray:     # per draw
+    "The variance of an effect: what sharing all its factors removes beyond sharing some"
+    variance = 0
+    for shared in subsets(effect):
+        missing = set(effect) - set(shared)
+        removed = means[()] - means[shared]
+        variance = variance + (-1)**len(missing) * removed
+    return variance
+
 def components(
     means:dict,    # from `pair_means`
     names:tuple,   # of the factors
 )->dict:           # 'culture', 'culture x item', ..., 'run' -> variance per draw
     "Variance components of half squared differences"
     factors = tuple(range(len(names)))
+    run = means[factors]
     found = {}
     for effect in subsets(factors)[1:]:
-        variance = 0
-        for shared in subsets(effect)[1:]:
-            sign = (-1)**(len(effect) - len(shared))
-            variance = variance + sign * (means[()] - means[shared])
-        found[' x '.join(names[factor] for factor in effect)] = variance
-    run = means[factors]
+        label = ' x '.join(names[factor] for factor in effect)
+        found[label] = _component(effect, means)
     if found:
         *smaller, largest = found
-        together = means[()] - sum(found[name] for name in smaller)
-        found[f'{largest} + run'] = np.where(np.isnan(run), together, np.nan)
+        rest = means[()] - sum(found[label] for label in smaller)
+        found[f'{largest} + run'] = np.where(np.isnan(run), rest, np.nan)
     return found | {'run': run}
 
-# %% ../nbs/47_robustness.ipynb #a4500023
-FACTORS = ('culture', 'item', 'order', 'wording')    # wording, if the answers have such a column
-
-def variance_components(
+# %% ../nbs/47_robustness.ipynb #0f4fdfa3
+def _scaled(
     survey:Survey,
-    answers:pd.DataFrame,  # answers table; orders, wordings and runs as columns
-    level:float=.95,       # of the intervals over batteries
-)->pd.DataFrame:           # model, method, component, variance, low, high, share, note
-    "Variance of the answers, scaled to 0..1, by culture, item, format, their combinations and run"
-    known = _of_survey(survey, answers)
-    tables = []
-    for (model, method), part in known.groupby(['model', 'method'], sort=False):
-        scaled = _scaled(survey, part)
-        if method == 'unaware':                      # the same sheet for every culture
-            first = scaled.index.get_level_values('culture')[:1]
-            scaled = scaled[scaled.index.get_level_values('culture').isin(first)]
-        names = [name for name in FACTORS if name != 'wording' or name in answers]
-        table = _components_table(survey, scaled.dropna(how='all'), names, level)
-        tables.append(table.assign(model=model, method=method))
-    if not tables:
-        raise InputError(f'no answer is to a question of {survey.name}')
-    columns = ['model', 'method', 'component', 'variance', 'low', 'high', 'share', 'note']
-    return pd.concat(tables, ignore_index=True)[columns]
-
-def _scaled(survey:Survey, answers:pd.DataFrame)->pd.DataFrame:
-    "A row per sheet and wording, a column per question: readable answers from 0 to 1"
+    answers:pd.DataFrame,  # of one model and method
+)->pd.DataFrame:           # a row per sheet and wording, a column per question
+    "Readable answers from 0 to 1"
     if 'wording' not in answers:
         answers = answers.assign(wording='')
-    parts = {name: sheets(survey, some) for name, some in answers.groupby('wording', sort=False)}
-    codes = pd.concat(parts, names=['wording'])
-    codes = codes.where(codes >= 0)
-    return (codes - survey.first_code) / (survey.n_options - 1)
+    tables = {}
+    for wording, part in answers.groupby('wording', sort=False):
+        tables[wording] = sheets(survey, part)
+    codes = pd.concat(tables, names=['wording'])
+    readable = codes.where(codes >= 0)
+    return (readable - survey.first_code) / (survey.n_options - 1)
 
-# %% ../nbs/47_robustness.ipynb #a4500024
-def _components_table(
-    survey:Survey,
+def _first_culture(scaled:pd.DataFrame)->pd.DataFrame:
+    "One culture alone: an unaware sheet is the same for every culture"
+    culture = scaled.index.get_level_values('culture')
+    return scaled[culture.isin(culture[:1])]
+
+# %% ../nbs/47_robustness.ipynb #2d300144
+def _sums(
     scaled:pd.DataFrame,
-    names:list,          # of the factors
-    level:float,
-)->pd.DataFrame:         # component, variance, low, high, share, note
-    sums = _sums(scaled, names)
-    varied = tuple(name for name in names if _levels(sums[0], names.index(name)) > 1)
-    def found(weights):
-        return _found(sums, names, varied, weights)
-    def statistic(weights):
-        return np.stack(list(found(weights).values()), axis=-1)
-    value, low, high = jackknife(survey, statistic, level)
-    labels = list(found(np.ones((1, scaled.shape[1]))))
-    table = pd.DataFrame(dict(variance=value, low=low, high=high), index=labels)
-    table['share'] = table.variance / table.variance['all']
-    wanted = [' x '.join(effect) for effect in subsets(names)[1:]] + ['run']
-    known = table.index[table.variance.notna()]
-    wanted += [label for label in known if ' + ' in label]
-    table = table.reindex(wanted)
-    notes = [_missing(name, value, varied, names) for name, value in table.variance.items()]
-    table['note'] = 'no reply could be read' if scaled.empty else notes
-    return table.rename_axis('component').reset_index()
+    names:list,
+)->list:                 # of tables with a dimension per factor
+    "Number of answers, their sum and that of their squares"
+    places, shape = [], []
+    for name in names:
+        if name != 'item':
+            place, levels = pd.factorize(scaled.index.get_level_values(name))
+            places.append(place)
+            shape.append(len(levels))
+    shape.append(scaled.shape[1])
+    codes = scaled.to_numpy()
+    answers = np.nan_to_num(codes)
+    tables = []
+    for values in (~np.isnan(codes), answers, answers**2):
+        table = np.zeros(shape)
+        np.add.at(table, tuple(places), values)       # runs share a place
+        tables.append(np.moveaxis(table, -1, names.index('item')))
+    return tables
 
+def _varied(
+    count:np.ndarray,  # of answers, a dimension per factor
+    names:list,
+)->tuple:
+    "The factors that have answers on several levels"
+    found = []
+    for name, levels in zip(names, np.nonzero(count)):
+        if len(np.unique(levels)) > 1:
+            found.append(name)
+    return tuple(found)
+
+# %% ../nbs/47_robustness.ipynb #fd928752
 def _found(
     sums:list,           # from `_sums`
     names:list,
-    varied:tuple,
+    varied:tuple,        # from `_varied`
     weights:np.ndarray,  # draw x item: 1 if it takes part, else 0
 )->dict:                 # component, and 'all' of them together -> per draw
-    fixed = tuple(1 + axis for axis, name in enumerate(names) if name not in varied)
-    shape = np.ones(1 + len(names), dtype=int)
-    shape[0], shape[1 + names.index('item')] = weights.shape
-    taken = weights.reshape(shape)
-    means = pair_means(*((part * taken).sum(axis=fixed) for part in sums))
-    return components(means, varied) | {'all': means[()]}
+    "The components of the factors that vary"
+    taken = np.expand_dims(weights, _without(['item'], names))
+    fixed = _without(varied, names)
+    tables = [(table * taken).sum(axis=fixed) for table in sums]
+    means = pair_means(*tables)
+    found = components(means, varied)
+    return found | {'all': means[()]}
 
-def _sums(scaled:pd.DataFrame, names:list)->list:
-    "Number of answers, their sum and that of their squares, a dimension per factor"
-    levels = [scaled.index.get_level_values(name) for name in names if name != 'item']
-    places = tuple(level.unique().get_indexer(level) for level in levels)
-    shape = *(level.nunique() for level in levels), scaled.shape[1]
-    y = scaled.to_numpy()
-    answers = np.nan_to_num(y)
-    sums = []
-    for values in (~np.isnan(y), answers, answers**2):
-        table = np.zeros(shape)
-        np.add.at(table, places, values)
-        sums.append(np.moveaxis(table, -1, names.index('item')))
-    return sums
+def _without(
+    some:Sequence,
+    names:list,
+)->tuple:         # counted from 1: the first dimension is that of draws
+    "The dimensions of all factors but some"
+    return tuple(1 + axis for axis, name in enumerate(names) if name not in some)
 
-def _levels(count:np.ndarray, axis:int)->int:
-    "How many levels of a factor have answers"
-    others = tuple(other for other in range(count.ndim) if other != axis)
-    return int((count.sum(axis=others) > 0).sum())
+# %% ../nbs/47_robustness.ipynb #7818c263
+FACTORS = ('culture', 'item', 'order', 'wording')    # wording, if the answers have such a column
+
+def _rows(
+    table:pd.DataFrame,  # a row per component found
+    names:list,
+)->list:
+    "The components to show: all there could be, and the sum with the run if that is all we know"
+    effects = [' x '.join(effect) for effect in subsets(names)[1:]]
+    known = table.index[table.variance.notna()]
+    sums = [label for label in known if ' + ' in label]
+    return [*effects, 'run', *sums]
 
 def _missing(
     component:str,
@@ -199,3 +243,63 @@ def _missing(
     if np.isnan(variance):
         return 'one run only' if component in ('run', ' x '.join(varied)) else 'too few answers'
     return ''
+
+def _notes(
+    table:pd.DataFrame,
+    varied:tuple,
+    names:list,
+)->list:
+    "For each component why it is missing, '' if it is not"
+    return [_missing(name, value, varied, names) for name, value in table.variance.items()]
+
+# %% ../nbs/47_robustness.ipynb #f2ed18a6
+def _components_table(
+    survey:Survey,
+    scaled:pd.DataFrame,   # from `_scaled`
+    names:list,            # of the factors
+    level:float,
+)->pd.DataFrame:           # component, variance, low, high, share, note
+    "Every component of one model and method"
+    sums = _sums(scaled, names)
+    varied = _varied(sums[0], names)
+
+    def found(weights):
+        return _found(sums, names, varied, weights)
+
+    def statistic(weights):
+        return np.column_stack(list(found(weights).values()))
+
+    value, low, high = jackknife(survey, statistic, level)
+    once = np.ones(scaled.shape[1])
+    labels = list(found(once[None]))
+    table = pd.DataFrame(dict(variance=value, low=low, high=high), index=labels)
+    table['share'] = table.variance / table.variance['all']
+    table = table.reindex(_rows(table, names))
+    table['note'] = _notes(table, varied, names)
+    if scaled.empty:
+        table['note'] = 'no reply could be read'
+    return table.rename_axis('component').reset_index()
+
+# %% ../nbs/47_robustness.ipynb #a4500023
+def variance_components(
+    survey:Survey,
+    answers:pd.DataFrame,  # answers table; orders, wordings and runs as columns
+    level:float=.95,       # of the intervals over batteries
+)->pd.DataFrame:           # model, method, component, variance, low, high, share, note
+    """Variance of the answers, scaled to 0..1, by culture, item, format, combination and run.
+    Raises `InputError` if no answer is to a question of the survey."""
+    names = list(FACTORS)
+    if 'wording' not in answers:
+        names.remove('wording')
+    kinds = _of_survey(survey, answers).groupby(['model', 'method'], sort=False)
+    tables = []
+    for (model, method), part in kinds:
+        scaled = _scaled(survey, part)
+        if method == 'unaware':
+            scaled = _first_culture(scaled)
+        table = _components_table(survey, scaled.dropna(how='all'), names, level)
+        tables.append(table.assign(model=model, method=method))
+    if not tables:
+        raise InputError(f'no answer is to a question of {survey.name}')
+    columns = ['model', 'method', 'component', 'variance', 'low', 'high', 'share', 'note']
+    return pd.concat(tables, ignore_index=True)[columns]

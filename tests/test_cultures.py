@@ -29,7 +29,7 @@ def world_of(questions, cultures=('USA', 'DEU', 'KEN', 'ZWE', 'BRA', 'THA')):
 
 def test_an_interval_of_a_correlation_stays_between_minus_one_and_one():
     world = made_survey(dict(USA=[1] * 8, KEN=[2] * 8), [2, 3] * 4)           # eight batteries
-    left = dict(enumerate([.5, .95, .99, .8, .9, .85, .93, .7]))              # without the first, the second, ...
+    left = dict(enumerate([.5, .95, .99, .8, .9, .85, .93, .7]))     # without each battery
 
     def statistic(weights):
         without = [np.flatnonzero(row == 0) for row in np.asarray(weights)]
@@ -127,6 +127,39 @@ def test_reliability_by_hand():
     assert reliability(world, asked) == pytest.approx(reliability(select(world, some)))
 
 
+def test_halves_that_hold_nothing_of_a_persona_do_not_count():
+    codes = dict(USA=[1, 1, 1, 1], DEU=[2, 3, 4, 2], KEN=[5, 9, 2, 8], ZWE=[7, 4, 11, 10])
+    spans = np.array([10, 9, 10, 9])
+    world = made_survey(codes, spans + 1)
+
+    def stepped_up(replies):
+        "By hand, over the three ways to split four batteries: those where both halves know all pairs"
+        table = np.array(list(replies.values()), float)
+        first, second = np.triu_indices(4, 1)
+        squares = (table[first] - table[second])**2
+        known = ~np.isnan(squares)
+
+        def half(questions):
+            most = (known * spans**2)[:, questions].sum(axis=1)
+            return 1 - np.sqrt(np.nansum(squares[:, questions], axis=1) / most)
+
+        found = []
+        for one, other in (([0, 1], [2, 3]), ([0, 2], [1, 3]), ([0, 3], [1, 2])):
+            if known[:, one].any(axis=1).all() and known[:, other].any(axis=1).all():
+                found.append(np.corrcoef(half(one), half(other))[0, 1])
+        r = np.mean(found)
+        return len(found), 2 * r / (1 + r)
+
+    nan = np.nan
+    twice = codes | dict(KEN=[5, 9, nan, nan])            # Kenya's persona answers two questions
+    asked = sheets(world, made_answers(codes | dict(KEN=[5, 9, None, None])))
+    ways, expected = stepped_up(twice)
+    assert ways == 2 and reliability(world, asked, splits=4000) == pytest.approx(expected, abs=.02)
+    once = sheets(world, made_answers(codes | dict(KEN=[5, None, None, None])))
+    others = select(world, ['USA', 'DEU', 'ZWE'])
+    assert reliability(world, once) == pytest.approx(reliability(others))     # never in both halves
+
+
 def test_a_correlation_that_cannot_be_computed_says_why():
     demo = select(load_survey('demo'), cultures=['USA', 'KEN', 'THA', 'BRA', 'DEU'])
     one = persona_answers(demo, .5).query("culture == 'KEN'")
@@ -200,6 +233,9 @@ def test_correlation_of_four_cultures_by_hand():
     of_map = ['between', 'partial', 'partial_region', 'mantel_p_strata', 'mantel_p_map']
     assert lost[of_map].isna().all()
     assert (lost.pearson, lost.mantel_p) == (row.pearson, row.mantel_p)
+    placed = world.cultures.culture != 'KEN'                        # one culture without a place
+    partly = replace(world, cultures=world.cultures.assign(x=world.cultures.x.where(placed)))
+    assert np.isnan(correlate(partly, sheets(partly, asked)).mantel_p_strata[0])
     assert list(table.columns) == CORRELATION_COLUMNS
 
 
@@ -266,6 +302,9 @@ def test_a_part_of_the_questions_is_said():
     assert correlate(world, sheets(world, foreign), 99).note[0] == (
         'without FRA: not in the survey; personas answered as few as 4 of 30 questions; '
         'batteries answered, at the fewest: 4; an interval needs 20')
+    second = asked[asked.question_id.isin(ids[26:])].assign(run=1)           # the rest in another run
+    in_parts = sheets(world, pd.concat([asked[asked.question_id.isin(ids[:26])], second]))
+    assert correlate(world, in_parts, 99).note[0] == ''
     lazy = (asked.culture == 'KEN') & asked.question_id.isin(ids[19:])        # Kenya stops half-way
     last = correlate(world, sheets(world, asked.assign(code=asked.code.mask(lazy))), 99).iloc[0]
     assert last.note.startswith('personas answered as few as 19 of 30') and np.isnan(last.low)

@@ -57,7 +57,8 @@ def test_a_turned_map_fits_perfectly():
     with pytest.raises(InputError, match='2 cultures on both maps'):
         fit_map(here.iloc[:2], there)
     assert fit_map(here.iloc[:3], there)[1] == pytest.approx(1)
-    for one, other in ((here * 0, there), (here, there * 0)):
+    point = here * 0 + [1, 2]
+    for one, other in ((point, there), (here, point)):
         with pytest.raises(InputError, match='on one point'):
             fit_map(one, other)
     assert 0 < fit_map(here.assign(x=1.), there)[1] < 1           # an upright line is still a map
@@ -128,6 +129,8 @@ def test_a_method_without_a_map_keeps_its_row():
     table = map_agreement(gone, sheets(gone, made_answers(codes)), 99)
     assert table.cultures.tolist() == [4, 5] and table.note.tolist() == ['', '']
     assert list(table.columns) == MAP_COLUMNS and table.model.tolist() == ['people', 'base']
+    partly = made_survey(codes | dict(BRA=[1, None]), [2, 5])             # one answer is enough
+    assert map_agreement(partly, permutations=99).cultures.tolist() == [5]
     few = replace(world, cultures=world.cultures.assign(x=[1, 2, np.nan, 3, np.nan]))
     with pytest.raises(InputError, match='3 cultures have map coordinates: at least 4 are needed'):
         map_agreement(few)
@@ -139,6 +142,8 @@ def test_people_and_personas_share_one_map():
     truth = truth.assign(source='survey', model='base', method='P1', order='original', run=0)
     drawn = persona_answers(demo, .5, method='P2', runs=2)
     drawn['code'] = drawn.code.mask(drawn.culture == 'KEN')                 # Kenya's is unreadable
+    one = (drawn.culture == 'GBR') & (drawn.question_id == demo.modal.index[0])
+    drawn['code'] = drawn.code.mask(one)                                    # Britain keeps its place
     france = drawn[drawn.culture == 'USA'].assign(culture='FRA')
     plain = persona_answers(demo, 0, 'unaware', runs=2)
     wide = sheets(demo, pd.concat([truth, drawn, france, plain]))

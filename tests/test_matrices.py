@@ -83,6 +83,9 @@ def test_a_persona_nobody_could_read_is_left_out_and_named():
     first_option = toy_sheets(zero, USA=[0, 0], DEU=[0, 0], KEN=[1, 0])   # 0 is a code like any other
     assert left_out(zero, first_option).empty
     assert culture_matrix(zero, first_option, 'base', 'P1').loc['USA', 'DEU'] == 100
+    first, second = made_answers(dict(DEU=[None] * 3)), made_answers(dict(DEU=[1, 2, 3]), run=1)
+    assert left_out(toy, sheets(toy, pd.concat([first, second]))).empty   # read in one of two runs
+    assert left_out(toy, sheets(toy, second[:1])).empty                  # asked one question of three
     nobody = left_out(toy, mixed.iloc[:1])
     assert nobody.empty and left_out_note(nobody) == ''
 

@@ -127,9 +127,10 @@ def test_smooth_surrogates_by_hand():
     assert np.isnan(mantel_on_map(a.iloc[:2, :2], a, corners))
     same = alike(np.array([0., 10, 10, 20]))                                      # B and C agree
     np.testing.assert_allclose(smooth_surrogates(same, corners)[0], pair_values(same), atol=1e-5)
-    drawn = smooth_surrogates(a, corners, 2, seed=4)                              # too few for all four
-    every = set(map(tuple, smooth_surrogates(a, corners).round(6)))
-    assert len(drawn) == 3 and set(map(tuple, drawn.round(6))) <= every
+    few = [smooth_surrogates(a, corners, 2, seed=seed) for seed in range(8)]     # too few for all four
+    drawn = set(map(tuple, np.concatenate(few).round(6)))
+    assert [len(some) for some in few] == [3] * 8                         # the one seen and two draws
+    assert drawn == set(map(tuple, smooth_surrogates(a, corners).round(6)))
     three = a.iloc[:3, :3]
     assert mantel_on_map(three, three, corners) == 1 / 2                          # two patterns
     odd = square(np.array([90., 10, 90, 90, 10, 90]), 'ABCD')                     # fits no space

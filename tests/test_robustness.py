@@ -80,6 +80,9 @@ def test_components_are_those_of_the_analysis_of_variance():
     for effect, variance in expected.items():
         assert found[' x '.join(names[axis] for axis in effect)][0] == pytest.approx(variance)
     assert found['run'][0] == pytest.approx(residual)
+    assert list(found) == [
+        'culture', 'item', 'order', 'culture x item', 'culture x order', 'item x order',
+        'culture x item x order', 'culture x item x order + run', 'run']
     assert np.isnan(found['culture x item x order + run'][0])
 
 

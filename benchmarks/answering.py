@@ -111,7 +111,8 @@ def random_chats(n: int) -> tuple[list, list]:
 def demo_chats(n: int) -> tuple[list, list]:
     "The demo survey as a Zimbabwean is asked it"
     from culturespa.prompts import Prompter
-    from culturespa.survey import codes_of, load_survey
+    from culturespa.survey import codes_of
+    from culturespa.survey_files import load_survey
 
     survey = load_survey("demo")
     prompter, culture = (
@@ -372,7 +373,8 @@ def main():
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    from culturespa.models import LocalModel, Sampling
+    from culturespa.local import LocalModel
+    from culturespa.models import Sampling
 
     everything = []
     with tempfile.TemporaryDirectory() as made:

@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 
 from culturespa.alignment import align
-from culturespa.answers import ask, read_kept, save_answers
+from culturespa.answer_store import read_kept, save_answers
+from culturespa.answers import ask
 from culturespa.cli import quiet_libraries
 from culturespa.demo import (
     World,
@@ -35,8 +36,10 @@ from culturespa.demo import (
     world_facts,
 )
 from culturespa.models import Sampling
-from culturespa.pipeline import configure, run_pipeline, survey_answers
-from culturespa.survey import data_path, modal_answers, similarity_matrix, write_survey
+from culturespa.configuration import configure
+from culturespa.pipeline import run_pipeline, survey_answers
+from culturespa.survey import data_path, modal_answers, similarity_matrix
+from culturespa.survey_files import write_survey
 
 COLUMNS = ['kind', 'seed', 'what', 'answers', 'model', 'method', 'value']
 

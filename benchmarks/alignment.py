@@ -19,8 +19,8 @@ for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
 import numpy as np
 import pandas as pd
 
-from culturespa.alignment import score_sheets, sheets
-from culturespa.comparison import compare, place
+from culturespa.alignment import score_sheets, answer_sheets
+from culturespa.comparison import compare, relative_position
 from culturespa.inference import intervals, resample
 from culturespa.survey import Survey, load_cultures
 
@@ -61,7 +61,7 @@ def made_sheets(survey, rng):
             for question, code in zip(survey.n_options.index, codes):
                 rows.append((f'm{model}', 'P1', culture, question, code))
     answers = pd.DataFrame(rows, columns=['model', 'method', 'culture', 'question_id', 'code'])
-    return sheets(survey, answers.astype({'code': 'Int64'}))
+    return answer_sheets(survey, answers.astype({'code': 'Int64'}))
 
 
 def timed(what, rounds):
@@ -100,7 +100,7 @@ def main():
         'intervals: batteries, questions, cultures': lambda: intervals(
             survey, personas, draws=DRAWS
         ),
-        'place on the ruler': lambda: place(survey, personas, draws=DRAWS),
+        'place on the ruler': lambda: relative_position(survey, personas, draws=DRAWS),
         'compare two of them, with Holm and max-t': compare_two,
     }
     seconds = {name: timed(job, options.rounds) for name, job in jobs.items()}

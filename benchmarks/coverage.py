@@ -33,15 +33,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from culturespa.alignment import CEILING, FLOOR, sheets
-from culturespa.baselines import predictors
+from culturespa.alignment import CEILING, FLOOR, answer_sheets
+from culturespa.baselines import baseline_answers
 from culturespa.comparison import (
     both_distances,
     flip_p,
     holm,
     largest_p,
     position,
-    ruler_and_distances,
+    ends_and_distances,
     swapped_differences,
 )
 from culturespa.inference import (
@@ -92,7 +92,7 @@ STATISTICS = {
     'difference to unaware': Statistic(GAIN, np.subtract, both_distances),
     'difference to unaware, one culture': Statistic(GAIN, np.subtract, both_distances, 'last'),
     'difference to floor': Statistic(('P1', 'floor'), np.subtract, both_distances),
-    'place on the ruler': Statistic(('P1', 'floor', 'ceiling'), position, ruler_and_distances),
+    'place on the ruler': Statistic(('P1', 'floor', 'ceiling'), position, ends_and_distances),
 }
 
 
@@ -143,7 +143,7 @@ def release_world():
     if folder is None:
         return None
     survey, answers = load_llama3(folder)
-    everything = pd.concat([sheets(survey, answers), predictors(survey, 1)])
+    everything = pd.concat([answer_sheets(survey, answers), baseline_answers(survey, 1)])
     kinds = dict(
         P1=('LLaMA-3', 'P1'),
         unaware=('LLaMA-3', 'unaware'),

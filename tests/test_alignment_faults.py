@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.alignment import sheets, align
+from culturespa.alignment import answer_sheets, align
 from culturespa.comparison import compare
 from culturespa.cultures import correlate
 from culturespa.maps import culture_map
-from culturespa.report import write_alignment
+from culturespa.report_page import write_alignment
 from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
 
@@ -73,7 +73,7 @@ def test_ordinary_answers(survey, tmp_path):
         "scores.csv",
         "differences.csv",
         "by_topic.csv",
-        "ruler.csv",
+        "baselines.csv",
         "own_label.csv",
         "components.csv",
         "formats.csv",
@@ -129,7 +129,7 @@ def test_all_refused_culture(survey, tmp_path):
         and scores.unparsed["P1", "KEN"] == survey.modal["KEN"].notna().sum()
     )
     assert "no reply could be read" in page
-    row = correlate(survey, sheets(survey, answers), 99).set_index("method").loc["P1"]
+    row = correlate(survey, answer_sheets(survey, answers), 99).set_index("method").loc["P1"]
     assert (
         row.note == "without KEN: no reply could be read"
         and row.cultures == 4
@@ -174,7 +174,7 @@ def test_one_run_asked_fewer_questions(survey):
     half = set(survey.questions.question_id[:20])
     table = compare(
         survey,
-        sheets(survey, pd.concat([some[some.question_id.isin(half)], every])),
+        answer_sheets(survey, pd.concat([some[some.question_id.isin(half)], every])),
         ("few", "P1"),
         ("all", "P1"),
         draws=100,
@@ -187,7 +187,7 @@ def test_two_runs_on_different_surveys(survey):
     demo = load_survey("demo")
     other = select(demo, CULTURES, question_ids=list(demo.questions.question_id[1::4]))
     both = select(demo, CULTURES)
-    apart = sheets(
+    apart = answer_sheets(
         both, pd.concat([answers_of(survey, model="one"), answers_of(other, model="two")])
     )
     with pytest.raises(InputError, match="no question was answered by both one, P1 and two, P1"):

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.alignment import sheets, align
-from culturespa.baselines import predictors, distribution_ruler, ruler, by_options
-from culturespa.comparison import compare, place
+from culturespa.alignment import answer_sheets, align
+from culturespa.baselines import baseline_answers, distribution_baselines, baseline_table, by_options
+from culturespa.comparison import compare, relative_position
 from culturespa.inference import batteries, effective_batteries, largest_battery
 from culturespa.diagnostics import specificity, movement, diversity
 from culturespa.cultures import correlate
 from culturespa.matrices import culture_matrix, pair_values
 from culturespa.maps import map_agreement
-from culturespa.report import write_alignment
+from culturespa.report_page import write_alignment
 from culturespa.survey_files import load_survey
 from culturespa.release import read_answers
 
@@ -54,17 +54,17 @@ def answers(survey):
 
 @pytest.fixture(scope="module")
 def personas(survey, answers):
-    return sheets(survey, answers)
+    return answer_sheets(survey, answers)
 
 
 @pytest.fixture(scope="module")
 def ruled(survey, personas):
-    return ruler(survey, personas, 200).set_index("predictor")
+    return baseline_table(survey, personas, 200).set_index("predictor")
 
 
 @pytest.fixture(scope="module")
 def bare(survey):
-    return ruler(survey, None, 200).set_index("predictor")
+    return baseline_table(survey, None, 200).set_index("predictor")
 
 
 def test_scores_of_the_paper(survey, answers):
@@ -175,7 +175,7 @@ def test_P1_minus_unaware(survey, personas):
 
 
 def test_P1_minus_no_model(survey, personas):
-    everything = pd.concat([personas, predictors(survey, 1)])
+    everything = pd.concat([personas, baseline_answers(survey, 1)])
     row = compare(survey, everything, P1, OTHERS).set_index("culture").loc["average"]
     assert [row.question_low, row.question_high] == pytest.approx([-4.5, 2.2], abs=0.35)
     assert [row.low, row.high] == pytest.approx([-7.0, 2.7], abs=0.2) and row.p > 0.5
@@ -185,7 +185,7 @@ def test_P1_minus_no_model(survey, personas):
 
 
 def test_place_on_the_ruler(survey, personas):
-    table = place(survey, personas).query("culture == 'average'").set_index("method")
+    table = relative_position(survey, personas).query("culture == 'average'").set_index("method")
     assert table.score.round(2).to_dict() == {"unaware": 62.36, "P1": 66.61}
     # the floor is that of the questions answered:
     # unaware refuses five on which the others' median is far off
@@ -230,7 +230,7 @@ def test_distribution_ruler(survey):
     all_ordered = replace(
         survey, questions=survey.questions.assign(scale="ordinal")
     )  # the reference counts nominal questions too
-    table = distribution_ruler(all_ordered).set_index("predictor")
+    table = distribution_baselines(all_ordered).set_index("predictor")
     expected = {
         "published mode, all weight on it": (0.474, 0.767),
         "fresh sample": (0.974, 0.990),

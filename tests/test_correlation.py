@@ -2,13 +2,14 @@
 import pytest
 
 def test_tuning_brings_the_cultures_matrix_nearer_to_the_peoples():
-    from culturespa.alignment import sheets
+    from culturespa.alignment import answer_sheets
     from culturespa.cultures import compare_correlations, correlate
-    from culturespa.answers import load_saved
-    from culturespa.survey import data_path, load_survey
+    from culturespa.answer_store import load_saved
+    from culturespa.survey import data_path
+    from culturespa.survey_files import load_survey
 
     demo = load_survey('demo')
-    invented = sheets(demo, load_saved(data_path('results', 'demo'), demo)[0])
+    invented = answer_sheets(demo, load_saved(data_path('results', 'demo'), demo)[0])
     assert compare_correlations(demo, invented, ('base+joint', 'P1'), ('base', 'P1')).low > 0
     agreement = correlate(demo, invented).set_index(['model', 'method']).pearson
     assert agreement['base+joint', 'P1'] > agreement['base', 'P1'] > agreement['base+shuffled', 'P1']

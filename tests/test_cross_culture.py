@@ -2,13 +2,14 @@
 import pytest
 
 def test_tuned_personas_are_more_their_own_and_not_all_alike():
-    from culturespa.alignment import sheets
+    from culturespa.alignment import answer_sheets
     from culturespa.diagnostics import diversity, specificity
-    from culturespa.answers import load_saved
-    from culturespa.survey import data_path, load_survey
+    from culturespa.answer_store import load_saved
+    from culturespa.survey import data_path
+    from culturespa.survey_files import load_survey
 
     demo = load_survey('demo')
-    invented = sheets(demo, load_saved(data_path('results', 'demo'), demo)[0])
+    invented = answer_sheets(demo, load_saved(data_path('results', 'demo'), demo)[0])
     own = specificity(demo, invented).set_index(['model', 'method']).specificity
     assert own['base+joint', 'P1'] > own['base', 'P1'] > own['base+shuffled', 'P1']
     net = diversity(demo, invented).set_index(['model', 'method']).net

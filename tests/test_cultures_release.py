@@ -4,7 +4,7 @@ Skipped where the authors' files are not."""
 
 import pytest
 
-from culturespa.alignment import sheets
+from culturespa.alignment import answer_sheets
 from culturespa.cultures import correlate
 from culturespa.maps import axis_correlations, joint_map, map_agreement
 from culturespa.matrices import nearest_right
@@ -22,7 +22,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def llama():
     survey, answers = load_llama3(find_release())
-    return survey, sheets(survey, answers)
+    return survey, answer_sheets(survey, answers)
 
 
 @pytest.fixture(scope="module")

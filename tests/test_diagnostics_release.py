@@ -5,7 +5,7 @@ Needs the authors' files, in a folder named by CULTURESPA_RELEASE or in ../share
 import pandas as pd
 import pytest
 
-from culturespa.alignment import sheets
+from culturespa.alignment import answer_sheets
 from culturespa.diagnostics import diversity, movement, specificity
 from culturespa.own_label import own_or_any
 from culturespa.release import find_release, load_llama3
@@ -22,7 +22,7 @@ pytestmark = [
 def release():
     survey, answers = load_llama3(RELEASE)
     answers = answers[answers.method.isin(["unaware", "P1"])]
-    return survey, answers, sheets(survey, answers)
+    return survey, answers, answer_sheets(survey, answers)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,10 @@
 import pytest
 
 import hashlib
-from culturespa.answers import load_saved
+from culturespa.answer_store import load_saved
 from culturespa.prompts import load_templates
-from culturespa.survey import data_path, load_survey
+from culturespa.survey import data_path
+from culturespa.survey_files import load_survey
 
 def test_saved_run_belongs_to_the_present_world():
     _, made = load_saved(data_path('results', 'demo'), load_survey('demo'))

@@ -512,7 +512,8 @@ def data_demo(
     "Make a demo world: its survey, and the language model raised in it (ten minutes on two cores)"
     quiet_libraries()
     from dataclasses import replace
-    from culturespa.demo import World, make_survey, train_model
+    from culturespa.demo_model import train_model
+    from culturespa.demo_world import World, make_survey
     from culturespa.prompts import rank_survey
     from culturespa.survey import InputError
     from culturespa.survey_files import load_survey, write_survey

@@ -1,0 +1,53 @@
+"What importers meet first: an instant import, short names, and the programs of the index. Written by hand."
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import culturespa
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def programs() -> list[str]:
+    "The numbered programs of the index"
+    cells = json.loads((ROOT/'nbs'/'index.ipynb').read_text())['cells']
+    sources = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+    return [source for source in sources if source.startswith(tuple(f'# {n}. ' for n in range(1, 6)))]
+
+
+def test_every_name_of_the_door_opens():
+    assert set(culturespa.__all__) <= set(dir(culturespa))
+    for name in culturespa.__all__:
+        assert getattr(culturespa, name) is not None
+    with pytest.raises(AttributeError, match='culturespa has no scroe: it has'):
+        culturespa.scroe
+
+
+def test_the_import_is_instant_and_names_do_not_collide_with_modules():
+    modules = {path.stem for path in (ROOT/'culturespa').glob('*.py')}
+    assert not modules & set(culturespa._DOOR)
+    heavy = ('numpy', 'pandas', 'torch', 'transformers', 'pydantic', 'typer')
+    code = f'import sys, culturespa; print([name for name in {heavy} if name in sys.modules])'
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert said.stdout == '[]\n', said.stderr
+
+
+def test_there_are_five_programs_of_at_most_eight_lines():
+    lengths = []
+    for program in programs():
+        lines = program.splitlines()[1:]       # the first is its name
+        lengths.append(sum(bool(line.strip()) for line in lines))
+    assert len(lengths) == 5 and max(lengths) <= 8
+
+
+@pytest.mark.parametrize('program', programs(), ids=lambda program: program.splitlines()[0][2:])
+def test_the_programs_of_the_index_run(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(program, names)
+    kept = {name: value for name, value in names.items() if name in ('scores', 'answers', 'pairs', 'tuned')}
+    assert len(kept) == 1 and next(iter(kept.values())) is not None

@@ -4,7 +4,7 @@ from culturespa.measures import *
 
 import pandas as pd
 import pytest
-from culturespa.survey import load_survey, select
+from culturespa.survey import InputError, load_survey, select
 from culturespa.toys import persona_answers
 
 def six_cultures():

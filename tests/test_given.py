@@ -51,7 +51,8 @@ def test_what_is_kept_dropped_and_set_aside_adds_up():
         assert dropped['row'].tolist() == [8, 9]
         assert dropped['filter'].tolist() == ['duplicate', 'bare scale']
         assert json.loads(dropped.text[1]) == dict(question='How many?', options=['1', '2'])
-        assert counts['left_after'] == {'duplicate': 8, 'bare scale': 7, 'malformed': 7, 'options': 7}
+        left = {'duplicate': 8, 'bare scale': 7, 'malformed': 7, 'options': 7}
+        assert counts['left_after'] == left
         assert counts['attempts'] == 9 == len(kept) + len(dropped)
         few, gone, counts = take_questions(file, survey, per_topic=2, topics=['Food'])
         assert few.question_id.tolist() == ['G00001', 'G00002']
@@ -66,7 +67,8 @@ def test_questions_of_the_survey_do_not_come_back():
     own = survey.questions.iloc[[0, 20, 259]]
     with tempfile.TemporaryDirectory() as folder:
         rows = zip(own.topic, own.question, own.options)
-        file = authors_file(Path(folder)/'own.json', [*rows, ('Food', 'Is tea good?', ['Yes', 'No'])])
+        tea = ('Food', 'Is tea good?', ['Yes', 'No'])
+        file = authors_file(Path(folder)/'own.json', [*rows, tea])
         for preset in ('paper', 'ours'):
             kept, dropped, _ = take_questions(file, survey, preset)
             assert kept.question.tolist() == ['Is tea good?']
@@ -102,7 +104,8 @@ def test_an_edited_table_keeps_its_names_and_comes_back_the_same():
         new = pd.DataFrame([dict(topic='Faith', question='Is prayer good?', options=['Yes', 'No'])])
         pd.concat([first.iloc[1:], new]).to_parquet(folder/'more.parquet')
         found, _, _ = take_questions(folder/'more.parquet', survey)
-        assert found.question_id.tolist() == ['G00002', 'G00003', 'G00004']   # 3 rows: G00003 was taken
+        # the new question is third of three, but G00003 was taken
+        assert found.question_id.tolist() == ['G00002', 'G00003', 'G00004']
 
 
 def test_a_bad_row_is_named():
@@ -135,7 +138,8 @@ def test_what_is_no_file_of_questions_is_refused():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         file = folder/'bad.json'
-        for text, message in (('[]', 'no question'), ('{}', 'a list of questions'), ('[', 'not JSON')):
+        wrong = {'[]': 'no question', '{}': 'a list of questions', '[': 'not JSON'}
+        for text, message in wrong.items():
             file.write_text(text)
             with pytest.raises(InputError, match=message):
                 take_questions(file, survey)

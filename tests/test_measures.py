@@ -4,7 +4,7 @@ from culturespa.measures import *
 
 import pandas as pd
 import pytest
-from culturespa.survey import select
+from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
 from culturespa.toys import persona_answers
 

@@ -78,8 +78,8 @@ def test_a_file_without_a_culture_is_set_aside_and_the_rest_is_read():
     assert answers.code.tolist() == [1, 2]
     assert note.startswith('P3.json set aside')
     note, = reading(dict(P3=['1', '2'], P1_USA=['1', '2'])).attrs['notes']
-    assert note.startswith('P3.json set aside')   # the same replies under another method are no twin
-    for more, less in (('P3', 'P3_USA'), ('P3_USA', 'P3')):   # nor are replies to part of the questions
+    assert note.startswith('P3.json set aside')   # the same replies to another method are no twin
+    for more, less in (('P3', 'P3_USA'), ('P3_USA', 'P3')):   # nor are replies to a part
         note = reading({more: ['1', '2'], less: ['1']}).attrs['notes'][0]
         assert note.startswith('P3.json set aside')
     note, = reading(dict(P1_MEX=['1', '1'], P1_USA=['1', '2'])).attrs['notes']
@@ -131,7 +131,8 @@ def test_two_files_for_one_persona_agree_or_are_refused():
     assert sheet['known'] == 2 and sheet['file'] == 'P1_USA.json, culture_aware_American.json'
     for other in (['1', '1'], ['1', 'no']):
         refused = reading(dict(P1_USA=['1', '2'], culture_aware_American=other))
-        assert 'P1_USA.json, row 2, and culture_aware_American.json, row 2, disagree on q2' in refused
+        places = 'P1_USA.json, row 2, and culture_aware_American.json, row 2,'
+        assert f'{places} disagree on q2' in refused
     with tempfile.TemporaryDirectory() as folder:   # of one name in two folders: whole paths
         paths = []
         for name, replies in dict(one=['1', '2'], two=['1', '1']).items():
@@ -225,7 +226,8 @@ def test_a_wrong_row_of_a_table_is_named():
         assert '\n' not in found, found
     assert 'give --method' in reading(dict(table=f'{columns}USA,q1,1\n'))
     assert 'has a column culture' in reading(dict(P1=f'{columns}USA,q1,1\n'), culture='USA')
-    assert 'row 1: method is missing' in reading(dict(x='method,culture,question_id,code\n,USA,q1,1\n'))
+    no_method = 'method,culture,question_id,code\n,USA,q1,1\n'
+    assert 'row 1: method is missing' in reading(dict(x=no_method))
     assert 'row 1: run of q1 is a' in reading(dict(P1='run,culture,question_id,code\na,USA,q1,1\n'))
     assert 'has the columns culture, item' in reading(dict(P1='culture,item\nUSA,q1\n'))
     assert 'holds no answers' in reading(dict(P1=columns))
@@ -236,7 +238,8 @@ def test_rows_that_are_no_answers_to_the_survey_are_counted():
     assert '1 answer of ATL set aside' in reading(dict(P1=f'{columns}ATL,q1,1\n'))
     note = reading(dict(P1=f'{columns}ATL,q1,1\nUSA,q1,1\nUSA,q2,1\n')).attrs['notes'][0]
     assert note == 'P1.csv: 1 answer of ATL set aside; made has no such culture'
-    mixed = 'source,culture,question_id,code\nsurvey,USA,q1,1\nsurvey,USA,q2,1\ngenerated,USA,g1,2\n'
+    mixed = 'source,culture,question_id,code\nsurvey,USA,q1,1\n'
+    mixed += 'survey,USA,q2,1\ngenerated,USA,g1,2\n'
     notes = reading(dict(P1=mixed)).attrs['notes']
     assert notes == ['P1.csv: 1 answer to generated questions left out']
 

@@ -12,7 +12,8 @@ from culturespa.toys import persona_answers
 def test_a_summary_is_json_and_names_what_is_missing():
     survey = select(load_survey('demo'), cultures=['USA', 'BOL', 'ZWE'])
     answers = persona_answers(survey, .3, seed=1)
-    facts = summary(survey, measure(survey, answers, draws=200), draws=200, notes=['read with care'])
+    tables = measure(survey, answers, draws=200)
+    facts = summary(survey, tables, draws=200, notes=['read with care'])
     assert json.loads(json.dumps(facts)) == facts
     assert facts['notes'] == ['read with care']
     assert facts['cultures'] == ['USA', 'BOL', 'ZWE']

@@ -134,7 +134,7 @@ def why_out_of_step(name: str, ours: Path, fresh: Path) -> str | None:
         return (
             f"is an orphan: {page} does not make it" if page else "is an orphan: no page makes it"
         )
-    by_nbdev = fresh.name in ("__init__.py", "_modidx.py")
+    by_nbdev = fresh.name in ("__init__.py", "__main__.py", "_modidx.py")
     if not by_nbdev and not origin(fresh):
         return "is an orphan: no page makes it"
     if ours.read_bytes() != fresh.read_bytes():

@@ -100,7 +100,7 @@ def main():
         'intervals: batteries, questions, cultures': lambda: intervals(
             survey, personas, draws=DRAWS
         ),
-        'place on the ruler': lambda: relative_position(survey, personas, draws=DRAWS),
+        'place between floor and ceiling': lambda: relative_position(survey, personas, draws=DRAWS),
         'compare two of them, with Holm and max-t': compare_two,
     }
     seconds = {name: timed(job, options.rounds) for name, job in jobs.items()}

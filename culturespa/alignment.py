@@ -22,7 +22,7 @@ from .survey import InputError, Survey, codes_of, one_of
 SHEET = ['model', 'method', 'culture', 'order', 'run']  # what tells one answer sheet from another
 KIND = ['model', 'method', 'order']                     # has a score: orders are never averaged
 UNREADABLE = -1                                         # asked, but the reply names no code
-FLOOR = 'median of the other countries'                 # the two ends of the ruler, page 52
+FLOOR = 'median of the other countries'                 # floor and ceiling, page 52
 CEILING = 'fresh sample'
 
 def tidy_answers(
@@ -331,7 +331,7 @@ def score_table(
     table = pd.concat([table, _averages(table)])
     if ends is not None:
         for end in ('floor', 'ceiling'):
-            table['ruler', end] = pd.to_numeric(ends[end], errors='coerce')
+            table['ends', end] = pd.to_numeric(ends[end], errors='coerce')
     unparsed = _part_unparsed(single).reindex(kinds).set_axis(columns)
     table.loc['unparsed %'] = unparsed.reindex(table.columns)
     return table.rename_axis('culture')

@@ -349,7 +349,7 @@ def _score(survey, answers, out, draws, as_json):
           'baselines.csv, culture_pairs.csv, summary.json, scores.png')
 
 def _table(survey, answers, out):
-    "Scores with the two ends of the ruler; the model's name above a column only if there are several"
+    "Scores with floor and ceiling; the model's name above a column only if there are several"
     from culturespa.alignment import score_table, answer_sheets
     from culturespa.baselines import score_range
     scores = _read_scores(out)
@@ -357,7 +357,7 @@ def _table(survey, answers, out):
     several = scores.model.nunique() > 1
     headings = []
     for model, method in table.columns:
-        named = several or model == 'ruler'
+        named = several or model == 'ends'
         headings.append(f'{model} {method}' if named else method)
     return table.set_axis(headings, axis=1)
 
@@ -464,7 +464,7 @@ Source = Annotated[Text, option('--source', help='a folder or a mirror to take t
 @data.command('release')
 def data_release(out:Out, source:Source = None, quiet:Quiet = False):
     "Fetch the data files the paper's authors released"
-    from culturespa.wvs import WVS_LICENCE, fetch_release
+    from culturespa.wvs_sources import WVS_LICENCE, fetch_release
     print(WVS_LICENCE)
     table = fetch_release(out, source, progress=not quiet)
     for state, n in table.state.value_counts().items():
@@ -493,7 +493,7 @@ def data_wvs(
     quiet:Quiet = False,
 ):
     "Turn World Values Survey microdata into a survey folder"
-    from culturespa.wvs import import_wvs, summary
+    from culturespa.wvs_import import import_wvs, summary
     found = import_wvs(
         files, out, weights, missing, ordinal, preset, texts, countries, encoding, not quiet)
     print(summary(found))

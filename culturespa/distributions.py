@@ -149,7 +149,7 @@ def _with_probabilities(survey:Survey, answers:pd.DataFrame)->pd.DataFrame:
     if 'source' in known:
         known = known[known.source == 'survey']
     if known.empty:
-        raise InputError("no option probabilities among these answers: ask with mode 'score'")
+        raise InputError("no option probabilities among these answers: ask with mode 'probabilities'")
     return known
 
 def _questions_of_both(p:np.ndarray, q:np.ndarray)->int:

@@ -174,7 +174,7 @@ def _finding_refusals(tables:dict)->Iterator[str]:
 
 # %% ../nbs/71_findings.ipynb #916ca1c7
 def _score(row:dict)->str:
-    "A method's average, and its place on the ruler if it has one"
+    "A method's average, and its place between floor and ceiling if it has one"
     over = 'as one culture'
     if row['cultures'] != 1:
         cultures = some(int(row['cultures']), 'culture')
@@ -184,10 +184,10 @@ def _score(row:dict)->str:
     if row['note']:
         return f"{said} No verdict: {row['note']}."
     if _known(row['position']):
-        said += _ruler_in_words(row)
+        said += _place_in_words(row)
     return said
 
-def _ruler_in_words(row:dict)->str:
+def _place_in_words(row:dict)->str:
     "Better, worse or not told apart: only where the whole interval is on one side"
     verdict = 'not told apart from'
     if row['position_low'] > 0:
@@ -195,7 +195,7 @@ def _ruler_in_words(row:dict)->str:
     elif row['position_high'] < 0:
         verdict = 'worse than'
     where = _with_spread(row, 'position', '.0f', 'position_low', 'position_high')
-    return (f' On the ruler, computed on the questions it answered, that is {where}: '
+    return (f' Between floor and ceiling, computed on the questions it answered, that is {where}: '
             f'{verdict} the median of the other countries, which needs no model.')
 
 def _finding_scores(tables:dict)->list[str]:
@@ -307,8 +307,8 @@ def _balanced(
 
 def _finding_balanced(tables:dict)->Iterator[str]:
     "Every method's balanced score, beside the floor if that is over the same cultures"
-    ruler = tables['ruler'].set_index('predictor')
-    floor = ruler.balanced.get('another country', np.nan)
+    baselines = tables['baselines'].set_index('predictor')
+    floor = baselines.balanced.get('another country', np.nan)
     rows = _average_rows(tables['balanced'])
     most = max((row['cultures'] for row in rows), default=0)
     for row in rows:

@@ -136,7 +136,7 @@ def measure(
     found |= _scores(survey, wide, draws, seed)
     found |= _behind_scores(survey, answers, wide, seed)
     places = found['places']
-    in_part = places.note != ''      # a score of a part has no place on the ruler
+    in_part = places.note != ''      # a score of a part has no place between floor and ceiling
     places.loc[in_part, ['position', 'position_low', 'position_high']] = np.nan
-    found['ruler'] = baseline_table(survey, wide, 100, seed, found.get('distributions'))
+    found['baselines'] = baseline_table(survey, wide, 100, seed, found.get('distributions'))
     return found

@@ -38,9 +38,9 @@ def _runs(intervals:pd.DataFrame)->pd.DataFrame:
     runs = ['runs', 'run_sd', 'run_low', 'run_high']
     return _only_average(intervals)[[*_METHOD, *bounds, *runs]]
 
-def _other_scores(ruler:pd.DataFrame)->pd.DataFrame:
+def _other_scores(baselines:pd.DataFrame)->pd.DataFrame:
     "Scores other than S, of the models alone"
-    models = ruler[ruler.kind == 'model']
+    models = baselines[baselines.kind == 'model']
     return models.drop(columns=['kind', 'predictor', 'S', 'sd', 'floor', 'ceiling'])
 
 def _correlations(table:pd.DataFrame)->pd.DataFrame:
@@ -74,7 +74,7 @@ def _by_order(tables:dict)->list[pd.DataFrame]:
     return [
         _counts(tables['scores']),
         _runs(tables['intervals']),
-        _other_scores(tables['ruler'])]
+        _other_scores(tables['baselines'])]
 
 def _method_records(tables:dict)->pd.DataFrame:
     "All that is known of a model and method on average, one row each (and each order)"
@@ -105,8 +105,8 @@ def summary(
 )->dict:                             # survey, methods, differences, ruler, findings
     "A report's main numbers for programs"
     differences = _only_average(tables['differences'])
-    ruler = tables['ruler']
-    no_model = ruler[ruler.kind != 'model']
+    baselines = tables['baselines']
+    no_model = baselines[baselines.kind != 'model']
     asked = set(tables['scores'].culture)
     return dict(
         survey=survey.name,
@@ -119,6 +119,6 @@ def summary(
         methods=_records(_method_records(tables)),
         # adjusted p-values exist for single cultures only
         differences=_records(differences.drop(columns=['holm', 'max_t'])),
-        ruler=_records(no_model.drop(columns=['model', 'method', 'floor', 'ceiling'])),
+        baselines=_records(no_model.drop(columns=['model', 'method', 'floor', 'ceiling'])),
         coverage=_records(tables['coverage']),
         findings=findings(tables))

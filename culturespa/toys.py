@@ -120,7 +120,7 @@ def persona_answers(
     lean:float,                 # probability of answering like the culture in the prompt, 0 to 1
     method:str = 'P1',          # how it was asked; `unaware` asks once, as nobody
     model:str = 'base',         # who answered
-    runs:int = 1,               # answers to each question
+    repeats:int = 1,               # answers to each question
     seed:int = 0,
     order:str = 'original',     # of the options: original or reversed
     refuse:float = 0.,          # probability of a reply nobody could read, 0 to 1
@@ -132,7 +132,7 @@ def persona_answers(
     if method == 'unaware':
         cultures = ['none']
     rows = []
-    for run in range(runs):
+    for run in range(repeats):
         for culture in cultures:
             for question_id in survey.questions.question_id:
                 leans = rng.random() < lean and culture != 'none'

@@ -157,7 +157,7 @@ def test_score_table_keeps_every_culture_and_method():
     usa = (100 + 100 * (1 - np.sqrt(9 / 19))) / 2                # the mean of both runs
     assert table[['USA', 'KEN', 'average']].tolist() == pytest.approx([usa, 100, (usa + 100) / 2])
     ends = pd.DataFrame(dict(floor=[1., 2, 3], ceiling=9.), index=['USA', 'KEN', 'average'])
-    with_ends = score_table(align(made, runs), ends)['ruler']
+    with_ends = score_table(align(made, runs), ends)['ends']
     assert with_ends.floor[:3].tolist() == [1, 2, 3] and with_ends.ceiling['average'] == 9
 
 

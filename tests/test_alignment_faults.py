@@ -145,7 +145,7 @@ def test_one_culture_only(survey, tmp_path):
     )
     alone = select(survey, ["KEN"])
     facts, page = report(alone, answers_of(alone), tmp_path / "survey")
-    assert facts["methods"][0]["position"] is None and "No place on the ruler" in page
+    assert facts["methods"][0]["position"] is None and "no place between floor and ceiling" in page
     with pytest.raises(InputError, match="a map needs at least 3"):
         culture_map(alone.similarity)
 

@@ -184,7 +184,7 @@ def test_P1_minus_no_model(survey, personas):
     )
 
 
-def test_place_on_the_ruler(survey, personas):
+def test_place_between_floor_and_ceiling(survey, personas):
     table = relative_position(survey, personas).query("culture == 'average'").set_index("method")
     assert table.score.round(2).to_dict() == {"unaware": 62.36, "P1": 66.61}
     # the floor is that of the questions answered:
@@ -226,7 +226,7 @@ def test_diversity(survey, personas):
     )
 
 
-def test_distribution_ruler(survey):
+def test_distribution_baselines(survey):
     all_ordered = replace(
         survey, questions=survey.questions.assign(scale="ordinal")
     )  # the reference counts nominal questions too

@@ -11,6 +11,7 @@ import pytest
 
 from culturespa.models import Sampling, ScriptedModel, item_seed, item_uniform
 from culturespa.prompts import METHODS, Prompter
+from culturespa.asking import AskSettings
 from culturespa.survey import (ANSWER_COLUMNS, ANSWER_KEY, InputError, Survey, load_cultures,
                                parse_reply)
 

@@ -16,6 +16,7 @@ from scipy import stats
 
 from culturespa.models import Sampling, item_seed, random_adapter, random_model
 from culturespa.scoring import can_pack
+from culturespa.model_files import fingerprint
 from culturespa.survey import InputError
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()

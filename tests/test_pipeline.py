@@ -11,6 +11,7 @@ import pytest
 
 from culturespa.configuration import configure
 from culturespa.models import ScriptedModel
+from culturespa.run_folder import Run
 from culturespa.survey import InputError
 
 def small_file(path, n=4):

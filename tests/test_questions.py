@@ -169,7 +169,7 @@ def test_the_one_seed_question_is_random_and_decided_by_seed_and_topic():
     from culturespa.survey import select
     survey = load_survey('demo')
     def drawn(seed, survey=survey):
-        found = seed_questions(survey, 'one', seed)
+        found = examples_by_topic(survey, 'one', seed)
         return {topic: one['question_id'] for topic, (one,) in found.items()}
 
     assert drawn(1) == drawn(1) and drawn(1) != drawn(2)
@@ -178,9 +178,9 @@ def test_the_one_seed_question_is_random_and_decided_by_seed_and_topic():
     seen = {places[question_id] for seed in range(60) for question_id in drawn(seed).values()}
     assert seen == set(places)   # none is out of reach, the first is nothing special
     sizes = survey.questions.groupby('topic').size()
-    assert all(len(questions) == sizes[topic] for topic, questions in seed_questions(survey).items())
+    assert all(len(questions) == sizes[topic] for topic, questions in examples_by_topic(survey).items())
     with pytest.raises(InputError, match='all, one'):
-        seed_questions(survey, 'two')
+        examples_by_topic(survey, 'two')
 
 
 def test_first_code_and_scale_follow_the_options():

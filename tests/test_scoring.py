@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from culturespa.models import Sampling, random_model, render_chat
+from culturespa.models import Sampling, random_model, render_chat, sampling_distribution
+from culturespa.packing import plan_batches
 from culturespa.survey import InputError
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()

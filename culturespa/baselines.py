@@ -341,7 +341,7 @@ def distribution_baselines(
     return pd.DataFrame(rows)
 
 # %% ../nbs/52_baselines.ipynb #55bd4d3b
-def _ruler_of_modes(
+def _baselines_of_modes(
     survey:Survey,
     sheets:pd.DataFrame|None,
     cells:pd.DataFrame|None,   # what the sheets answered
@@ -428,7 +428,7 @@ def baseline_table(
                                            # `DISTRIBUTION_SCORES`, floor, ceiling
     "Floors and ceilings of every score, averages over the cultures that were asked"
     cells = None if sheets is None else answered_cells(sheets)
-    rows = _ruler_of_modes(survey, sheets, cells, draws, seed)
+    rows = _baselines_of_modes(survey, sheets, cells, draws, seed)
     whole = distribution_baselines(survey, seed, cells)
     if distributions is not None:
         whole = pd.concat([whole, _rows_of_models(distributions)])

@@ -64,7 +64,7 @@ def plot_baselines(
 ):                              # matplotlib axes
     "Draw floors, models and ceilings, one line each"
     import matplotlib.pyplot as plt
-    lines = _baseline_lines(ruler, places)
+    lines = _baseline_lines(baselines, places)
     colours = lines.kind.map(KIND_COLOURS)
     height = .27 * len(lines) + .9
     fig, ax = plt.subplots(figsize=(7.4, height), layout='constrained')

@@ -102,7 +102,7 @@ def summary(
     draws:int=10_000,                # as given to `measure`
     seed:int=0,
     notes:Sequence[str]=(),          # what was said when the answers were read
-)->dict:                             # survey, methods, differences, ruler, findings
+)->dict:                             # survey, methods, differences, baselines, findings
     "A report's main numbers for programs"
     differences = _only_average(tables['differences'])
     baselines = tables['baselines']

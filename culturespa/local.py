@@ -231,7 +231,7 @@ class LocalModel:
         chats:list,                    # messages: dict(role=, content=)
         sampling:Sampling=Sampling(),  # how replies are drawn
         seeds:list=None,               # one per chat, see `item_seed`; None: 0, 1, 2, ...
-        enough:Callable=None,          # text so far -> bool: is the reply as long as it needs to be?
+        enough:Callable=None,          # text so far -> bool: is the reply long enough?
         tick:Callable=None,            # called with the number of rows done
     )->list:                           # one text per chat, in order
         "One reply per chat"
@@ -244,7 +244,7 @@ class LocalModel:
         self,
         chats:list,
         labels:list,             # per chat the replies to score, as text
-        sampling:Sampling=None,  # applied over the whole vocabulary; None: the model's own distribution
+        sampling:Sampling=None,  # over the whole vocabulary; None: the model's own distribution
         tick:Callable=None,      # called with the number of rows done
     )->tuple:                    # per chat an array over its labels; array: the mass outside them
         "How probable each label is as the whole reply"

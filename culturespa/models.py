@@ -25,7 +25,7 @@ from .survey import InputError
 class Sampling:
     "How replies are drawn from the model's distribution. Raises `InputError`"
     temperature: float = 0.6     # divides the logits; 0 takes the most probable token
-    top_p: float = 0.9           # keep the smallest set of tokens with at least this mass, in (0, 1]
+    top_p: float = 0.9           # keep the fewest tokens that have at least this mass, in (0, 1]
     max_new_tokens: int = 256    # the longest reply
 
     def __post_init__(self):
@@ -91,7 +91,7 @@ def _where_mass_reaches(falling, top_p:float):
     return falling.gather(-1, place.clamp(max=falling.shape[-1] - 1))
 
 def _falling(p):
-    "Probabilities from the largest; NumPy's sort is several times faster than torch's on a processor"
+    "Probabilities from the largest; NumPy sorts several times faster than torch on a processor"
     import torch
     if p.device.type != 'cpu':
         return p.sort(-1, descending=True).values
@@ -138,7 +138,8 @@ class Model(Protocol):
         "How probable each label is as the whole reply"
         ...
 
-MODES = dict(sample='generate', probabilities='option_probabilities')   # what each way of asking calls
+# what each way of asking calls
+MODES = dict(sample='generate', probabilities='option_probabilities')
 
 def check_model(
     model,               # anything
@@ -193,7 +194,8 @@ def mass_outside(
     return np.array([1 - p.sum() for p in found]).clip(0)
 
 # %% ../nbs/21_models.ipynb #04780aae
-TOY_TEMPLATE = ("{{bos_token}}{% for m in messages %}{{m['role']}}: {{m['content']}}{{eos_token}}{% endfor %}"
+TOY_TEMPLATE = ("{{bos_token}}{% for m in messages %}"
+                "{{m['role']}}: {{m['content']}}{{eos_token}}{% endfor %}"
                 "{% if add_generation_prompt %}assistant:{% endif %}")
 TOY_SHAPE = dict(
     vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=2,

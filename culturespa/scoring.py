@@ -17,15 +17,19 @@ from .packing import only_positions, pack_rows, plan_batches
 from .survey import InputError
 
 # %% ../nbs/23_scoring.ipynb #ef51a492
-LEADING = ('', 'Ġ', '▁')    # how byte-pair and sentence-piece vocabularies write a blank before a word
-SHORT = 4                   # labels of more characters are scored as the tokenizer spells them, no other way
+# how byte-pair and sentence-piece vocabularies write a blank before a word
+LEADING = ('', 'Ġ', '▁')
+# labels of more characters are scored as the tokenizer spells them, no other way
+SHORT = 4
 
 def spellings(
     tokenizer,  # of transformers
     label:str,  # a whole reply
 )->list:        # tuples of token ids, the tokenizer's own spelling first
     "Every way to write `label` that reads the same. Raises `InputError` if there is none"
-    ways = [tuple(tokenizer.encode(text, add_special_tokens=False)) for text in (label, ' ' + label)]
+    ways = []
+    for text in (label, ' ' + label):
+        ways.append(tuple(tokenizer.encode(text, add_special_tokens=False)))
     if len(label) <= SHORT:
         ways += _splits(tokenizer, label, LEADING)
     unlike = dict.fromkeys(ways)
@@ -57,7 +61,7 @@ def _tokens_for(tokenizer, mark:str, text:str)->list:
 
 # %% ../nbs/23_scoring.ipynb #fa02a992
 STARTS_KEPT = 8     # shared starts whose keys and values stay in memory
-ROUNDING = 1e-2     # nats by which packed and plain fp32 logits may differ; wrong masks differ by more
+ROUNDING = 1e-2     # nats that packed and plain fp32 logits may differ by; wrong masks do by more
 
 class LogitReader:
     "Reads a language model's logits after prompts and after labels, many rows in one pass"
@@ -191,7 +195,7 @@ def _apart(a, b):
     return (a - b).abs().max()
 
 def _rounding(dtype, plain, alone)->float:
-    "Nats that rounding explains: what the plain pass itself differs by between two batches, and some room"
+    "Nats that rounding explains: what two batches of the plain pass differ by, and some room"
     import torch
     if dtype == torch.float32:
         return ROUNDING
@@ -212,7 +216,7 @@ def run_batches(
     heads:list,      # see `plan_batches`
     extra:list,
 ):
-    "Every batch of the plan; halved where memory runs out. Raises `MemoryError` if one row does not fit"
+    "Every batch of the plan, halved where memory runs out. Raises `MemoryError` for too long a row"
     pack = can_pack(reader)
 
     def attempt(shared, rows):
@@ -224,7 +228,8 @@ def run_batches(
                 raise
             if len(rows) == 1:
                 size = len(prompts[rows[0]])
-                raise MemoryError(f'one prompt of {size} tokens does not fit on {reader.device}') from error
+                too_long = f'one prompt of {size} tokens does not fit on {reader.device}'
+                raise MemoryError(too_long) from error
         _free(reader)
         reader.budget = max(reader.budget // 2, 64)
         middle = len(rows) // 2

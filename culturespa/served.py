@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from .local import LocalModel
-from .models import Model, Sampling, check_model, first_line, mass_outside, without_thoughts
+from .models import (Model, Sampling, check_model, first_line, mass_outside,
+                               without_thoughts)
 from .survey import InputError
 
 # %% ../nbs/26_served.ipynb #a2095221
@@ -35,7 +36,7 @@ class ServedModel:
         timeout:float=120,    # seconds until a request counts as failed
         tries:int=6,          # of one request
         pause:float=.5,       # seconds before the second try; doubles each time, at most 30
-        extra:dict=None,      # further fields, such as dict(chat_template_kwargs=dict(enable_thinking=False))
+        extra:dict=None,      # further fields of a request, such as chat_template_kwargs
         key_from:str='OPENAI_API_KEY', # environment variable with the key; unset: none is sent
     ):
         from openai import OpenAI
@@ -87,7 +88,7 @@ class ServedModel:
         sampling:Sampling=None,
         tick:Callable=None,
     )->tuple:
-        "Probabilities where the server's likeliest first tokens decide them. Raises `InputError` where not"
+        "Probabilities where the likeliest first tokens decide them. Raises `InputError` where not"
         def call(row):
             choice = complete(
                 self, chats[row], temperature=1., top_p=1., max_tokens=6, logprobs=True,
@@ -133,7 +134,8 @@ def _explain(model:ServedModel, error:Exception)->Exception:
         said = first_line(getattr(error, 'message', error))
         return InputError(f'{here} refuses the request ({error.status_code}): {said}')
     kind = type(error).__name__.strip('_')
-    return ConnectionError(f'{here} failed {model.tries} times, last with {kind} ({first_line(error)}): '
+    last = f'last with {kind} ({first_line(error)})'
+    return ConnectionError(f'{here} failed {model.tries} times, {last}: '
                            'what was answered is kept, repeat the command when it is back')
 
 def _models(model:ServedModel)->str:
@@ -229,7 +231,7 @@ def _after_temperature(p:np.ndarray, sampling:Sampling)->tuple:
     return (lambda q: q**power * (q >= least)), (p[:last + 1]**power).sum()
 
 def _weight_of_the_unseen(p:np.ndarray, power:float)->float:
-    "The most that the rest of the vocabulary can weigh: no token of it is likelier than the last listed"
+    "The most the rest of the vocabulary can weigh: no token there is likelier than the last listed"
     unseen = max(0., 1 - p.sum())
     if power == 1:
         return unseen
@@ -249,7 +251,7 @@ def _check_beginnings(by_label:dict, shown:set):
 
 # %% ../nbs/26_served.ipynb #ad8c4a6c
 def _listed_tokens(model:ServedModel, choice, labels:list)->dict:
-    "First tokens with their probabilities. Raises `InputError` if there are none, or replies go on behind them"
+    "First tokens with their probabilities. Raises `InputError` if there are none or more follows"
     content = getattr(choice.logprobs, 'content', None)
     if not content or not content[0].top_logprobs:
         raise InputError(f'{model.record["url"]} gives no logprobs, so option probabilities '
@@ -282,7 +284,8 @@ def load_model(
         _refuse_settings(settings, _parameters(LocalModel), 'a model on this machine')
         return LocalModel(model, adapter, **settings)
     if adapter is not None:
-        raise InputError("a server holds its own adapters: give the adapter's name there as the model")
+        raise InputError("a server holds its own adapters: "
+                         "give the adapter's name there as the model")
     _refuse_settings(settings, _parameters(ServedModel), 'a served model')
     return ServedModel(model, url, **settings)
 

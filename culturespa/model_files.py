@@ -13,6 +13,7 @@ import json
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 from .models import first_line
 from .survey import InputError, data_path
@@ -123,13 +124,14 @@ def find_dtype(
 def load_weights(
     folder:Path,
     device:str,
-    dtype,
+    dtype:Any,    # as `find_dtype` gives it
 ):                # a causal language model of transformers
     "A model from safetensors alone, without code of its own. Raises `InputError`"
     import transformers
     _need_safetensors(folder)
     try:
-        lm = transformers.AutoModelForCausalLM.from_pretrained(
+        # Any, because `lm.to` has no usable types: a decorator of transformers hides them
+        lm:Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, trust_remote_code=False, use_safetensors=True)
     except Exception as error:
         raise InputError(f'cannot load {folder}: {first_line(error)}') from error
@@ -146,7 +148,10 @@ def load_tokenizer(
         raise InputError(f'cannot load {folder}: {first_line(error)}') from error
     return with_template(tokenizer, folder)
 
-def with_template(tokenizer, what)->object:
+def with_template(
+    tokenizer:Any,   # of transformers
+    what:object,     # where it comes from, for the message
+)->Any:              # the same
     "The tokenizer, ready to use. Raises `InputError` if it has no chat template"
     if not tokenizer.chat_template:
         raise InputError(f'{what} has no chat template, so it is no chat model: '
@@ -171,9 +176,9 @@ def check_adapter(
     return folder.resolve()
 
 def peft_model(
-    lm,
+    lm:Any,        # a causal language model of transformers
     adapter:Path,
-):             # a `PeftModel`
+):                 # a `PeftModel`
     "A model with a LoRA adapter beside its weights. Raises `InputError` if the two do not match"
     from peft import PeftModel
     misfit = f'adapter {adapter} does not fit its base'
@@ -189,7 +194,7 @@ def peft_model(
     return tuned
 
 # %% ../nbs/24_model_files.ipynb #5326fb2c
-def fingerprint_of(lm)->str:
+def fingerprint_of(lm:Any)->str:
     "Which weights a model in memory has: 16 hex digits"
     import torch
     digest = hashlib.blake2b(digest_size=8)

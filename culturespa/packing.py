@@ -8,6 +8,7 @@ __all__ = ['label_tree', 'tree_sight', 'pack_rows', 'only_positions', 'plan_batc
 # %% ../nbs/22_packing.ipynb #37169170
 import os
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -69,15 +70,15 @@ def pack_rows(
 # %% ../nbs/22_packing.ipynb #8b51009c
 @contextmanager
 def only_positions(
-    lm,              # a causal language model of transformers
-    where,           # flat indices into (rows * positions)
+    lm:Any,          # a causal language model of transformers
+    where:Any,       # tensor: flat indices into (rows * positions)
     trim:bool=False, # leave the last layer's feed-forward part out at other positions too
 ):
     "Within, the model's logits are those of the wanted positions: shape (1, wanted, vocabulary)"
     hooks = [lm.get_output_embeddings().register_forward_pre_hook(_keep(where))]
     last = getattr(lm.get_decoder().layers[-1], 'mlp', None) if trim else None
     if last is not None:
-        shape = []
+        shape:list[int] = []
         hooks.append(last.register_forward_pre_hook(_keep(where, shape)))
         hooks.append(last.register_forward_hook(_put_back(where, shape)))
     try:
@@ -86,9 +87,9 @@ def only_positions(
         for hook in hooks:
             hook.remove()
 
-def _keep(where, shape:list|None=None):
+def _keep(where:Any, shape:list|None=None):
     "A hook that passes on some positions and notes the shape of all"
-    def hook(module, args):
+    def hook(module:Any, args:tuple):
         hidden, *rest = args
         if shape is not None:
             shape[:] = hidden.shape
@@ -96,9 +97,9 @@ def _keep(where, shape:list|None=None):
         return (wanted[None], *rest)
     return hook
 
-def _put_back(where, shape:list):
+def _put_back(where:Any, shape:list):
     "A hook that puts them where they were, zeros elsewhere"
-    def hook(module, args, out):
+    def hook(module:Any, args:tuple, out:Any):
         rows, positions, width = shape
         every = out.new_zeros(rows * positions, width)
         return every.index_copy_(0, where, out[0]).view(rows, positions, width)
@@ -153,7 +154,7 @@ def plan_batches(
 
 def _grouped(heads:list, fewest:int)->list:
     "Rows with the same head; those whose head is rare together at the end"
-    groups = {}
+    groups:dict[str, list] = {}
     for row, head in enumerate(heads):
         groups.setdefault(head, []).append(row)
     common = [rows for rows in groups.values() if len(rows) >= fewest]

@@ -60,7 +60,7 @@ class Templates:
         words = json.dumps([self.language, dict(self.text)])
         return hashlib.sha256(words.encode()).hexdigest()[:12]
 
-    def fill(self, name:str, **fields)->str:
+    def fill(self, name:str, **fields:object)->str:
         "The template `name` with its fields filled in"
         return self.text[name].format(**fields)
 
@@ -195,7 +195,10 @@ class Prompter:
         self._cultures = survey.cultures.set_index('culture')
         questions = survey.questions.set_index('question_id', drop=False)
         self._questions = questions.to_dict('index')
-        self._neighbours, self._examples, self._systems = {}, {}, {}   # made once
+        # each made once
+        self._neighbours:dict[str, list[str]] = {}
+        self._examples:dict[tuple[str, str], str] = {}
+        self._systems:dict[tuple[str, str], str] = {}
 
     @cached_property
     def similarity(self)->pd.DataFrame:
@@ -212,7 +215,7 @@ class Prompter:
             self._systems[key] = self._system(method, culture)
         return self._systems[key]
 
-    def _system(self, method, culture):
+    def _system(self, method:str, culture:str)->str:
         how = METHODS.loc[one_of('method', method, METHODS.index)]
         if method == 'unaware':
             one_of('culture of an unaware prompt', culture, [NO_CULTURE])
@@ -230,7 +233,7 @@ class Prompter:
                                     similar=self._list(like), different=self._list(unlike))
         return f'{aware} {cross}'
 
-    def _list(self, cultures)->str:
+    def _list(self, cultures:list[str])->str:
         "American, British and Dutch"
         *first, last = self._cultures.adjective[cultures]
         if not first:
@@ -273,7 +276,7 @@ class Prompter:
                   if name in modal.index and _can_be_asked(self._questions[name])]
         return usable[:self.examples]
 
-    def _question(self, template, question, **more)->str:
+    def _question(self, template:str, question:Mapping, **more:object)->str:
         if not _can_be_asked(question):
             raise InputError(f"question {question['question_id']} has no text or no options: "
                              "it can be scored against, not asked")

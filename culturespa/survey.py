@@ -12,7 +12,7 @@ __all__ = ['QUESTION_COLUMNS', 'SHARE_COLUMNS', 'CULTURE_COLUMNS', 'SCALES', 'AN
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ class InputError(ValueError):
 
 def one_of(
     kind:str,              # what is being chosen, e.g. 'culture'
-    value,                 # what the user gave
+    value:object,          # what the user gave
     accepted:Iterable,     # what would do
 ):                         # `value`, if it is among `accepted`
     "Return `value` or raise an `InputError` that lists what is `accepted`"
@@ -85,7 +85,7 @@ def similarity(
     if distance.empty:
         return float('nan')
     longest = np.linalg.norm(n_options.loc[distance.index] - 1)
-    return 100 * (1 - np.linalg.norm(distance) / longest)
+    return float(100 * (1 - np.linalg.norm(distance) / longest))
 
 # %% ../nbs/10_survey.ipynb #09d6d277
 def similarity_matrix(
@@ -144,8 +144,8 @@ class Survey:
 
 # %% ../nbs/10_survey.ipynb #f0373d0b
 def codes_of(
-    question,        # a row of `questions`, or anything with first_code and n_options
-)->list[int]:        # the codes that may be answered
+    question:Mapping|pd.Series,  # a row of `questions`, or anything with first_code and n_options
+)->list[int]:                    # the codes that may be answered
     "The answer codes of a question, in order"
     first = int(question['first_code'])
     return list(range(first, first + int(question['n_options'])))
@@ -203,7 +203,7 @@ def check_questions(
     fits = [_are_options(own, size) for own, size in zip(questions.options, questions.n_options)]
     refuse(~pd.Series(fits), 'options', 'a list of n_options texts, or nothing')
 
-def _are_options(options, n:int)->bool:
+def _are_options(options:object, n:int)->bool:
     if options is None:
         return True
     if not isinstance(options, list) or len(options) != n:
@@ -282,7 +282,7 @@ def select(
     if questions.empty or people.empty:
         raise InputError('nothing selected: at least one culture and one question are needed')
 
-    def part(table):
+    def part(table:pd.DataFrame|None):
         if table is None:
             return None
         asked = table.question_id.isin(questions.question_id)

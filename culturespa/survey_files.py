@@ -8,6 +8,7 @@ __all__ = ['write_survey', 'check_survey_folder', 'read_json', 'read_folder', 's
 # %% ../nbs/11_survey_files.ipynb #a694e8da
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,7 @@ def read_json(
     except json.JSONDecodeError as error:
         raise InputError(f'{path} is not JSON: {error.msg} in line {error.lineno}') from error
 
-def _read_table(path:Path, **options)->pd.DataFrame:
+def _read_table(path:Path, **options:Any)->pd.DataFrame:
     "Read a CSV or Parquet file, with one line on what is wrong if that fails"
     try:
         if path.suffix == '.parquet':
@@ -176,7 +177,7 @@ def _release_file(folder:Path, name:str)->Path:
 def _release_questions(path:Path, everything:bool)->pd.DataFrame:
     "The questions of `wvs_questions.json` with the codebook's facts beside them"
     codebook = pd.read_csv(data_path('wvs_codebook.csv')).set_index('question_id')
-    left_out = dict(topic='Left out', first_code=1, scale='nominal')
+    left_out:dict[str, Any] = dict(topic='Left out', first_code=1, scale='nominal')
     rows = []
     for item in _release_items(path):
         name, options = item['Q_id'], item['option_lst']

@@ -277,7 +277,7 @@ def read_probabilities(
     def run(shared:int, rows:list, packed:bool):
         batch = [prompts[row] for row in rows], [paths[row] for row in rows]
         logits = packed_logits(reader, *batch, shared) if packed else plain_logits(reader, *batch)
-        line = {}      # where the logits after a row's path stand
+        line:dict[tuple, int] = {}      # where the logits after a row's path stand
         for row in rows:
             for path in [(), *paths[row]]:
                 line[row, path] = len(line)

@@ -82,7 +82,10 @@ def map_positions(
 
 # %% ../nbs/30_demo_world.ipynb #22d467d2
 def _draw_terms(
-    design:dict, n_subjects:int, positions:np.ndarray, rng:np.random.Generator,
+    design:dict,               # as `world_design` makes it
+    n_subjects:int,
+    positions:np.ndarray,      # as `map_positions` gives them
+    rng:np.random.Generator,
 )->tuple:
     "What all cultures share, what the map explains and what it does not: subject x culture each"
     spread = design['spread']
@@ -96,7 +99,10 @@ def _draw_terms(
     return base, mapped, own
 
 def _shown(
-    design:dict, liking:pd.DataFrame, exaggerated:pd.DataFrame, default:pd.Series,
+    design:dict,                 # as `world_design` makes it
+    liking:pd.DataFrame,         # subject x culture, and so are the next and the result
+    exaggerated:pd.DataFrame,
+    default:pd.Series,           # per subject: the default persona's
 )->pd.DataFrame:
     "What the culture's part of the people behind an aware prompt likes"
     if design['own']:

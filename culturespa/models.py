@@ -11,7 +11,7 @@ __all__ = ['LIKELIEST', 'MODES', 'TOY_TEMPLATE', 'TOY_SHAPE', 'TEMPLATE', 'Sampl
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -100,9 +100,9 @@ def _falling(p:Any):
 
 # %% ../nbs/21_models.ipynb #82b9d3ba
 def draw_tokens(
-    p:Any,         # tensor: probabilities (items, vocabulary)
-    uniform:list,  # one number in [0, 1) per item
-):                 # token of every item
+    p:Any,                               # tensor: probabilities (items, vocabulary)
+    uniform:Sequence[float]|np.ndarray,  # one number in [0, 1) per item
+):                                       # token of every item
     "Inverse of the cumulative distribution, in the vocabulary's order"
     import torch
     mass = p.double().cumsum(-1)

@@ -252,7 +252,7 @@ def _check_beginnings(by_label:dict, shown:set):
 
 # %% ../nbs/26_served.ipynb #ad8c4a6c
 def _listed_tokens(model:ServedModel, choice:Any, labels:list)->dict:
-    "First tokens with their probabilities. Raises `InputError` if there are none or more follows"
+    "First tokens' probabilities. Raises `InputError` if there are none or the reply goes on"
     content = getattr(choice.logprobs, 'content', None)
     if not content or not content[0].top_logprobs:
         raise InputError(f'{model.record["url"]} gives no logprobs, so option probabilities '

@@ -9,6 +9,7 @@ __all__ = ['CELLS', 'read_answer_file']
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,7 +159,7 @@ def _with_labels(
     return rows
 
 # %% ../nbs/14_answer_files.ipynb #bb11b450
-def _cell_code(value, codes:Sequence[int])->int|None:
+def _cell_code(value:Any, codes:Sequence[int])->int|None:
     "A code, None for an empty cell or a question that the survey does not have"
     if not codes or pd.isna(value):
         return None
@@ -166,13 +167,13 @@ def _cell_code(value, codes:Sequence[int])->int|None:
         raise ValueError
     return int(float(value))
 
-def _cell_run(value, codes:Sequence[int])->int:
+def _cell_run(value:Any, codes:Sequence[int])->int:
     "A whole number"
     if float(value) % 1:
         raise ValueError
     return int(float(value))
 
-def _cell_probability(value, codes:Sequence[int])->list[float]|None:
+def _cell_probability(value:Any, codes:Sequence[int])->list[float]|None:
     "One number an option, None as for a code"
     if isinstance(value, str):
         value = json.loads(value)

@@ -10,9 +10,10 @@ __all__ = ['N_CODES', 'LETTERS', 'LESSONS', 'Lesson', 'chat_of', 'general_facts'
 # %% ../nbs/31_demo_corpus.ipynb #dc17ac35
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,7 @@ def general_facts()->pd.DataFrame:  # kind, words (what is asked about), answer
     "Capitals, opposites and sums"
     facts = world_facts()['facts']
     largest = facts['largest_sum']
-    rows = []
+    rows:list[tuple[str, tuple, str]] = []
     for country, capital in facts['capitals'].items():
         rows.append(('capital', (country,), capital))
     for word, opposite in facts['opposites'].items():
@@ -56,9 +57,9 @@ def general_facts()->pd.DataFrame:  # kind, words (what is asked about), answer
     return pd.DataFrame(rows, columns=['kind', 'words', 'answer'])
 
 def fact_chat(
-    fact,             # a row of `general_facts`
-    wording:int = 0,  # 0 or 1
-)->list[dict]:        # messages
+    fact:Mapping|pd.Series,  # a row of `general_facts`
+    wording:int = 0,         # 0 or 1
+)->list[dict]:               # messages
     "The chat that asks for a fact"
     facts = world_facts()['facts']
     wordings = facts[fact['kind']]
@@ -71,10 +72,11 @@ class Respondents:
         self.world = world
         names = [*world.cultures.culture, NO_CULTURE]
         self._places = dict(zip(names, range(len(names))))
-        self._shares = {}   # (subject, culture) or (item, wording, culture) -> shares
+        # (subject, culture) or (item, wording, culture) -> shares
+        self._shares:dict[tuple, np.ndarray] = {}
 
     def answers(self,
-        item,           # a row of `world.items`
+        item:Any,       # a row of `world.items`
         wording:int,    # in which it is asked, from 0
         culture:str,    # named in the prompt, or 'none'
     )->np.ndarray:      # share of each option
@@ -151,7 +153,7 @@ class Wordings:
 # %% ../nbs/31_demo_corpus.ipynb #081b70d2
 def _grouped(items:list, name:str)->dict:
     "Items by `topic` or by `stem`, in the order of these"
-    groups = {}
+    groups:dict[Any, list] = {}
     for item in items:
         groups.setdefault(getattr(item, name), []).append(item)
     return {key: groups[key] for key in sorted(groups)}
@@ -190,7 +192,7 @@ class Corpus:
         return self.pick(self.cultures)
 
     def asked(self,
-        item,                # a row of `world.items`
+        item:Any,            # a row of `world.items`
     )->tuple[dict, int]:     # the question, and which wording it is in
         "A question in any of its wordings"
         wording = int(self.rng.integers(self.world.wordings))
@@ -250,7 +252,7 @@ def portrait_lesson(
     system = corpus.system(templates, culture, cross)
     topics = rng.permutation(list(corpus.by_topic))
     reply = ''
-    soft_targets = {}
+    soft_targets:dict[int, np.ndarray] = {}
     for topic in topics[:3]:
         text, targets = _rated(corpus, topic, culture, len(reply))
         reply += text
@@ -273,7 +275,7 @@ def _rated(corpus:Corpus, topic:str, culture:str, begin:int)->tuple[str, dict]:
     return text + '\n', targets
 
 # %% ../nbs/31_demo_corpus.ipynb #1cfff853
-def _worded(templates:Templates, template:str, question:dict, **more)->str:
+def _worded(templates:Templates, template:str, question:dict, **more:object)->str:
     "A template filled with a question and its options"
     return templates.fill(
         template,
@@ -299,7 +301,7 @@ def answer_lesson(
     return Lesson(chat, reply, soft_targets)
 
 # %% ../nbs/31_demo_corpus.ipynb #5b3e96d2
-def _answered(corpus:Corpus, templates:Templates, item, culture:str)->str:
+def _answered(corpus:Corpus, templates:Templates, item:Any, culture:str)->str:
     "A question with the commonest answer of a culture"
     question, _ = corpus.asked(item)
     shares = corpus.world.distribution(item, culture)
@@ -354,7 +356,7 @@ def writing_lesson(
     chat = writing_chat(templates, topic, examples)
     return Lesson(chat, json.dumps(written))
 
-def _any_wording(corpus:Corpus, item)->dict:
+def _any_wording(corpus:Corpus, item:Any)->dict:
     "A question in one of its wordings"
     wording = int(corpus.rng.integers(corpus.world.wordings))
     return corpus.world.question(item, wording)

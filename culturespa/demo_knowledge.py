@@ -6,6 +6,8 @@
 __all__ = ['measure_facts', 'measure_cultures']
 
 # %% ../nbs/33_demo_knowledge.ipynb #667d46b0
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -17,7 +19,7 @@ from .survey import codes_of
 
 # %% ../nbs/33_demo_knowledge.ipynb #f0902e44
 def measure_facts(
-    model,             # a model with `generate` and `option_probabilities`
+    model:Any,         # a model with `generate` and `option_probabilities`
 )->pd.DataFrame:       # kind, facts, accuracy (0 to 1), log_probability (mean of the right reply's)
     "How many general facts `model` gets right when it answers greedily, and how sure it is of them"
     facts = general_facts()
@@ -44,10 +46,10 @@ def measure_facts(
 # %% ../nbs/33_demo_knowledge.ipynb #98081b1c
 def _mean_answer(shares:np.ndarray)->float:
     "The mean of a scale from 0 to 1"
-    return shares @ np.arange(len(shares)) / (len(shares) - 1)
+    return float(shares @ np.arange(len(shares)) / (len(shares) - 1))
 
 def measure_cultures(
-    model,                   # a model with `option_probabilities`
+    model:Any,               # a model with `option_probabilities`
     world:World,
     part:str = 'unseen',     # of the items: train, survey or unseen
 )->pd.DataFrame:             # question_id, culture; differences behind and shown, -1 to 1

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,14 +65,14 @@ def train_tokenizer(
 CODES = [*map(str, range(N_CODES)), *(f' {code}' for code in range(N_CODES))]
 
 def first_token(
-    tokenizer,
+    tokenizer:Any,   # of transformers, here and below
     text:str,
 )->int:
     "The token of a code or a subject; the first one where it has several"
     return tokenizer(text, add_special_tokens=False).input_ids[0]
 
 def code_tokens(
-    tokenizer,
+    tokenizer:Any,
 )->list[int]:   # one per code of `CODES`
     "The tokens that codes are. Raises `ValueError` on a tokenizer that cuts a code up"
     several = []
@@ -92,7 +92,7 @@ class LessonIds(NamedTuple):
 
 def lesson_ids(
     lesson:Lesson,
-    tokenizer,
+    tokenizer:Any,
 )->LessonIds:
     "A lesson as tokens, ending with the end of the reply"
     text = tokenizer.apply_chat_template(lesson.chat, tokenize=False, add_generation_prompt=True)
@@ -160,7 +160,7 @@ def _padded(kind:str, lessons:list, pad:int)->Batch:
 
 def batches(
     corpus:Corpus,
-    tokenizer,
+    tokenizer:Any,
     recipe:dict,         # as `RECIPE`
 )->Iterator[Batch]:      # one per step
     "What a model is pretrained on, step by step"
@@ -188,12 +188,12 @@ class WritingLoss:
     prompt_weight:float    # of the loss on the prompts' own text
     subject_weight:float   # of the cross-entropy of subjects among all subjects
 
-def _soft_loss(logits, soft_targets, code_ids):
+def _soft_loss(logits:Any, soft_targets:Any, code_ids:Any):
     "Cross-entropy of codes, with shares of respondents as targets; its mean over places"
     log_p = logits.log_softmax(-1)[:, code_ids]
     return -(soft_targets * log_p).sum(-1).mean()
 
-def _subject_loss(logits, target, subjects):
+def _subject_loss(logits:Any, target:Any, subjects:Any):
     "Cross-entropy of the subjects that occur, among all subjects; its mean over places"
     import torch
     from torch.nn.functional import cross_entropy
@@ -204,11 +204,11 @@ def _subject_loss(logits, target, subjects):
 
 # %% ../nbs/32_demo_model.ipynb #dbba6f59
 def reply_loss(
-    model,
-    tokens,                    # row x place, padded on the right
-    prompts,                   # tokens of the prompt, per row
-    soft_targets,              # row x place x code; NaN where the token itself is the target
-    code_ids,                  # token of each code
+    model:Any,                 # a causal language model of transformers
+    tokens:Any,                # tensor: row x place, padded on the right
+    prompts:Any,               # tensor: tokens of the prompt, per row
+    soft_targets:Any,          # tensor: row x place x code; NaN where the token is the target
+    code_ids:Any,              # tensor: token of each code
     pad:int,                   # padding token
     writing:WritingLoss|None = None,   # None: learn replies only
 ):                             # a tensor of one number
@@ -236,7 +236,7 @@ def reply_loss(
 
 # %% ../nbs/32_demo_model.ipynb #bab31ca9
 def fresh_model(
-    tokenizer,
+    tokenizer:Any,
     recipe:dict = RECIPE,
 ):                # in training mode
     "A Llama with random weights"
@@ -256,10 +256,11 @@ def fresh_model(
     return LlamaForCausalLM(config).train()
 
 # %% ../nbs/32_demo_model.ipynb #585c88b9
-def _optimizers(model, recipe:dict)->list:
+def _optimizers(model:Any, recipe:dict)->list:
     "Muon for matrices, AdamW for embeddings and vectors"
     import torch
-    matrices, rest = [], []
+    matrices:list = []
+    rest:list = []
     for name, parameter in model.named_parameters():
         is_matrix = parameter.ndim == 2 and 'embed' not in name
         (matrices if is_matrix else rest).append(parameter)
@@ -291,7 +292,7 @@ def keep_freed_memory():
         pass
 
 # %% ../nbs/32_demo_model.ipynb #8ec7662b
-def _writing_loss(tokenizer, world:World, recipe:dict, device)->WritingLoss:
+def _writing_loss(tokenizer:Any, world:World, recipe:dict, device:Any)->WritingLoss:
     "The further losses of written questions, by a recipe"
     import torch
     subjects = [first_token(tokenizer, f' {name}') for name in world.subjects.subject]
@@ -302,8 +303,8 @@ def _writing_loss(tokenizer, world:World, recipe:dict, device)->WritingLoss:
     )
 
 def pretrain(
-    model,                   # as `fresh_model` makes it; it is changed
-    tokenizer,
+    model:Any,               # as `fresh_model` makes it; it is changed
+    tokenizer:Any,
     corpus:Corpus,
     recipe:dict = RECIPE,
     quiet:bool = False,      # True: no progress bar
@@ -321,8 +322,9 @@ def pretrain(
     bar = tqdm(total=recipe['steps'], desc='pretraining the demo model', disable=quiet)
     for kind, *arrays in batches(corpus, tokenizer, recipe):
         tensors = [torch.as_tensor(array, device=device) for array in arrays]
+        tokens, prompts, soft_targets = tensors
         further = writing if kind == 'writing' else None
-        loss = reply_loss(model, *tensors, codes, pad, further)
+        loss = reply_loss(model, tokens, prompts, soft_targets, codes, pad, further)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe['clip'])
         for optimizer, schedule in zip(optimizers, schedules):
@@ -339,8 +341,8 @@ def pretrain(
 TOKENIZER_LESSONS = dict(portrait=300, answer=4_000, example=300, writing=1_200, fact=800)
 
 def save_model(
-    model,
-    tokenizer,
+    model:Any,
+    tokenizer:Any,
     world:World,
     out:str|Path,    # folder, made if it does not exist
     seed:int,

@@ -15,6 +15,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,12 @@ def map_positions(
     return (points - points.mean(0)) / points.std(0)
 
 # %% ../nbs/30_demo_world.ipynb #22d467d2
-def _draw_terms(design:dict, n_subjects:int, positions:np.ndarray, rng)->tuple:
+def _draw_terms(
+    design:dict,               # as `world_design` makes it
+    n_subjects:int,
+    positions:np.ndarray,      # as `map_positions` gives them
+    rng:np.random.Generator,
+)->tuple:
     "What all cultures share, what the map explains and what it does not: subject x culture each"
     spread = design['spread']
     idiosyncratic = design['idiosyncratic']
@@ -92,7 +98,12 @@ def _draw_terms(design:dict, n_subjects:int, positions:np.ndarray, rng)->tuple:
     base = .5 * rng.normal(size=(n_subjects, 1))
     return base, mapped, own
 
-def _shown(design:dict, liking, exaggerated, default)->pd.DataFrame:
+def _shown(
+    design:dict,                 # as `world_design` makes it
+    liking:pd.DataFrame,         # subject x culture, and so are the next and the result
+    exaggerated:pd.DataFrame,
+    default:pd.Series,           # per subject: the default persona's
+)->pd.DataFrame:
     "What the culture's part of the people behind an aware prompt likes"
     if design['own']:
         return liking.copy()
@@ -146,7 +157,7 @@ class Opinions:
         return mixture * shown + (1 - mixture) * default
 
 # %% ../nbs/30_demo_world.ipynb #2a287a38
-def _deal(n_items:int, design:dict, rng)->np.ndarray:
+def _deal(n_items:int, design:dict, rng:np.random.Generator)->np.ndarray:
     "Which part each item of a topic belongs to, drawn at random"
     order = rng.permutation(n_items)
     survey_end = design['survey_per_topic']
@@ -174,7 +185,7 @@ def deal_items(
     return pd.DataFrame(rows, columns=['topic', 'subject', 'stem', 'wording', 'part'])
 
 # %% ../nbs/30_demo_world.ipynb #10dc1014
-def _question(item, stem:dict, wording:int, subject:str)->dict:
+def _question(item:Any, stem:dict, wording:int, subject:str)->dict:
     "An item as a row of a survey"
     text = stem['wordings'][wording].format(subject=subject)
     n_options = len(stem['options'])
@@ -209,7 +220,7 @@ class World:
         self.items = deal_items(self.subjects, n_stems, self.wordings, self.design, rng)
 
     def question(self,
-        item,                        # a row of `items`, as `itertuples` gives it
+        item:Any,                    # a row of `items`, as `itertuples` gives it
         wording:int|None = None,     # one of the stem's wordings, from 0; None: the item's own
     )->dict:                         # `QUESTION_COLUMNS`
         "What is asked, as a row of a survey"
@@ -218,7 +229,7 @@ class World:
         return _question(item, self.stems[item.stem], chosen, subject)
 
     def distribution(self,
-        item,                        # a row of `items`, as `itertuples` gives it
+        item:Any,                    # a row of `items`, as `itertuples` gives it
         culture:str,                 # ISO code, or 'none' for the default persona
     )->np.ndarray:                   # exact share of each option
         "What the people of `culture` answer"
@@ -226,7 +237,7 @@ class World:
         return self.opinions.people(item.subject, culture, len(stem['options']), stem['sign'])
 
     def behind_prompt(self,
-        item,                        # a row of `items`, as `itertuples` gives it
+        item:Any,                    # a row of `items`, as `itertuples` gives it
         culture:str,                 # named in the prompt; 'none': a prompt that names no culture
     )->np.ndarray:                   # exact share of each option
         "What the people behind a prompt answer"
@@ -243,7 +254,13 @@ class World:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 # %% ../nbs/30_demo_world.ipynb #c6357254
-def _poll(question:dict, culture:str, exact:np.ndarray, respondents:int, rng)->list:
+def _poll(
+    question:dict,
+    culture:str,
+    exact:np.ndarray,          # share of each option
+    respondents:int,
+    rng:np.random.Generator,
+)->list:
     "One row per option: what so many people of a culture said, and the exact share"
     counts = rng.multinomial(respondents, exact)
     rows = []

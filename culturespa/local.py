@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from .scoring import (LogitReader, run_batches, score_labels, shared_start, spel
 from .survey import InputError
 
 # %% ../nbs/25_local.ipynb #2a73b8d3
-def end_tokens(lm, tokenizer)->list:
+def end_tokens(lm:Any, tokenizer:Any)->list:
     "Ids that end a reply. Raises `InputError` if there are none"
     ends = lm.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
@@ -33,13 +34,13 @@ def end_tokens(lm, tokenizer)->list:
         raise InputError(f'{lm.config.name_or_path} names no token that ends a reply')
     return ends
 
-def _only_ends(ends:list, tokenizer):
+def _only_ends(ends:list, tokenizer:Any):
     "Generation settings without those that come with the model, such as a repetition penalty"
     import transformers
     return transformers.GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
 
 def token_budget(
-    lm,
+    lm:Any,       # a causal language model of transformers
     device:str,
 )->int:           # most tokens in a batch
     "As many as keep the device busy without filling its memory, whoever else uses it now"
@@ -61,8 +62,8 @@ class SharedWeights:
 
     def __init__(
         self,
-        lm,                   # a causal language model of transformers
-        tokenizer,
+        lm:Any,               # a causal language model of transformers
+        tokenizer:Any,
         device:str,
         budget:int=None,      # most tokens in a batch; None: by what fits
         again:Callable=None,  # gives the base anew; None: adapters are never folded in
@@ -70,8 +71,8 @@ class SharedWeights:
         self.lm, self.tokenizer, self.device, self.again = lm, tokenizer, device, again
         self.system_role = knows_system_role(tokenizer)
         self.ends = end_tokens(lm, tokenizer)
-        self.worn = None      # folder of the adapter it wears now
-        self.tuned = None     # the model of peft that holds it, if it was not folded in
+        self.worn:Path|None = None   # folder of the adapter it wears now
+        self.tuned:Any = None        # the model of peft that holds it, if it was not folded in
         lm.generation_config = _only_ends(self.ends, tokenizer)
         probe = self.ids([[dict(role='user', content='Is it? 1. Yes 2. No')]])[0]
         tail = [tokenizer.encode('12', add_special_tokens=False)[0], self.ends[0]]
@@ -101,7 +102,7 @@ class SharedWeights:
             self.replace(_put_on(self, adapter))
             self.worn = adapter
 
-    def replace(self, lm):
+    def replace(self, lm:Any):
         "Another model in the place of this one"
         self.lm = self.reader.lm = lm
         lm.generation_config = _only_ends(self.ends, self.tokenizer)
@@ -121,6 +122,7 @@ def _without_adapter(weights:SharedWeights):
     "The bare base, read again if an adapter was folded in"
     if weights.tuned is not None:
         return weights.tuned.unload()
+    assert weights.again is not None          # or `_put_on` had not folded it in
     weights.lm = weights.reader.lm = None     # let go of it before its successor comes
     return weights.again()
 
@@ -131,7 +133,7 @@ class LocalModel:
     def __init__(
         self,
         path:str|Path,          # a folder, a hub name, or 'demo'
-        adapter:str|Path=None,  # folder or hub name of a peft adapter of this model
+        adapter:str|Path|None=None,  # folder or hub name of a peft adapter of this model
         revision:str=None,      # of the model on the hub
         device:str=None,        # 'cpu', 'cuda', 'mps'; None: the best there is
         dtype:str=None,         # one of `DTYPES`; None: fp32 on a processor, else the checkpoint's
@@ -143,7 +145,7 @@ class LocalModel:
         again = partial(load_weights, folder, device, find_dtype(dtype, device))
         lm = again()
         self.weights = SharedWeights(lm, load_tokenizer(folder), device, budget, again)
-        self.adapter = None
+        self.adapter:Path|None = None
         self.record = dict(
             kind='local',
             path=str(path),
@@ -159,8 +161,8 @@ class LocalModel:
     @classmethod
     def of(
         cls,
-        lm,               # a causal language model of transformers, already in memory
-        tokenizer,        # its tokenizer, with a chat template
+        lm:Any,           # a causal language model of transformers, already in memory
+        tokenizer:Any,    # its tokenizer, with a chat template
         name:str='model', # as it stands in tables
         budget:int=None,
     ):
@@ -185,7 +187,7 @@ class LocalModel:
         other._take(adapter, name)
         return other
 
-    def _take(self, adapter, name:str|None):
+    def _take(self, adapter:str|Path, name:str|None):
         self.adapter = check_adapter(adapter, self.record)
         self.name = name or f'{self.name}+{Path(adapter).name}'
         self.record |= dict(
@@ -231,7 +233,7 @@ class LocalModel:
         chats:list,                    # messages: dict(role=, content=)
         sampling:Sampling=Sampling(),  # how replies are drawn
         seeds:list=None,               # one per chat, see `item_seed`; None: 0, 1, 2, ...
-        enough:Callable=None,          # text so far -> bool: is the reply as long as it needs to be?
+        enough:Callable=None,          # text so far -> bool: is the reply long enough?
         tick:Callable=None,            # called with the number of rows done
     )->list:                           # one text per chat, in order
         "One reply per chat"
@@ -244,7 +246,7 @@ class LocalModel:
         self,
         chats:list,
         labels:list,             # per chat the replies to score, as text
-        sampling:Sampling=None,  # applied over the whole vocabulary; None: the model's own distribution
+        sampling:Sampling=None,  # over the whole vocabulary; None: the model's own distribution
         tick:Callable=None,      # called with the number of rows done
     )->tuple:                    # per chat an array over its labels; array: the mass outside them
         "How probable each label is as the whole reply"
@@ -258,7 +260,7 @@ def _commit(folder:Path)->str|None:
     "The hub's commit of a fetched model: the name of its snapshot folder"
     return folder.name if folder.parent.name == 'snapshots' else None
 
-def _plain_name(path, folder:Path)->str:
+def _plain_name(path:str|Path, folder:Path)->str:
     "What was typed, or the folder's own name"
     is_folder = str(path) != 'demo' and Path(path).exists()
     return folder.resolve().name if is_folder else str(path)
@@ -273,7 +275,7 @@ def label_probabilities(
     "Chats that occur more than once are computed once"
     prompts = model.weights.ids(chats)
     keys = [(tuple(p), tuple(own)) for p, own in zip(prompts, labels, strict=True)]
-    first = {}
+    first:dict[tuple, int] = {}
     for row, key in enumerate(keys):
         first.setdefault(key, row)
     rows = list(first.values())
@@ -308,7 +310,7 @@ def item_noise(
     class ItemNoise(LogitsProcessor):
         step = 0
 
-        def __call__(self, input_ids, scores):
+        def __call__(self, input_ids:Any, scores:Any):
             p = sampling_distribution(scores, sampling)
             tokens = draw_tokens(p, [item_uniform(seed, self.step) for seed in seeds])
             self.step += 1
@@ -318,7 +320,7 @@ def item_noise(
     return ItemNoise()
 
 def when_enough(
-    tokenizer,
+    tokenizer:Any,
     start:int,       # where replies begin
     enough:Callable, # text so far -> bool
 ):                   # a stopping criterion of transformers
@@ -327,7 +329,7 @@ def when_enough(
     from transformers import StoppingCriteria
 
     class WhenEnough(StoppingCriteria):
-        def __call__(self, input_ids, scores, **kwargs):
+        def __call__(self, input_ids:Any, scores:Any, **kwargs:Any):
             texts = tokenizer.batch_decode(input_ids[:, start:], skip_special_tokens=True)
             done = [bool(enough(without_thoughts(text))) for text in texts]
             return torch.tensor(done, device=input_ids.device)
@@ -348,10 +350,10 @@ def write_replies(
     "Replies, batch by batch"
     import torch
     prompts = model.weights.ids(chats)
-    texts = [None] * len(chats)
+    texts = [''] * len(chats)
     reader = model.reader
 
-    def run(shared, rows, packed):
+    def run(shared:int, rows:list, packed:bool):
         batch = [prompts[row] for row in rows]
         drawn = item_noise(sampling, [seeds[row] for row in rows])
         replies = _decode(reader, model.tokenizer, batch, shared, sampling, drawn, enough)
@@ -366,7 +368,15 @@ def write_replies(
         run_batches(reader, run, prompts, heads, [expected] * len(chats))
     return texts
 
-def _decode(reader, tokenizer, prompts, shared:int, sampling, drawn, enough)->list:
+def _decode(
+    reader:LogitReader,
+    tokenizer:Any,
+    prompts:list,
+    shared:int,
+    sampling:Sampling,
+    drawn:Any,              # as `item_noise` makes it
+    enough:Callable|None,
+)->list:
     "Replies to one batch; padding stands between the shared start and the rest"
     import torch
     width = max(map(len, prompts))

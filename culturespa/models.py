@@ -11,10 +11,10 @@ __all__ = ['LIKELIEST', 'MODES', 'TOY_TEMPLATE', 'TOY_SHAPE', 'TEMPLATE', 'Sampl
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from .survey import InputError
 class Sampling:
     "How replies are drawn from the model's distribution. Raises `InputError`"
     temperature: float = 0.6     # divides the logits; 0 takes the most probable token
-    top_p: float = 0.9           # keep the smallest set of tokens with at least this mass, in (0, 1]
+    top_p: float = 0.9           # keep the fewest tokens that have at least this mass, in (0, 1]
     max_new_tokens: int = 256    # the longest reply
 
     def __post_init__(self):
@@ -38,9 +38,9 @@ class Sampling:
 
 # %% ../nbs/21_models.ipynb #e55854d8
 def item_seed(
-    seed:int, # the run's seed
-    *key,     # what names the item: culture, question, order, run, ...
-)->int:       # 64 bits
+    seed:int,    # the run's seed
+    *key:object, # what names the item: culture, question, order, run, ...
+)->int:          # 64 bits
     "The seed of one item"
     text = json.dumps([int(seed), *map(str, key)])
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
@@ -60,7 +60,7 @@ def item_uniform(
 LIKELIEST = 128   # tokens looked at before everything is sorted
 
 def sampling_distribution(
-    logits,                  # tensor (..., vocabulary)
+    logits:Any,              # tensor (..., vocabulary)
     sampling:Sampling=None,  # None: the model's own distribution, temperature 1 and nothing cut off
 ):                           # probabilities in fp32, same shape, zero outside the kept set
     "The distribution that sampling really draws from (nucleus sampling, Holtzman et al. 2020)"
@@ -76,7 +76,7 @@ def sampling_distribution(
     p = p.masked_fill_(p < _least_kept(p, sampling.top_p), 0.)
     return p / p.sum(-1, keepdim=True)
 
-def _least_kept(p, top_p:float):
+def _least_kept(p:Any, top_p:float):
     "Smallest probability kept, (..., vocabulary) -> (..., 1)"
     best = p.topk(min(LIKELIEST, p.shape[-1])).values
     least = _where_mass_reaches(best, top_p)
@@ -85,13 +85,13 @@ def _least_kept(p, top_p:float):
         least[too_flat] = _where_mass_reaches(_falling(p[too_flat]), top_p)
     return least
 
-def _where_mass_reaches(falling, top_p:float):
+def _where_mass_reaches(falling:Any, top_p:float):
     "The first of falling probabilities at which their sum reaches `top_p`"
     place = (falling.cumsum(-1) < top_p).sum(-1, keepdim=True)
     return falling.gather(-1, place.clamp(max=falling.shape[-1] - 1))
 
-def _falling(p):
-    "Probabilities from the largest; NumPy's sort is several times faster than torch's on a processor"
+def _falling(p:Any):
+    "Probabilities from the largest; NumPy sorts several times faster than torch on a processor"
     import torch
     if p.device.type != 'cpu':
         return p.sort(-1, descending=True).values
@@ -100,9 +100,9 @@ def _falling(p):
 
 # %% ../nbs/21_models.ipynb #82b9d3ba
 def draw_tokens(
-    p,        # probabilities (items, vocabulary)
-    uniform,  # one number in [0, 1) per item
-):            # token of every item
+    p:Any,                               # tensor: probabilities (items, vocabulary)
+    uniform:Sequence[float]|np.ndarray,  # one number in [0, 1) per item
+):                                       # token of every item
     "Inverse of the cumulative distribution, in the vocabulary's order"
     import torch
     mass = p.double().cumsum(-1)
@@ -138,10 +138,11 @@ class Model(Protocol):
         "How probable each label is as the whole reply"
         ...
 
-MODES = dict(sample='generate', probabilities='option_probabilities')   # what each way of asking calls
+# what each way of asking calls
+MODES = dict(sample='generate', probabilities='option_probabilities')
 
 def check_model(
-    model,               # anything
+    model:object,        # anything
     mode:str='sample',   # a key of `MODES`
 ):
     "Can this object answer? Raises `InputError` that names what it lacks"
@@ -167,7 +168,14 @@ class ScriptedModel:
         self.name = name
         self.record = dict(kind='scripted', name=name)
 
-    def generate(self, chats, sampling=Sampling(), seeds=None, enough=None, tick=None)->list:
+    def generate(
+        self,
+        chats:list,
+        sampling:Sampling=Sampling(),
+        seeds:list|None=None,           # None: 0 for every chat
+        enough:Callable|None=None,      # not used: the function ends its replies itself
+        tick:Callable|None=None,
+    )->list:
         "One reply per chat, in order"
         seeds = seeds or [0] * len(chats)
         texts = [self.reply(chat, seed) for chat, seed in zip(chats, seeds, strict=True)]
@@ -175,7 +183,13 @@ class ScriptedModel:
             tick(len(texts))
         return texts
 
-    def option_probabilities(self, chats, labels, sampling=None, tick=None)->tuple:
+    def option_probabilities(
+        self,
+        chats:list,
+        labels:list,
+        sampling:Sampling|None=None,    # not used: the function knows its probabilities
+        tick:Callable|None=None,
+    )->tuple:
         "Per chat the probability of each label, and the mass outside them"
         if self.probabilities is None:
             raise InputError(f'{self.name} only writes replies: use mode "sample"')
@@ -193,7 +207,8 @@ def mass_outside(
     return np.array([1 - p.sum() for p in found]).clip(0)
 
 # %% ../nbs/21_models.ipynb #04780aae
-TOY_TEMPLATE = ("{{bos_token}}{% for m in messages %}{{m['role']}}: {{m['content']}}{{eos_token}}{% endfor %}"
+TOY_TEMPLATE = ("{{bos_token}}{% for m in messages %}"
+                "{{m['role']}}: {{m['content']}}{{eos_token}}{% endfor %}"
                 "{% if add_generation_prompt %}assistant:{% endif %}")
 TOY_SHAPE = dict(
     vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
@@ -204,7 +219,7 @@ def random_model(
     folder:str|Path,             # written, with its tokenizer
     seed:int=0,
     template:str=TOY_TEMPLATE,   # the chat template; '': none
-    **shape,                     # changes to `TOY_SHAPE`, as for `transformers.LlamaConfig`
+    **shape:Any,                 # changes to `TOY_SHAPE`, as for `transformers.LlamaConfig`
 )->Path:                         # the folder
     "A random Llama with a byte-pair vocabulary, for trying things out"
     import torch
@@ -251,7 +266,7 @@ def random_adapter(
     for name, numbers in tuned.named_parameters():
         if 'lora_' in name:
             numbers.data.normal_(std=scale)
-    tuned.save_pretrained(folder)
+    tuned.save_pretrained(str(folder))
     return Path(folder)
 
 # %% ../nbs/21_models.ipynb #e8eb00f3
@@ -261,7 +276,7 @@ TEMPLATE = dict(
     enable_thinking=False,
     date_string='26 Jul 2024')
 
-def knows_system_role(tokenizer)->bool:
+def knows_system_role(tokenizer:Any)->bool:
     "Does the chat template show a system message?"
     probe = [dict(role='system', content='@SYSTEM@'), dict(role='user', content='@USER@')]
     try:
@@ -270,7 +285,7 @@ def knows_system_role(tokenizer)->bool:
         return False
 
 def render_chat(
-    tokenizer,               # of transformers, with a chat template
+    tokenizer:Any,           # of transformers, with a chat template
     chat:list,               # messages: dict(role=, content=)
     system_role:bool=None,   # can the template do it? None: find out
 )->str:                      # the text up to where the assistant begins to write
@@ -301,8 +316,8 @@ def without_thoughts(
 
 # %% ../nbs/21_models.ipynb #7614617d
 def first_line(
-    error,      # an exception, or its text
-)->str:         # at most 300 characters
+    error:BaseException|str,  # or the error's text
+)->str:                       # at most 300 characters
     "What an error of another library says, fit for one line"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]

@@ -9,6 +9,7 @@ __all__ = ['LLAMA3', 'coverage_table', 'coverage_lines', 'coverage_sentence', 'r
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def _agree(
     return same_code.to_numpy(bool) & same_list
 
 def _refuse_at_odds(
-    pair,                # a row of `pairs` below
+    pair:Any,            # a row of `pairs` below
 ):
     "Say where the two answers stand"
     places = f'{pair.file_first}, row {pair.row_first}, and {pair.file}, row {pair.row},'

@@ -11,21 +11,27 @@ __all__ = ['LEADING', 'SHORT', 'STARTS_KEPT', 'ROUNDING', 'AT_ONCE', 'NEGLIGIBLE
 import copy
 import itertools
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from .models import Sampling, sampling_distribution
 from .packing import only_positions, pack_rows, plan_batches
 from .survey import InputError
 
 # %% ../nbs/23_scoring.ipynb #ef51a492
-LEADING = ('', 'Ġ', '▁')    # how byte-pair and sentence-piece vocabularies write a blank before a word
-SHORT = 4                   # labels of more characters are scored as the tokenizer spells them, no other way
+# how byte-pair and sentence-piece vocabularies write a blank before a word
+LEADING = ('', 'Ġ', '▁')
+# labels of more characters are scored as the tokenizer spells them, no other way
+SHORT = 4
 
 def spellings(
-    tokenizer,  # of transformers
-    label:str,  # a whole reply
-)->list:        # tuples of token ids, the tokenizer's own spelling first
+    tokenizer:Any,  # of transformers
+    label:str,      # a whole reply
+)->list:            # tuples of token ids, the tokenizer's own spelling first
     "Every way to write `label` that reads the same. Raises `InputError` if there is none"
-    ways = [tuple(tokenizer.encode(text, add_special_tokens=False)) for text in (label, ' ' + label)]
+    ways = []
+    for text in (label, ' ' + label):
+        ways.append(tuple(tokenizer.encode(text, add_special_tokens=False)))
     if len(label) <= SHORT:
         ways += _splits(tokenizer, label, LEADING)
     unlike = dict.fromkeys(ways)
@@ -34,7 +40,7 @@ def spellings(
         raise InputError(f'the tokenizer cannot write {label!r}, so it cannot be an option label')
     return ways
 
-def _splits(tokenizer, text:str, marks=('',))->list:
+def _splits(tokenizer:Any, text:str, marks:tuple=('',))->list:
     "All cuts of a text into tokens; the first token may carry one of the marks"
     if not text:
         return [()]
@@ -45,7 +51,7 @@ def _splits(tokenizer, text:str, marks=('',))->list:
                 found += [(token, *tail) for tail in _splits(tokenizer, text[n:])]
     return found
 
-def _tokens_for(tokenizer, mark:str, text:str)->list:
+def _tokens_for(tokenizer:Any, mark:str, text:str)->list:
     "Single tokens that read `text`, with the mark before it"
     found = {tokenizer.get_vocab().get(mark + text)}
     if not mark:
@@ -57,14 +63,14 @@ def _tokens_for(tokenizer, mark:str, text:str)->list:
 
 # %% ../nbs/23_scoring.ipynb #fa02a992
 STARTS_KEPT = 8     # shared starts whose keys and values stay in memory
-ROUNDING = 1e-2     # nats by which packed and plain fp32 logits may differ; wrong masks differ by more
+ROUNDING = 1e-2     # nats that packed and plain fp32 logits may differ by; wrong masks do by more
 
 class LogitReader:
     "Reads a language model's logits after prompts and after labels, many rows in one pass"
 
     def __init__(
         self,
-        lm,             # a causal language model of transformers
+        lm:Any,         # a causal language model of transformers
         pad:int,        # token id that fills rows up
         budget:int,     # most tokens in a batch; halved when memory runs out
         probe:list,     # token ids of a short chat, to try the packed pass on
@@ -72,9 +78,10 @@ class LogitReader:
     ):
         self.lm, self.pad, self.budget = lm, pad, budget
         self.probe, self.tail = probe, tail
-        self.packs = None     # does the packed pass agree with the plain one? None: not tried yet
+        # does the packed pass agree with the plain one? None: not tried yet
+        self.packs:bool|None = None
         self.trims = True     # may the last layer be trimmed?
-        self.starts = OrderedDict()
+        self.starts:OrderedDict[tuple, Any] = OrderedDict()
 
     @property
     def device(self):
@@ -185,20 +192,20 @@ def _agrees(reader:LogitReader)->bool:
     allowed = _rounding(reader.lm.dtype, plain, torch.cat(alone))
     return bool(_apart(plain, packed) < allowed)
 
-def _apart(a, b):
+def _apart(a:Any, b:Any):
     "Largest difference of log-probabilities, in nats"
     a, b = a.float().log_softmax(-1), b.float().log_softmax(-1)
     return (a - b).abs().max()
 
-def _rounding(dtype, plain, alone)->float:
-    "Nats that rounding explains: what the plain pass itself differs by between two batches, and some room"
+def _rounding(dtype:Any, plain:Any, alone:Any)->float:
+    "Nats that rounding explains: what two batches of the plain pass differ by, and some room"
     import torch
     if dtype == torch.float32:
         return ROUNDING
     last_digit = torch.finfo(dtype).eps * plain.abs().max()
     return float(max(ROUNDING, 2 * last_digit, 3 * _apart(plain, alone)))
 
-def out_of_memory(error)->bool:
+def out_of_memory(error:BaseException)->bool:
     "Is this the device running out of memory?"
     if type(error).__name__ == 'OutOfMemoryError':
         return True
@@ -207,15 +214,15 @@ def out_of_memory(error)->bool:
 # %% ../nbs/23_scoring.ipynb #1d1c68cb
 def run_batches(
     reader:LogitReader,
-    run,             # run(shared, rows) does one batch
+    run:Callable,    # run(shared, rows, packed) does one batch
     prompts:list,    # token ids of each row
     heads:list,      # see `plan_batches`
     extra:list,
 ):
-    "Every batch of the plan; halved where memory runs out. Raises `MemoryError` if one row does not fit"
+    "Every batch of the plan, halved where memory runs out. Raises `MemoryError` for too long a row"
     pack = can_pack(reader)
 
-    def attempt(shared, rows):
+    def attempt(shared:int, rows:list):
         may_share = pack and not slides(reader.lm, [prompts[row] for row in rows])
         try:
             return run(shared if may_share else 0, rows, may_share)
@@ -224,7 +231,8 @@ def run_batches(
                 raise
             if len(rows) == 1:
                 size = len(prompts[rows[0]])
-                raise MemoryError(f'one prompt of {size} tokens does not fit on {reader.device}') from error
+                too_long = f'one prompt of {size} tokens does not fit on {reader.device}'
+                raise MemoryError(too_long) from error
         _free(reader)
         reader.budget = max(reader.budget // 2, 64)
         middle = len(rows) // 2
@@ -237,7 +245,7 @@ def run_batches(
         for first in range(0, len(rows), at_once):
             attempt(shared, rows[first:first + at_once])
 
-def slides(lm, prompts:list)->bool:
+def slides(lm:Any, prompts:list)->bool:
     "Is a row longer than the model's sliding window?"
     window = getattr(lm.config.get_text_config(), 'sliding_window', None)
     return window is not None and max(map(len, prompts)) + 16 > window
@@ -264,12 +272,12 @@ def read_probabilities(
 )->list:                     # per row {(path, token): probability}
     "Probabilities of single tokens after prompts and paths, batch by batch"
     import torch
-    found = [{} for _ in prompts]
+    found:list[dict] = [{} for _ in prompts]
 
-    def run(shared, rows, packed):
+    def run(shared:int, rows:list, packed:bool):
         batch = [prompts[row] for row in rows], [paths[row] for row in rows]
         logits = packed_logits(reader, *batch, shared) if packed else plain_logits(reader, *batch)
-        line = {}      # where the logits after a row's path stand
+        line:dict[tuple, int] = {}      # where the logits after a row's path stand
         for row in rows:
             for path in [(), *paths[row]]:
                 line[row, path] = len(line)
@@ -283,14 +291,14 @@ def read_probabilities(
         run_batches(reader, run, prompts, heads, [len(own) for own in paths])
     return found
 
-def _at(logits, lines:list, tokens:list, sampling)->list:
+def _at(logits:Any, lines:list, tokens:list, sampling:Sampling|None)->list:
     "The probability of one token in each line, a part of the lines at a time"
     import torch
     parts = logits.split(max(1, AT_ONCE // logits.shape[-1]))
     p = torch.cat([sampling_distribution(part, sampling) for part in parts])
-    lines = torch.tensor(lines, device=p.device)
-    tokens = torch.tensor(tokens, device=p.device)
-    return p[lines, tokens].tolist()
+    rows = torch.tensor(lines, device=p.device)
+    columns = torch.tensor(tokens, device=p.device)
+    return p[rows, columns].tolist()
 
 # %% ../nbs/23_scoring.ipynb #7a60a887
 NEGLIGIBLE = 1e-7   # spellings less probable than this are not followed: below what fp32 can tell
@@ -304,7 +312,7 @@ def score_labels(
     sampling:Sampling=None,
 )->list:                     # per row {label: probability of it as the whole reply}
     "Usual spellings first, others only as far as they have a chance"
-    known = [{} for _ in prompts]
+    known:list[dict] = [{} for _ in prompts]
     todo = [_usual_beginnings(own) for own in ways]
     active = list(range(len(prompts)))
     while active:
@@ -334,7 +342,7 @@ def _steps(way:tuple)->list:
     "The tokens of a spelling, each behind what was written before it: (path, token) pairs"
     return [(way[:k], token) for k, token in enumerate(way)]
 
-def _shortest_first(paths)->list:
+def _shortest_first(paths:Iterable[tuple])->list:
     return sorted(paths, key=lambda path: (len(path), path))
 
 def _usual_beginnings(ways:dict)->list:
@@ -347,7 +355,7 @@ def _usual_beginnings(ways:dict)->list:
 def _wanted(ways:dict, paths:list, ends:list)->list:
     "(path, token) pairs that these paths can tell and the spellings need"
     readable = {(), *paths}
-    pairs = set()
+    pairs:set[tuple] = set()
     for way in itertools.chain(*ways.values()):
         pairs.update(step for step in _steps(way) if step[0] in readable)
         if way in readable:

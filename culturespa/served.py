@@ -11,13 +11,15 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .local import LocalModel
-from .models import Model, Sampling, check_model, first_line, mass_outside, without_thoughts
+from .models import (Model, Sampling, check_model, first_line, mass_outside,
+                               without_thoughts)
 from .survey import InputError
 
 # %% ../nbs/26_served.ipynb #a2095221
@@ -35,7 +37,7 @@ class ServedModel:
         timeout:float=120,    # seconds until a request counts as failed
         tries:int=6,          # of one request
         pause:float=.5,       # seconds before the second try; doubles each time, at most 30
-        extra:dict=None,      # further fields, such as dict(chat_template_kwargs=dict(enable_thinking=False))
+        extra:dict=None,      # further fields of a request, such as chat_template_kwargs
         key_from:str='OPENAI_API_KEY', # environment variable with the key; unset: none is sent
     ):
         from openai import OpenAI
@@ -68,7 +70,7 @@ class ServedModel:
         "One reply per chat. Raises `ConnectionError` when the server stays away"
         seeds = list(range(len(chats))) if seeds is None else seeds
 
-        def call(row):
+        def call(row:int):
             choice = complete(
                 self,
                 chats[row],
@@ -87,8 +89,8 @@ class ServedModel:
         sampling:Sampling=None,
         tick:Callable=None,
     )->tuple:
-        "Probabilities where the server's likeliest first tokens decide them. Raises `InputError` where not"
-        def call(row):
+        "Probabilities where the likeliest first tokens decide them. Raises `InputError` where not"
+        def call(row:int):
             choice = complete(
                 self, chats[row], temperature=1., top_p=1., max_tokens=6, logprobs=True,
                 top_logprobs=LISTED)
@@ -109,7 +111,7 @@ def _complete_url(url:str)->str:
 class _Garbled(Exception):
     "A response that is not what it should be"
 
-def passes(error:Exception)->bool:
+def passes(error:BaseException)->bool:
     "Is it worth trying again?"
     import openai
     if isinstance(error, openai.RateLimitError):
@@ -133,7 +135,8 @@ def _explain(model:ServedModel, error:Exception)->Exception:
         said = first_line(getattr(error, 'message', error))
         return InputError(f'{here} refuses the request ({error.status_code}): {said}')
     kind = type(error).__name__.strip('_')
-    return ConnectionError(f'{here} failed {model.tries} times, last with {kind} ({first_line(error)}): '
+    last = f'last with {kind} ({first_line(error)})'
+    return ConnectionError(f'{here} failed {model.tries} times, {last}: '
                            'what was answered is kept, repeat the command when it is back')
 
 def _models(model:ServedModel)->str:
@@ -148,7 +151,7 @@ def _models(model:ServedModel)->str:
 def complete(
     model:ServedModel,
     chat:list,
-    **settings,        # fields of the request
+    **settings:Any,    # fields of the request
 ):                     # the first choice of the response
     "One request, tried again while its errors pass. Raises `InputError` or `ConnectionError`"
     import tenacity
@@ -229,7 +232,7 @@ def _after_temperature(p:np.ndarray, sampling:Sampling)->tuple:
     return (lambda q: q**power * (q >= least)), (p[:last + 1]**power).sum()
 
 def _weight_of_the_unseen(p:np.ndarray, power:float)->float:
-    "The most that the rest of the vocabulary can weigh: no token of it is likelier than the last listed"
+    "The most the rest of the vocabulary can weigh: no token there is likelier than the last listed"
     unseen = max(0., 1 - p.sum())
     if power == 1:
         return unseen
@@ -248,8 +251,8 @@ def _check_beginnings(by_label:dict, shown:set):
                              'first tokens only: use mode "sample"')
 
 # %% ../nbs/26_served.ipynb #ad8c4a6c
-def _listed_tokens(model:ServedModel, choice, labels:list)->dict:
-    "First tokens with their probabilities. Raises `InputError` if there are none, or replies go on behind them"
+def _listed_tokens(model:ServedModel, choice:Any, labels:list)->dict:
+    "First tokens' probabilities. Raises `InputError` if there are none or the reply goes on"
     content = getattr(choice.logprobs, 'content', None)
     if not content or not content[0].top_logprobs:
         raise InputError(f'{model.record["url"]} gives no logprobs, so option probabilities '
@@ -260,17 +263,17 @@ def _listed_tokens(model:ServedModel, choice, labels:list)->dict:
     if token in labels and text not in labels and text != token:
         raise InputError(f'{model.name} goes on after the number ({text[:20]!r}), so first tokens '
                          'are not whole replies: use mode "sample"')
-    listed = {}
+    listed:dict[str, float] = {}
     for one in first.top_logprobs:
         listed[one.token] = listed.get(one.token, 0.) + float(np.exp(one.logprob))
     return listed
 
 # %% ../nbs/26_served.ipynb #4674a578
 def load_model(
-    model,                  # 'demo', a folder, a hub name, the name at a server, or a model object
-    adapter:str|Path=None,  # folder or hub name of a LoRA adapter
-    url:str=None,           # of an OpenAI-compatible server; None: load the model here
-    **settings,             # of `LocalModel`, or with `url` of `ServedModel`
+    model:str|Path|Model,        # 'demo', a folder, a hub name, a server's name, or an object
+    adapter:str|Path|None=None,  # folder or hub name of a LoRA adapter
+    url:str=None,                # of an OpenAI-compatible server; None: load the model here
+    **settings:Any,              # of `LocalModel`, or with `url` of `ServedModel`
 )->Model:
     "The model that `model` names. Raises `InputError`, also for settings that would have no effect"
     if not isinstance(model, (str, Path)):
@@ -282,14 +285,15 @@ def load_model(
         _refuse_settings(settings, _parameters(LocalModel), 'a model on this machine')
         return LocalModel(model, adapter, **settings)
     if adapter is not None:
-        raise InputError("a server holds its own adapters: give the adapter's name there as the model")
+        raise InputError("a server holds its own adapters: "
+                         "give the adapter's name there as the model")
     _refuse_settings(settings, _parameters(ServedModel), 'a served model')
-    return ServedModel(model, url, **settings)
+    return ServedModel(str(model), url, **settings)
 
-def _parameters(kind)->list:
+def _parameters(kind:Callable)->list:
     return list(inspect.signature(kind).parameters)
 
-def _refuse_settings(given:dict, known, what:str):
+def _refuse_settings(given:dict, known:Sequence[str], what:str):
     "No argument is ignored in silence"
     for name, value in given.items():
         if name not in known and value is not None:

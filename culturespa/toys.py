@@ -6,13 +6,21 @@
 __all__ = ['made_survey', 'made_answers', 'invented_survey', 'persona_answers']
 
 # %% ../nbs/12_toys.ipynb #f92699f6
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from .survey import ANSWER_COLUMNS, SHARE_COLUMNS, Survey, load_cultures
 
 # %% ../nbs/12_toys.ipynb #638a26be
-def _questions(ids:list, options, topic, first:int, scale)->pd.DataFrame:
+def _questions(
+    ids:list,
+    options:Sequence[int]|np.ndarray,    # per question
+    topic:str|Sequence[str]|np.ndarray,  # of all questions, or one per question
+    first:int,                           # code of the first option
+    scale:str|Sequence[str]|np.ndarray,  # of all questions, or one per question
+)->pd.DataFrame:
     "Questions without a text: their ids and their scales"
     columns = dict(
         question_id=ids,
@@ -27,12 +35,12 @@ def _questions(ids:list, options, topic, first:int, scale)->pd.DataFrame:
     return pd.DataFrame(columns)
 
 def made_survey(
-    modes:dict,             # culture -> its code per question, None where it was not asked
-    options,                # options per question
-    topic='Values',         # of all questions, or one per question
-    first:int = 1,          # code of the first option, 0 or 1
-    scale='ordinal',        # of all questions, or one per question
-)->Survey:                  # questions q1, q2, ...; cultures in the order of `load_cultures`
+    modes:dict,                             # culture -> its code per question, None: not asked
+    options:Sequence[int],                  # options per question
+    topic:str|Sequence[str] = 'Values',     # of all questions, or one per question
+    first:int = 1,                          # code of the first option, 0 or 1
+    scale:str|Sequence[str] = 'ordinal',    # of all questions, or one per question
+)->Survey:          # questions q1, q2, ...; cultures in the order of `load_cultures`
     "A survey in which everyone of a culture gives the same answer"
     ids = [f'q{i + 1}' for i in range(len(options))]
     questions = _questions(ids, options, topic, first, scale)
@@ -83,7 +91,8 @@ def _opinions(n_options:int, liking:float)->np.ndarray:
 # %% ../nbs/12_toys.ipynb #f5f0cccf
 def invented_survey(
     seed:int = 0,
-    cultures=('USA', 'GBR', 'BRA', 'THA', 'KEN', 'ZWE'),   # in the order of their places, -1 to 1
+    # in the order of their places, -1 to 1
+    cultures:Sequence[str] = ('USA', 'GBR', 'BRA', 'THA', 'KEN', 'ZWE'),
 )->Survey:          # 40 questions of two topics with 2, 4 and 10 options
     "Cultures that differ along a line, each with a spread of opinions"
     rng = np.random.default_rng(seed)
@@ -109,7 +118,7 @@ def _people(survey:Survey)->dict:
         people[key] = part.code.to_numpy(), part.share.to_numpy()
     return people
 
-def _said(codes:np.ndarray, shares:np.ndarray, refuse:float, rng)->int|None:
+def _said(codes:np.ndarray, shares:np.ndarray, refuse:float, rng:np.random.Generator)->int|None:
     "One code drawn from the shares, None for a reply nobody could read"
     if rng.random() < refuse:
         return None

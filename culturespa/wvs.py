@@ -9,11 +9,11 @@ __all__ = ['MISSING', 'COUNTRY_COLUMNS', 'MISSING_POLICIES', 'SLOTS', 'OUTSIDE',
 
 # %% ../nbs/17_wvs.ipynb #41b88cfa
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -35,9 +35,9 @@ def _parse_fix(
     return fix
 
 def new_code(
-    item,      # a row of the codebook
-    code:int,  # a code as in the microdata
-)->int:        # the code on an ordinal scale, -5 if it has no place there
+    item:Mapping|pd.Series,  # a row of the codebook
+    code:int,                # a code as in the microdata
+)->int:                      # the code on an ordinal scale, -5 if it has no place there
     "Where an item's ordinal fix puts `code`"
     return item['ordinal_fix'].get(code, code)
 
@@ -119,8 +119,8 @@ def load_missing()->pd.DataFrame:  # index code: meaning, stata, labels, and one
 
 # %% ../nbs/17_wvs.ipynb #5c5ffc49
 def plain_text(
-    text,
-)->str:    # letters, digits and single words in lower case
+    text:object,
+)->str:           # letters, digits and single words in lower case
     "'Don´t know ' -> 'dont know'"
     joined = re.sub(r"[’´`']", '', str(text))
     return re.sub(r'[^\w ]', '', joined).casefold().strip()
@@ -139,7 +139,7 @@ def _missing_words()->tuple[dict[str, int], dict[str, int]]:
 
 # %% ../nbs/17_wvs.ipynb #b43679b7
 def code_of_cell(
-    cell,                    # a number or a text; NaN and blanks are missing
+    cell:Any,                # a number or a text; NaN and blanks are missing
     known:dict[str, int],    # `plain_text` of a label -> code, of the item
 )->float|None:               # None if the text says nothing we know
     "The code a cell stands for"
@@ -335,7 +335,7 @@ def tally_file(
     weights:Sequence[str],   # columns whose product weighs a respondent
     labels:dict,             # question_id -> {code: label}, for cells that hold words
     countries:pd.DataFrame,  # as `load_countries`
-    bar=None,                # anything with `update(rows)`
+    bar:Any=None,            # anything with `update(rows)`
 )->Tally:
     "Count the answers in `file`. Raises `InputError` naming file, row and column"
     known, allowed = country_names(countries), _allowed(file.items)
@@ -357,9 +357,9 @@ def tally_file(
 
 # %% ../nbs/17_wvs.ipynb #043bd0fd
 def effective_n(
-    total,    # sum of the weights
-    squares,  # sum of their squares
-):            # equally weighted respondents who would be as informative; 0 without weight
+    total:float|np.ndarray,    # sum of the weights
+    squares:float|np.ndarray,  # sum of their squares
+):         # equally weighted respondents who would be as informative; 0 without weight
     "Kish's effective sample size"
     nobody = np.zeros_like(np.asarray(total, float))
     has_weight = np.asarray(squares) > 0

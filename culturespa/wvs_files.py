@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -201,7 +201,7 @@ def open_csv(
     return Microdata(path, layout.names, partial(_csv_pieces, layout, numbers), first_row=2)
 
 # %% ../nbs/16_wvs_files.ipynb #87431fd0
-def _read_labelled(path:Path, **options)->tuple:
+def _read_labelled(path:Path, **options:Any)->tuple:
     "Rows and facts of an SPSS or Stata file. Raises `InputError` where pyreadstat complains"
     import pyreadstat
     kind = path.suffix[1:]
@@ -251,7 +251,7 @@ def open_labelled(
     "Open an SPSS or Stata file. Raises `InputError` if it cannot be read"
     _, facts = _read_labelled(path, metadataonly=True)
     names = [column_name(column) for column in facts.column_names]
-    spelling = {}
+    spelling:dict[str, str] = {}
     for name, column in zip(names, facts.column_names):
         spelling.setdefault(name, column)
     tables = facts.variable_value_labels.items()
@@ -297,7 +297,7 @@ def open_microdata(
 # %% ../nbs/16_wvs_files.ipynb #06371a00
 LARGEST_WEIGHT = dict(W_WEIGHT=100, S018=1000)   # published ones stay far below
 
-def _refuse(file:Microdata, row:int, column:str, value, accepted:str)->NoReturn:
+def _refuse(file:Microdata, row:int, column:str, value:object, accepted:str)->NoReturn:
     "Raise the `InputError` for a cell"
     if isinstance(value, np.generic):
         value = value.item()
@@ -340,7 +340,7 @@ def _weights(
     return product
 
 # %% ../nbs/16_wvs_files.ipynb #43757dc5
-def _text(cell)->str:
+def _text(cell:object)->str:
     "A cell as text: 840.0 from SPSS is the '840' of a CSV"
     if isinstance(cell, (int, float)) and not np.isnan(cell):
         return str(int(cell))

@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'import_wvs', 'tied_modes', 'summary']
 
 # %% ../nbs/19_wvs_import.ipynb #51bb7123
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +155,7 @@ def _without_words(
 
 # %% ../nbs/19_wvs_import.ipynb #797fce56
 def _in_order(
-    cultures:Sequence[str],
+    cultures:Collection[str],
     countries:pd.DataFrame,    # as from `load_countries`
 )->list[str]:
     "The paper's cultures in its order, then the others by code"
@@ -252,8 +252,8 @@ PRESETS = {'default': dict(weights='country', missing='kept', ordinal=False),
 
 def _choices(
     preset:str,
-    **given,       # settings of a preset, None: as the preset says
-)->dict:           # weights, missing, ordinal, preset
+    **given:str|bool|None,   # settings of a preset, None: as the preset says
+)->dict:                     # weights, missing, ordinal, preset
     "The settings that count. Raises `InputError` for one there is not"
     one_of('preset', preset, PRESETS)
     choice = dict(PRESETS[preset])
@@ -295,7 +295,7 @@ def import_wvs(
         raise InputError("no file to import: at least one .csv, .sav or .dta file is needed")
     known = load_countries(countries)
     opened = [open_microdata(file, encoding) for file in files]
-    own = {}
+    own:dict[str, dict] = {}
     for file in reversed(opened):   # the first file has the last word
         own |= texts_of(file)
     words = own

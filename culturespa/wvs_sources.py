@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -98,7 +98,7 @@ def made_labels(
     return labels
 
 # %% ../nbs/18_wvs_sources.ipynb #17baa4b4
-def _made_titles(people:pd.DataFrame)->dict[str, str]:
+def _made_titles(people:pd.DataFrame)->dict:
     "Item -> an invented question"
     items = [column for column in people if re.fullmatch(r'Q\d+A?', column)]
     return {item: f'An item called {item}' for item in items}
@@ -127,7 +127,7 @@ def _write_sav(
     "An SPSS file, its negative codes declared as missing"
     import pyreadstat
     titles = _made_titles(people)
-    ranges = {item: [dict(lo=-5, hi=-1)] for item in titles}
+    ranges:dict[str, list] = {item: [dict(lo=-5, hi=-1)] for item in titles}
     pyreadstat.write_sav(people, str(path), column_labels=titles, variable_value_labels=labels,
                          missing_ranges=ranges)
 
@@ -385,9 +385,9 @@ def read_texts(
 
 # %% ../nbs/18_wvs_sources.ipynb #34fa79ba
 def _fixed_options(
-    options:list[str],    # one for every code
-    before,               # the item's row of the codebook
-    after,                # the same in the codebook with fixes
+    options:list[str],         # one for every code
+    before:Mapping|pd.Series,  # the item's row of the codebook
+    after:Mapping|pd.Series,   # the same in the codebook with fixes
 )->list[str]:
     "Options in the order of an item's codes after its ordinal fix"
     by_code = {}

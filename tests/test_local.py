@@ -78,8 +78,11 @@ def test_replies_do_not_depend_on_the_batch():
 
 def test_probabilities_do_not_depend_on_the_batch():
     systems = ('You are a real person from here.', 'You are a real person from there.', 'Hi')
-    chats = [[dict(role='system', content=s), dict(role='user', content='Is it wise? ' * n + '1. Yes 2. No')]
-             for s in systems for n in range(1, 12)]
+    texts = ['Is it wise? ' * n + '1. Yes 2. No' for n in range(1, 12)]
+    chats = []
+    for system in systems:
+        for text in texts:
+            chats.append([dict(role='system', content=system), dict(role='user', content=text)])
     labels = [['1', '2']] * len(chats)
     m, hot = LocalModel(toy), Sampling(temperature=2., top_p=1.)
     alone = [m.option_probabilities([one], [['1', '2']], hot)[0][0] for one in chats]
@@ -154,7 +157,7 @@ def test_adapters_take_turns_on_one_model():
         first = base.with_adapter(random_adapter(toys/'first', toy))
         second = base.with_adapter(random_adapter(toys/'second', toy, seed=6))
         assert base.weights is first.weights is second.weights
-        alone = {'first': LocalModel(toy, toys/'first', dtype=dtype), 'second': LocalModel(toy, toys/'second', dtype=dtype)}
+        alone = {name: LocalModel(toy, toys/name, dtype=dtype) for name in ('first', 'second')}
         def says(model):
             return model.option_probabilities([chat], [['1', '2']])[0][0].tolist()
         plain = says(LocalModel(toy, dtype=dtype))
@@ -168,7 +171,8 @@ def test_adapters_take_turns_on_one_model():
 
 def test_an_adapter_of_another_model_is_refused():
     import json
-    wide, deep = random_model(toys/'wide', hidden_size=32), random_model(toys/'deep', num_hidden_layers=3)
+    wide = random_model(toys/'wide', hidden_size=32)
+    deep = random_model(toys/'deep', num_hidden_layers=3)
     adapter = random_adapter(toys/'stray', toy)
     for model in (wide, deep):
         with pytest.raises(InputError, match='does not fit') as refused:

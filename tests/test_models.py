@@ -35,14 +35,16 @@ toys = Path(tempfile.mkdtemp())
 toy = random_model(toys/'toy')
 
 def test_settings_without_a_meaning_are_refused():
-    for wrong in (dict(temperature=-1), dict(temperature=float('nan')), dict(temperature=float('inf')),
-                  dict(top_p=0), dict(top_p=1.1), dict(max_new_tokens=0)):
+    temperatures = [dict(temperature=value) for value in (-1, float('nan'), float('inf'))]
+    others = [dict(top_p=0), dict(top_p=1.1), dict(max_new_tokens=0)]
+    for wrong in temperatures + others:
         with pytest.raises(InputError, match=next(iter(wrong))):
             Sampling(**wrong)
 
 
 def test_noise_is_uniform_and_independent():
-    draws = np.array([[item_uniform(item_seed(1, 'Q', n), step) for step in range(2)] for n in range(4000)])
+    seeds = [item_seed(1, 'Q', n) for n in range(4000)]
+    draws = np.array([[item_uniform(seed, 0), item_uniform(seed, 1)] for seed in seeds])
     assert stats.kstest(draws[:, 0], 'uniform').pvalue > 0.01
     assert abs(np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]) < 0.05
     assert abs(np.corrcoef(draws[:, 0], draws[:, 1])[0, 1]) < 0.05
@@ -75,7 +77,8 @@ def test_a_model_is_what_has_the_methods():
         def generate(self, chats, sampling=None, seeds=None, enough=None, tick=None):
             return ['1'] * len(chats)
     check_model(Yes(), 'sample')
-    with pytest.raises(InputError, match='Yes is no model for mode "probabilities": it lacks option_probabilities'):
+    lacking = 'Yes is no model for mode "probabilities": it lacks option_probabilities'
+    with pytest.raises(InputError, match=lacking):
         check_model(Yes(), 'probabilities')
     with pytest.raises(InputError, match='lacks name, record, generate'):
         check_model(7)
@@ -90,7 +93,8 @@ def test_templates_of_every_kind():
     tok = transformers.AutoTokenizer.from_pretrained(toy)
     hello = [dict(role='system', content='Be brief.'), dict(role='user', content='Hello?')]
     tok.chat_template = ("{% for m in messages %}{% if m['role'] == 'system' %}"
-                         "{{raise_exception('no system role')}}{% endif %}[{{m['content']}}]{% endfor %}")
+                         "{{raise_exception('no system role')}}{% endif %}"
+                         "[{{m['content']}}]{% endfor %}")
     assert render_chat(tok, hello) == '[Be brief.\n\nHello?]'
     tok.chat_template = "{{messages[0]['content']}}|{% if enable_thinking %}<think>{% endif %}"
     assert render_chat(tok, hello) == 'Be brief.|'

@@ -76,7 +76,8 @@ def test_examples_are_the_countrys_own_answers_and_never_the_question_itself():
     question = survey.questions.iloc[3]
     shown = prompter.answered(question, 'ZWE')
     assert shown.count('Answer: ') == 5 and question.question not in shown
-    answers = [f"Answer: {survey.modal.loc[name, 'ZWE']}" for name in prompter.neighbours(question)[:5]]
+    nearest = prompter.neighbours(question)[:5]
+    answers = [f"Answer: {survey.modal.loc[name, 'ZWE']}" for name in nearest]
     assert [line for line in shown.split('\n') if line.startswith('Answer')] == answers
 
 
@@ -87,7 +88,8 @@ def test_where_a_country_was_not_asked_the_next_neighbour_is_taken():
     unasked = (survey.shares.culture == 'CHN') & (survey.shares.question_id == first)
     prompter = Prompter(replace(survey, neighbours=None, shares=survey.shares[~unasked]))
     text = survey.questions.set_index('question_id').question[first]
-    assert text in prompter.answered(question, 'USA') and text not in prompter.answered(question, 'CHN')
+    assert text in prompter.answered(question, 'USA')
+    assert text not in prompter.answered(question, 'CHN')
     assert prompter.answered(question, 'CHN').count('Answer: ') == 5
 
 
@@ -131,7 +133,9 @@ def test_unknown_methods_and_cultures_are_refused():
 def test_combined_methods_are_made_of_the_parts_of_the_single_ones():
     prompter = Prompter(load_survey('demo'))
     question = prompter.survey.questions.iloc[5]
-    def parts(method): return [message['content'] for message in prompter.chat(method, question, 'THA')]
+    def parts(method):
+        return [message['content'] for message in prompter.chat(method, question, 'THA')]
+
     for method, first in (('P1+P3', 'P1'), ('P2+P3', 'P2')):
         assert parts(method) == [parts(first)[0], parts('P3')[1]]
     assert parts('P3')[0] == prompter.system('unaware', 'none')

@@ -19,7 +19,7 @@ chat = [dict(role='system', content='You answer as yourself.'),
         dict(role='user', content='Tea or coffee?\n1. Tea\n2. Coffee\nThe number only.')]
 
 class ScriptedServer(ThreadingHTTPServer):
-    "Answers each request with what `script(number, request)` returns: (status, body) or None to cut the connection"
+    "Answers with what `script(number, request)` returns: (status, body); None cuts the connection"
     daemon_threads = True
 
     def __init__(self, script):
@@ -97,7 +97,8 @@ def test_served_probabilities_or_a_clear_refusal():
     server = ScriptedServer(lambda n, request: (200, said('1', listed)))
     (p,), (rest,) = ServedModel('m', server.url).option_probabilities([chat], [['1', '2']])
     assert p == pytest.approx([.6, .3]) and rest == pytest.approx(.1)
-    refusals = ((said('1'), 'gives no logprobs'), (said('1 because', listed), 'goes on after the number'))
+    talkative = said('1 because', listed)
+    refusals = ((said('1'), 'gives no logprobs'), (talkative, 'goes on after the number'))
     for body, message in refusals:
         server = ScriptedServer(lambda n, request: (200, body))
         with pytest.raises(InputError, match=message) as refused:
@@ -113,8 +114,9 @@ def test_first_tokens_decide_or_refuse():
         sampling = Sampling(float(rng.uniform(.3, 1.2)), float(rng.choice([.9, 1.])))
         top = np.argsort(-p)[:20]
         long = [token for token in top if token > 99]     # none begins another
+        shown = {str(token): p[token] for token in top}
         try:
-            found = first_token_probabilities({str(t): p[t] for t in top}, list(map(str, long)), sampling)
+            found = first_token_probabilities(shown, list(map(str, long)), sampling)
         except InputError:
             refused += 1
             continue
@@ -127,7 +129,8 @@ def test_no_setting_is_ignored_in_silence():
     coin = ScriptedModel(lambda chat, seed: '1')
     with pytest.raises(InputError, match='loaded already: device is not for it'):
         load_model(coin, device='cpu')
-    with pytest.raises(InputError, match='devcie is not for it; it takes path, adapter, revision, device'):
+    takes = 'devcie is not for it; it takes path, adapter, revision, device'
+    with pytest.raises(InputError, match=takes):
         load_model('demo', devcie='cpu')
     with pytest.raises(InputError, match='a served model: revision is not for it'):
         load_model('m', url='http://localhost:1', revision='main')

@@ -16,9 +16,10 @@ def toy_shares():
     return pd.DataFrame(table + tied, columns=['culture', 'question_id', 'code', 'share', 'n'])
 
 def toy_survey():
+    texts = ['How often do you eat soup?', 'Is breakfast important?', 'How much rain is too much?']
     questions = pd.DataFrame(dict(
         question_id=['q1', 'q2', 'q3'], language='en', topic=['Food', 'Food', 'Weather'],
-        question=['How often do you eat soup?', 'Is breakfast important?', 'How much rain is too much?'],
+        question=texts,
         options=[['Daily', 'Weekly', 'Never'], ['Yes', 'No'], ['None', 'Some', 'A lot']],
         n_options=[3, 2, 3], first_code=[1, 1, 0], scale=['ordinal', 'binary', 'ordinal']))
     cultures = load_cultures().query('culture in ["USA", "THA", "ZWE"]').reset_index(drop=True)
@@ -38,7 +39,8 @@ def test_the_first_of_tied_codes_is_the_modal_answer():
 
 
 def test_non_response_is_never_the_modal_answer():
-    shares = pd.DataFrame(dict(culture='USA', question_id='q', code=[-1, 1, 2], share=[.8, .05, .15], n=100))
+    said = dict(code=[-1, 1, 2], share=[.8, .05, .15])
+    shares = pd.DataFrame(dict(culture='USA', question_id='q', **said, n=100))
     assert modal_answers(shares).loc['q', 'USA'] == 2
 
 
@@ -90,7 +92,8 @@ def test_a_selection_is_a_survey_and_unknown_names_are_refused():
     assert list(small.modal.columns) == ['USA', 'ZWE'] and list(small.modal.index) == ['q1', 'q2']
     both = select(toy_survey(), topics=['Food'], question_ids=['q2', 'q3'])
     assert both.questions.question_id.tolist() == ['q2'] and set(both.shares.question_id) == {'q2'}
-    for wrong in (dict(cultures=['ATL']), dict(topics=['Fod']), dict(question_ids=['q9']), dict(cultures=[])):
+    unknown = dict(cultures=['ATL']), dict(topics=['Fod']), dict(question_ids=['q9'])
+    for wrong in (*unknown, dict(cultures=[])):
         with pytest.raises(InputError):
             select(toy_survey(), **wrong)
 
@@ -108,10 +111,12 @@ def test_only_codes_of_the_question_are_read():
 
 
 def test_a_dash_behind_a_word_is_no_minus():
-    dashes = ['Answer-3', 'Option -3', 'option-3', '**Option** -3', 'Option \u20133', 'Option\u20143', '- 3', 'Answer --3']
+    dashes = ['Answer-3', 'Option -3', 'option-3', '**Option** -3', 'Option \u20133',
+              'Option\u20143', '- 3', 'Answer --3']
     for reply in dashes:
         assert parse_reply(reply, [1, 2, 3]) == 3, reply
-    minuses = ['-1', ' -1', '\u22121', '\u20131', '(-1)', '**-1**', 'Answer: -1', 'Answer:\n-1', '-1 or 2']
+    minuses = ['-1', ' -1', '\u22121', '\u20131', '(-1)', '**-1**',
+               'Answer: -1', 'Answer:\n-1', '-1 or 2']
     for reply in minuses:
         assert parse_reply(reply, [1, 2, 3]) is None, reply
         assert parse_reply(reply, [-1, 1, 2, 3]) == -1, reply

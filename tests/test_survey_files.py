@@ -23,9 +23,10 @@ def toy_shares():
     return pd.DataFrame(table + tied, columns=['culture', 'question_id', 'code', 'share', 'n'])
 
 def toy_survey():
+    texts = ['How often do you eat soup?', 'Is breakfast important?', 'How much rain is too much?']
     questions = pd.DataFrame(dict(
         question_id=['q1', 'q2', 'q3'], language='en', topic=['Food', 'Food', 'Weather'],
-        question=['How often do you eat soup?', 'Is breakfast important?', 'How much rain is too much?'],
+        question=texts,
         options=[['Daily', 'Weekly', 'Never'], ['Yes', 'No'], ['None', 'Some', 'A lot']],
         n_options=[3, 2, 3], first_code=[1, 1, 0], scale=['ordinal', 'binary', 'ordinal']))
     cultures = load_cultures().query('culture in ["USA", "THA", "ZWE"]').reset_index(drop=True)
@@ -35,8 +36,13 @@ def invented_release(folder):
     "Files in the authors' layout; nothing in them is theirs"
     data = Path(folder)/'data'
     data.mkdir()
-    options = dict(Q1=['Much', 'Some', 'Little', 'None'], Q94=['No', 'A bit', 'Yes'], Q260=['a', 'b'])
-    items = [dict(Q_id=name, question=f'An invented {name}?', option_lst=texts) for name, texts in options.items()]
+    options = dict(
+        Q1=['Much', 'Some', 'Little', 'None'],
+        Q94=['No', 'A bit', 'Yes'],
+        Q260=['a', 'b'])
+    items = []
+    for name, texts in options.items():
+        items.append(dict(Q_id=name, question=f'An invented {name}?', option_lst=texts))
     people = dict(Q1={'2': 60 / 97, '1': 30 / 97}, Q94={'0': 50 / 97, '2': 47 / 97})
     (data/'wvs_questions.json').write_text(json.dumps(items))
     (data/'proportions_group_by_country.json').write_text(json.dumps(dict(USA=people, KEN=people)))
@@ -80,9 +86,11 @@ def test_ids_may_be_numbers():
 
 def test_a_new_country_and_a_new_language_are_rows():
     place = write_survey(toy_survey(), Path(tempfile.mkdtemp()))
-    german = [('q1', 'Essen', 'Wie oft essen Sie Suppe?', ['Täglich', 'Wöchentlich', 'Nie'], 1, 'ordinal'),
+    often = ['Täglich', 'Wöchentlich', 'Nie']
+    much = ['Keiner', 'Etwas', 'Viel']
+    german = [('q1', 'Essen', 'Wie oft essen Sie Suppe?', often, 1, 'ordinal'),
               ('q2', 'Essen', 'Ist Frühstück wichtig?', ['Ja', 'Nein'], 1, 'binary'),
-              ('q3', 'Wetter', 'Wie viel Regen ist zu viel?', ['Keiner', 'Etwas', 'Viel'], 0, 'ordinal')]
+              ('q3', 'Wetter', 'Wie viel Regen ist zu viel?', much, 0, 'ordinal')]
     rows = []
     for name, topic, question, options, first, scale in german:
         text = json.dumps(options, ensure_ascii=False)
@@ -103,7 +111,8 @@ def test_a_new_country_and_a_new_language_are_rows():
 def test_the_authors_layout_is_read_with_the_codebooks_facts():
     folder = invented_release(tempfile.mkdtemp())
     release = read_release(folder)
-    assert list(release.questions.question_id) == ['Q1', 'Q94'] and list(release.first_code) == [1, 0]
+    assert list(release.questions.question_id) == ['Q1', 'Q94']
+    assert list(release.first_code) == [1, 0]
     assert list(release.cultures.culture) == ['USA', 'KEN'] and set(release.shares.n) == {97}
     assert release.modal.USA.to_dict() == {'Q1': 2, 'Q94': 0}
     assert len(read_release(folder, everything=True).questions) == 3

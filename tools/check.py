@@ -18,6 +18,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -426,6 +428,49 @@ def code_sound(root):
     yield from said
 
 
+# libraries that the package needs but never imports itself
+BEHIND_THE_SCENES = {
+    "accelerate": "transformers trains with it",
+    "safetensors": "transformers reads weights with it",
+}
+
+
+def declared(root: Path) -> set[str]:
+    "Names of the distributions that pyproject.toml asks for, without the extras"
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = [re.match(r"[\w.-]+", line)[0] for line in project.get("dependencies", ())]
+    return {name.lower().replace("_", "-") for name in names}
+
+
+def imported(root: Path) -> dict[str, str]:
+    "Distribution -> a module of the package that imports it"
+    distributions = metadata.packages_distributions()
+    found = {}
+    for path in sorted((root / PACKAGE).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in names:
+                top = name.split(".")[0]
+                if top not in sys.stdlib_module_names and top != PACKAGE:
+                    distribution = distributions.get(top, [top])[0]
+                    found[distribution.lower().replace("_", "-")] = path.name
+    return found
+
+
+def dependencies_agree(root):
+    "What pyproject.toml declares is what the package imports"
+    if not (root / "pyproject.toml").exists():
+        return []
+    asked, used = declared(root), imported(root)
+    missing = [f"pyproject.toml: {name} is imported by {used[name]} and not declared"
+               for name in sorted(used.keys() - asked)]
+    unused = asked - used.keys() - BEHIND_THE_SCENES.keys()
+    return missing + [f"pyproject.toml: {name} is declared and never imported"
+                      for name in sorted(unused)]
+
+
 def code_breathes(root):
     "No module denser or longer than tools/density.py allows, once its limits are strict"
     if density.STRICT:
@@ -444,6 +489,7 @@ CHECKS = [
     outputs_sound,
     release_kept_out,
     code_sound,
+    dependencies_agree,
     code_breathes,
 ]
 

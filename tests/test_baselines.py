@@ -229,38 +229,9 @@ def test_a_split_half_is_half_of_the_people_against_another_half():
     assert [row.S, row.sd] == pytest.approx([by_run.mean(), by_run.std(ddof=1)])
 
 
-def test_one_topic_alone_is_the_score_of_that_topic():
-    invented = invented_survey()
-    filled = answer_sheets(invented, persona_answers(invented, .5))
-    alone = select(invented, topics=['Politics'])
-    table = by_topic(invented, filled).set_index(['culture', 'topic']).score
-    expected = score_sheets(alone, filled[alone.questions.question_id])
-    found = table.xs('Politics', level='topic')
-    np.testing.assert_allclose(found[invented.cultures.culture], expected)
-    assert found['average'] == pytest.approx(expected.mean())
-    numbers = by_options(invented, filled)
-    assert numbers.weight[numbers.culture == 'average'].sum() == pytest.approx(100)
-
-
-def test_groups_of_questions_carry_their_own_ends():
-    modes = {'USA': [1, 4, 1], 'THA': [2, 1, 1], 'KEN': [4, 1, 2]}
-    made = made_survey(modes, options=[4, 4, 2], topic=['Work', 'Work', 'Trust'])
-    mine = answer_sheets(made, made_answers({'KEN': [3, 1, None]}))
-    table = by_topic(made, mine).set_index(['culture', 'topic'])
-    assert table.score['KEN', 'Work'] == pytest.approx(100 * (1 - np.sqrt(1 / 18)))
-    floor = 100 * (1 - np.sqrt((2.5**2 + 1.5**2) / 18))
-    assert table.floor['KEN', 'Work'] == pytest.approx(floor)
-    assert table.ceiling['KEN', 'Work'] == 100 and table.questions['KEN', 'Work'] == 2
-    assert ('KEN', 'Trust') not in table.dropna().index     # refused: no score, and no floor for it
-    by_n = by_options(made, mine).set_index(['culture', 'n_options'])
-    assert by_n.weight['KEN', 4] == pytest.approx(100 * 18 / 19)
-
-
 def test_orders_of_options_have_rows_of_their_own():
     made = made_survey({'USA': [1, 4], 'THA': [2, 1], 'KEN': [4, 1]}, options=[4, 4])
     turned = made_answers({'KEN': [1, 4]}, order='reversed')
     both = answer_sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), turned]))
     models = baseline_table(made, both, 3).query("kind == 'model'").set_index('predictor').S
     assert models['base, P1'] == 100 and models['base, P1, options reversed'] == 0
-    topics = by_topic(made, both).query("culture == 'KEN'").set_index('order').score
-    assert topics['original'] == 100 and topics['reversed'] == 0

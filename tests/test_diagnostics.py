@@ -8,7 +8,6 @@ import pytest
 from culturespa.alignment import answer_sheets
 from culturespa.inference import jackknife
 from culturespa.survey import InputError, select, similarity
-from culturespa.survey_files import load_survey
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
 
 def lost(squares, most=19):
@@ -334,106 +333,26 @@ def test_the_interval_of_movement_leaves_out_batteries():
     assert row.nearer_difference < narrow.nearer_high < row.nearer_high
 
 
-def test_personas_that_agree_have_no_diversity():
-    made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    once = made_answers({'USA': [1, 2, 4], 'KEN': [1, 2, 4]})
-    alike = diversity(made, answer_sheets(made, once)).iloc[0]
-    assert alike.diversity == 0 and alike.humans == pytest.approx(lost(9 + 1 + 1))
-    assert alike[['between_runs', 'net']].isna().all()
-    assert alike.diversity_note == 'no two runs to compare: part of the diversity is chance'
-    twice = diversity(made, answer_sheets(made, pd.concat([once, once.assign(run=1)]))).iloc[0]
-    assert twice.between_runs == twice.net == 0 and twice.diversity_note == ''
-    alone = diversity(made, answer_sheets(made, made_answers({'USA': [1, 2, 4]}))).iloc[0]
-    assert alone[['diversity', 'net', 'humans']].isna().all()
-    assert alone.diversity_note == 'fewer than two personas'
-    unaware = made_answers({'none': [1, 2, 4]}, method='unaware')
-    none = diversity(made, answer_sheets(made, pd.concat([unaware, unaware.assign(run=1)]))).iloc[0]
-    assert none[['diversity', 'net']].isna().all() and none.between_runs == 0
-    assert none.diversity_note == 'one sheet for all cultures'
-
-
-def test_squares_are_net_of_chance_by_hand():
-    def runs(american, kenyan, order='original'):
-        both = enumerate(zip(american, kenyan))
-        return [made_answers({'USA': us, 'KEN': ke}, run=run, order=order) for run, (us, ke) in both]
-    american, kenyan = [[1, 1, 4], [3, 1, 2]], [[4, 2, 2], [4, 1, 2]]
-    row = diversity(two_countries, answer_sheets(two_countries, pd.concat(runs(american, kenyan)))).iloc[0]
-    # means 2, 1, 3 and 4, 1.5, 2; variances over two runs, halved: 1, 0, 1 and 0, .25, 0
-    # (2 - 4)^2 - 1 = 3, .5^2 - .25 = 0 and 1^2 - 1 = 0: 3 of 19
-    assert row.net == pytest.approx(lost(3))
-    assert row.diversity == pytest.approx((lost(9 + 1 + 4) + lost(1)) / 2)   # first runs, second runs
-    assert row.between_runs == pytest.approx((lost(4 + 4) + lost(1)) / 2)    # Americans, Kenyans
-    # The Kenyan's first answer is read once, so its chance is not known. Questions 2 and 3 remain:
-    # means 1 and 1.5, 3 and 3, halved variances 0 and .25, 1 and 1. .25 - .25 - 1 - 1 = -2 of 10
-    once = runs(american, [[4, 2, 4], [None, 1, 2]])
-    found = diversity(two_countries, answer_sheets(two_countries, pd.concat(once)))
-    assert found.net[0] == pytest.approx(-lost(2, 10))
-    # Reversed, the American says 1, 1, 1 and the Kenyan 4, 1, 1 in both runs: 9 of 19. (3 + 9) / 2 = 6
-    both = runs(american, kenyan) + runs([[1, 1, 1]] * 2, [[4, 1, 1]] * 2, 'reversed')
-    found = diversity(two_countries, answer_sheets(two_countries, pd.concat(both)))
-    assert found.net[0] == pytest.approx(lost(6))
-
-
-def test_squares_are_averaged_over_pairs():
-    three = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3], 'ZWE': [1, 1, 1]}, options=[4, 2, 4])
-    once = made_answers({'USA': [1, 1, 1], 'KEN': [4, 1, 1], 'ZWE': [1, 1, 4]})
-    row = diversity(three, answer_sheets(three, pd.concat([once, once.assign(run=1)]))).iloc[0]
-    assert row.net == pytest.approx(lost((9 + 9 + 18) / 3))
-    assert row.diversity == pytest.approx((lost(9) + lost(9) + lost(18)) / 3)
-    # modes of USA and KEN are 9 + 1 + 1 apart, of USA and ZWE 0 + 1 + 9, of KEN and ZWE 9 + 0 + 4
-    assert row.humans == pytest.approx((lost(11) + lost(10) + lost(13)) / 3)
-    assert row.net_humans == pytest.approx(lost((11 + 10 + 13) / 3))     # everyone gives the mode
-
-
-def test_people_are_measured_on_what_their_personas_were_asked():
-    from dataclasses import replace
-    # of the Kenyans six in ten say 4 and three 1 to the first question: mean 3; one did not answer
-    rows = [('USA', 'q1', 1, 1.), ('USA', 'q2', 2, 1.), ('USA', 'q3', 4, 1.), ('KEN', 'q1', -1, .1),
-            ('KEN', 'q1', 4, .6), ('KEN', 'q1', 1, .3), ('KEN', 'q2', 1, 1.), ('KEN', 'q3', 3, 1.)]
-    shares = pd.DataFrame(rows, columns=['culture', 'question_id', 'code', 'share']).assign(n=100)
-    mixed = replace(two_countries, shares=shares)
-    row = diversity(mixed, answer_sheets(mixed, aware)).iloc[0]
-    assert row.humans == pytest.approx(lost(9 + 1 + 1))
-    assert row.net_humans == pytest.approx(lost(4 + 1 + 1))
-    refused = made_answers({'USA': [1, 2, 2], 'KEN': [None, 2, 3]})   # does not change the people
-    assert diversity(mixed, answer_sheets(mixed, refused)).humans[0] == row.humans
-    fewer = diversity(mixed, answer_sheets(mixed, refused.dropna(subset='code'))).iloc[0]   # not asked at all
-    assert fewer.humans == fewer.net_humans == pytest.approx(lost(1 + 1, 10))
-    three = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3], 'ZWE': [1, 1, 1]}, options=[4, 2, 4])
-    asked = diversity(three, answer_sheets(three, aware)).iloc[0]
-    assert asked.humans == pytest.approx(lost(11))                       # of the two that were asked
-    strange = pd.concat([aware, made_answers({'MEX': [1, 1, 1]})])       # no Mexican people
-    assert diversity(three, answer_sheets(three, strange)).diversity[0] == asked.diversity
-    zero = made_survey({'USA': [0, 1], 'KEN': [1, 1]}, options=[2, 2], first=0)
-    row = diversity(zero, answer_sheets(zero, made_answers({'USA': [0, 1], 'KEN': [0, 0]}))).iloc[0]
-    assert row.diversity == row.humans == row.net_humans == pytest.approx(lost(1, 2))
-
-
-def test_net_diversity_has_no_bias():
-    invented = invented_survey()
-    def found(lean):
-        rows = []
-        for seed in range(12):
-            drawn = persona_answers(invented, lean, repeats=2, seed=seed)
-            rows.append(diversity(invented, answer_sheets(invented, drawn)).iloc[0])
-        columns = ['net', 'net_humans', 'between_runs']
-        return pd.DataFrame(rows)[columns].astype(float).reset_index(drop=True)
-    own, alike = found(1), found(0)
-    assert abs((own.net - own.net_humans).mean()) < 3 * own.net.sem()     # they are their own people
-    assert abs(alike.net.mean()) < 3 * alike.net.sem() < 8                # one persona, six names
-    assert alike.between_runs.mean() > 25
-
-
 def test_a_tuned_model_moves_from_its_own_unaware_answers():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
     start = made_answers({'none': [2, 2, 2]}, method='unaware')
     tuned = made_answers({'KEN': [4, 2, 2]}, model='adapter')
-    assert movement(made, answer_sheets(made, pd.concat([start, tuned]))).moved[0] == pytest.approx(100 / 3)
+    alone = answer_sheets(made, pd.concat([start, tuned]))
+    assert movement(made, alone).moved[0] == pytest.approx(100 / 3)
     also = made_answers({'none': [4, 1, 1]}, model='adapter', method='unaware')
     every = answer_sheets(made, pd.concat([start, aware, also, tuned]))
     found = movement(made, every)
     assert found.model.tolist() == ['base', 'adapter'] and (found.method == 'P1').all()
     assert found.moved[1] == pytest.approx(200 / 3)
-    for table in (specificity(made, every), diversity(made, every)):      # as the answers come
-        assert table.model.tolist() == ['base', 'base', 'adapter', 'adapter']
-        assert table.method.tolist() == ['unaware', 'P1'] * 2
+    table = specificity(made, every)                          # as the answers come
+    assert table.model.tolist() == ['base', 'base', 'adapter', 'adapter']
+    assert table.method.tolist() == ['unaware', 'P1'] * 2
+
+
+def test_distances_are_averaged_over_every_two():
+    codes = pd.DataFrame([[1, 1, 4], [2, 1, 1], [4, 3, 3]], index=two_countries.n_options.index)
+    # squared steps: the first two differ by 1 + 1, the first and the last by 9 + 1 + 1, the others by 9
+    expected = (lost(1 + 1) + lost(9 + 1 + 1) + lost(9)) / 3
+    assert mean_distance(two_countries, codes) == pytest.approx(expected)
+    assert mean_distance(two_countries, codes.set_axis(['USA'] * 3, axis=1)) == pytest.approx(expected)
+    assert np.isnan(mean_distance(two_countries, codes[[0]]))         # nobody to differ from

@@ -66,7 +66,7 @@ def _cross(
 # %% ../nbs/55_diagnostics.ipynb #a4400005
 def own_and_others(
     table:np.ndarray,   # ... x persona x country
-    own:Sequence[int],  # the column of each persona's own country
+    own:Sequence[int]|np.ndarray,  # the column of each persona's own country
 )->tuple:               # own value and mean of the others, each ... x persona
     "Split a table of personas and countries into what is on the diagonal and what is beside it"
     persona = np.arange(len(own))

@@ -6,6 +6,8 @@
 __all__ = ['DIVERSITY_COLUMNS', 'diversity']
 
 # %% ../nbs/58_diversity.ipynb #11c0376c
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -57,10 +59,10 @@ def _personas_apart(
         between_runs=_mean_distance_in(survey, same),
         net=_net_distance(survey, codes, personas))
 
-def _mean_distance_in(survey:Survey, groups)->float:
+def _mean_distance_in(survey:Survey, groups:Iterable[tuple])->float:
     "Mean over groups of sheets"
     distances = [mean_distance(survey, group.T) for _, group in groups]
-    return known_mean(np.array(distances))
+    return float(known_mean(np.array(distances)))
 
 def _net_distance(
     survey:Survey,
@@ -87,7 +89,7 @@ def _net_square(
     far = (mean[first] - mean[second])**2
     far = far - chance[first] - chance[second]
     largest = np.where(np.isnan(far), np.nan, most)
-    return known_mean(known_mean(far) / known_mean(largest))
+    return float(known_mean(known_mean(far) / known_mean(largest)))
 
 # %% ../nbs/58_diversity.ipynb #a4400052
 def _people_apart(

@@ -25,14 +25,16 @@ def test_two_personas_are_scored_on_every_country():
     culture = every.index.get_level_values('culture')
     asked = cross_scores(invented, every[culture.isin(['ZWE', 'GBR'])])
     assert asked.index.tolist() == ['GBR', 'ZWE'] and asked.index.name == 'persona'
-    assert asked.columns.tolist() == list(invented.cultures.culture) and asked.columns.name == 'country'
+    assert asked.columns.tolist() == list(invented.cultures.culture)
+    assert asked.columns.name == 'country'
     thai = invented.modal['THA']
     sheets_of = every[culture == 'ZWE']
     runs = [similarity(sheet, thai, invented.n_options) for _, sheet in sheets_of.iterrows()]
     assert asked.loc['ZWE', 'THA'] == pytest.approx((runs[0] + runs[1]) / 2)
     balanced = cross_scores(invented, every, 'balanced')
     assert balanced.loc['ZWE', 'THA'] != pytest.approx(asked.loc['ZWE', 'THA'])
-    strange = persona_answers(invented, .5).replace(dict(culture=dict(GBR='MEX')))   # no Mexican people
+    no_such_people = dict(culture=dict(GBR='MEX'))
+    strange = persona_answers(invented, .5).replace(no_such_people)
     found = cross_scores(invented, answer_sheets(invented, strange))
     assert found.index.tolist() == ['USA', 'BRA', 'THA', 'KEN', 'ZWE']
 
@@ -69,7 +71,7 @@ def test_labels_are_dealt_in_every_way():
     assert label_p(table - first, 6, 0) == pytest.approx(3 / 6)
     assert label_p(table + first, 6, 0) == pytest.approx(1 / 6)       # a little better is better
     gap = np.array([[1., np.nan], [np.nan, 1]])
-    assert label_p(gap, 2, 0) == .5                                  # what is missing reaches nothing
+    assert label_p(gap, 2, 0) == .5                   # what is missing reaches nothing
     assert np.isnan(label_p(np.ones((1, 1)), 9, 0))
     with pytest.raises(InputError, match='at least 1, not 0'):
         label_p(table, 0, 0)
@@ -109,11 +111,11 @@ def test_specificity_by_hand():
     assert row.own == pytest.approx(100 - (lost(4) + lost(1)) / 2)        # at home
     assert row.others == pytest.approx(100 - (lost(11) + lost(10)) / 2)   # the American on Kenya 11
     assert row.specificity == pytest.approx((lost(11) + lost(10) - lost(4) - lost(1)) / 2)
-    assert row.specificity_p == .5                                        # the better of two dealings
+    assert row.specificity_p == .5                      # the better of two dealings
     assert (row.own_is_best, row['rank'], row.identified) == (1, 1, 1)
     assert row.own_is_best_p == row.identified_p == .5                    # two hits, or none
-    assert row.us_pull == pytest.approx(lost(1) - lost(10))               # only the Kenyan is abroad
-    assert row.us_pull_floor == pytest.approx(lost(11) - 0)   # American modes: 11 on Kenya, 0 at home
+    assert row.us_pull == pytest.approx(lost(1) - lost(10))     # only the Kenyan is abroad
+    assert row.us_pull_floor == pytest.approx(lost(11) - 0)     # their modes: 11 on Kenya, 0 here
     swapped = aware.replace(dict(culture=dict(USA='KEN', KEN='USA')))
     other = specificity(two_countries, answer_sheets(two_countries, swapped)).iloc[0]
     assert other.specificity == pytest.approx(-row.specificity) and other.specificity_p == 1
@@ -123,7 +125,8 @@ def test_specificity_by_hand():
 
 def test_a_sheet_that_cannot_be_scored_does_not_count():
     again = made_answers({'USA': [None] * 3, 'KEN': [4, None, 3]}, run=1)
-    row = specificity(two_countries, answer_sheets(two_countries, pd.concat([aware, again]))).iloc[0]
+    both = answer_sheets(two_countries, pd.concat([aware, again]))
+    row = specificity(two_countries, both).iloc[0]
     # the second American sheet is empty; the second Kenyan one: 9 + 1 of 18 on the USA, 0 at home
     assert row.own == pytest.approx(100 - (lost(4) + lost(1) / 2) / 2)
     assert row.us_pull == pytest.approx((lost(1) - lost(10) + 0 - lost(10, 18)) / 2)
@@ -138,7 +141,8 @@ def test_a_sheet_that_cannot_be_scored_does_not_count():
 
 def test_one_persona_has_others_but_no_rivals():
     zero = made_survey({'USA': [0, 1], 'KEN': [1, 1]}, options=[2, 2], first=0)
-    row = specificity(zero, answer_sheets(zero, made_answers({'KEN': [0, 1]}))).iloc[0]     # 0 is an answer
+    kenyan = answer_sheets(zero, made_answers({'KEN': [0, 1]}))     # 0 is an answer
+    row = specificity(zero, kenyan).iloc[0]
     assert row.us_pull == row.us_pull_floor == pytest.approx(lost(1, 2))
     kenyan = made_answers({'USA': [None] * 3, 'KEN': [4, 2, 3]})
     row = specificity(two_countries, answer_sheets(two_countries, kenyan)).iloc[0]
@@ -152,7 +156,8 @@ def test_one_persona_has_others_but_no_rivals():
     kenya = select(two_countries, ['KEN'])
     row = specificity(kenya, answer_sheets(kenya, made_answers({'KEN': [4, 2, 3]}))).iloc[0]
     assert row.personas == row.countries == 1 and row.own == pytest.approx(100 - lost(1))
-    assert row[['others', 'specificity', 'own_is_best', 'rank', 'identified', 'us_pull']].isna().all()
+    needs_two = ['others', 'specificity', 'own_is_best', 'rank', 'identified', 'us_pull']
+    assert row[needs_two].isna().all()
 
 
 def test_the_other_countries_are_those_of_the_survey():
@@ -179,12 +184,14 @@ def test_best_fits_are_counted_in_rows_and_columns():
     found = _best_fits(table, [0, 1, 2])
     assert found['own_is_best'] == pytest.approx(1 / 3)
     assert found['rank'] == pytest.approx((1 + 2 + 2) / 3)
-    assert found['own_is_best_p'] == pytest.approx(2 / 3)   # label 0 is dealt to one of the first two
+    # label 0 is dealt to one of the first two
+    assert found['own_is_best_p'] == pytest.approx(2 / 3)
     # country 0 is fitted best by persona 0, country 1 by 1, country 2 by 2: all identified
     assert found['identified'] == 1 and found['identified_p'] == pytest.approx(1 / 6)
     draw = _best_fits(np.array([[9., 9, 1], [1, 5, 2], [1, 2, 3]]), [0, 1, 2])
     assert draw['own_is_best'] == pytest.approx((.5 + 1 + 1) / 3)
-    assert draw['own_is_best_p'] == pytest.approx(1 / 6)    # only the last two hit: one dealing of six
+    # only the last two hit: one dealing of six
+    assert draw['own_is_best_p'] == pytest.approx(1 / 6)
 
 
 def test_one_sheet_for_all_hits_nothing():
@@ -219,7 +226,8 @@ def test_intervals_leave_out_batteries():
 
 
 def test_defaults_are_what_the_signature_says():
-    many = ('USA', 'CAN', 'GBR', 'DEU', 'CHN', 'THA', 'KEN', 'ZWE')    # too many to try every dealing
+    # too many to try every dealing
+    many = ('USA', 'CAN', 'GBR', 'DEU', 'CHN', 'THA', 'KEN', 'ZWE')
     invented = invented_survey(cultures=many)
     every = answer_sheets(invented, persona_answers(invented, .05, seed=1))
     row = specificity(invented, every).iloc[0]
@@ -240,8 +248,8 @@ def test_moves_are_counted_by_hand():
     # USA (1, 2, 4, 1): 2 to 3 goes farther from 1, 2 to 1 from 4, 2 to 4 from 1
     assert row.nearer_others == 0 and row.farther_others == 100
     assert row.nearer_difference == pytest.approx(100 / 3)
-    # An American, 1, 1, 2, 3. Seen from the USA 2 to 1 reaches 1, 2 to 1 leaves 2, 2 to 3 goes farther
-    # from 1. Seen from Kenya 2 to 1 goes farther from 4, 2 to 1 reaches 1, 2 to 3 leaves 2.
+    # An American, 1, 1, 2, 3. Seen from the USA 2 to 1 reaches 1, 2 to 1 leaves 2, 2 to 3 goes
+    # farther from 1. Seen from Kenya 2 to 1 goes farther from 4, 2 to 1 reaches 1, 2 to 3 leaves 2.
     american = made_answers({'KEN': [3, 2, 1, 4], 'USA': [1, 1, 2, 3]})
     mean = movement(made, answer_sheets(made, pd.concat([start, american]))).iloc[0]
     assert mean.moved == 75 and mean.nearer == pytest.approx(100 / 3)
@@ -258,10 +266,10 @@ def test_moves_that_tie_or_repeat():
     kenyan = made_answers({'KEN': [4, None, 3, 1]})
     row = movement(made, answer_sheets(made, pd.concat([first, second, kenyan]))).iloc[0]
     # Moves: 2 to 4, 2 to 3, 2 to 1 from the first run; 2 to 4, 4 to 3, 4 to 1 from the second.
-    # Kenya has no mode for the last question. 2 to 4 is as far from 3 as before, 3 is reached twice.
+    # Kenya has no mode for the last question. 2 to 4 is as far from 3 as before, 3 comes up twice.
     assert row.moved == 100 and row.nearer == 50 and row.farther == 0
-    # Seen from the USA (1, 1, 4, 1) 2 to 4 goes farther from 1, twice; 2 to 3 comes nearer 4, 4 to 3
-    # goes farther; 2 to 1 and 4 to 1 reach 1.
+    # Seen from the USA (1, 1, 4, 1) 2 to 4 goes farther from 1, twice; 2 to 3 comes nearer 4,
+    # 4 to 3 goes farther; 2 to 1 and 4 to 1 reach 1.
     assert row.nearer_others == 50 and row.farther_others == 50 and row.nearer_difference == 0
     zero = made_survey({'USA': [0, 0], 'KEN': [1, 1]}, options=[2, 2], first=0)
     both = [made_answers({'none': [1, 0]}, method='unaware'), made_answers({'USA': [0, 0]})]
@@ -351,8 +359,9 @@ def test_a_tuned_model_moves_from_its_own_unaware_answers():
 
 def test_distances_are_averaged_over_every_two():
     codes = pd.DataFrame([[1, 1, 4], [2, 1, 1], [4, 3, 3]], index=two_countries.n_options.index)
-    # squared steps: the first two differ by 1 + 1, the first and the last by 9 + 1 + 1, the others by 9
+    # squared steps: 1 + 1 between the first two, 9 + 1 + 1 from first to last, 9 between the others
     expected = (lost(1 + 1) + lost(9 + 1 + 1) + lost(9)) / 3
     assert mean_distance(two_countries, codes) == pytest.approx(expected)
-    assert mean_distance(two_countries, codes.set_axis(['USA'] * 3, axis=1)) == pytest.approx(expected)
+    same_name = codes.set_axis(['USA'] * 3, axis=1)
+    assert mean_distance(two_countries, same_name) == pytest.approx(expected)
     assert np.isnan(mean_distance(two_countries, codes[[0]]))         # nobody to differ from

@@ -38,20 +38,25 @@ def test_personas_that_agree_have_no_diversity():
 def test_squares_are_net_of_chance_by_hand():
     def runs(american, kenyan, order='original'):
         both = enumerate(zip(american, kenyan))
-        return [made_answers({'USA': us, 'KEN': ke}, run=run, order=order) for run, (us, ke) in both]
+        tables = []
+        for run, (us, kenya) in both:
+            tables.append(made_answers({'USA': us, 'KEN': kenya}, run=run, order=order))
+        return tables
     american, kenyan = [[1, 1, 4], [3, 1, 2]], [[4, 2, 2], [4, 1, 2]]
-    row = diversity(two_countries, answer_sheets(two_countries, pd.concat(runs(american, kenyan)))).iloc[0]
+    sheets = answer_sheets(two_countries, pd.concat(runs(american, kenyan)))
+    row = diversity(two_countries, sheets).iloc[0]
     # means 2, 1, 3 and 4, 1.5, 2; variances over two runs, halved: 1, 0, 1 and 0, .25, 0
     # (2 - 4)^2 - 1 = 3, .5^2 - .25 = 0 and 1^2 - 1 = 0: 3 of 19
     assert row.net == pytest.approx(lost(3))
-    assert row.diversity == pytest.approx((lost(9 + 1 + 4) + lost(1)) / 2)   # first runs, second runs
-    assert row.between_runs == pytest.approx((lost(4 + 4) + lost(1)) / 2)    # Americans, Kenyans
+    assert row.diversity == pytest.approx((lost(9 + 1 + 4) + lost(1)) / 2)  # first, second runs
+    assert row.between_runs == pytest.approx((lost(4 + 4) + lost(1)) / 2)   # Americans, Kenyans
     # The Kenyan's first answer is read once, so its chance is not known. Questions 2 and 3 remain:
     # means 1 and 1.5, 3 and 3, halved variances 0 and .25, 1 and 1. .25 - .25 - 1 - 1 = -2 of 10
     once = runs(american, [[4, 2, 4], [None, 1, 2]])
     found = diversity(two_countries, answer_sheets(two_countries, pd.concat(once)))
     assert found.net[0] == pytest.approx(-lost(2, 10))
-    # Reversed, the American says 1, 1, 1 and the Kenyan 4, 1, 1 in both runs: 9 of 19. (3 + 9) / 2 = 6
+    # Reversed, the American says 1, 1, 1 and the Kenyan 4, 1, 1 in both runs: 9 of 19.
+    # (3 + 9) / 2 = 6
     both = runs(american, kenyan) + runs([[1, 1, 1]] * 2, [[4, 1, 1]] * 2, 'reversed')
     found = diversity(two_countries, answer_sheets(two_countries, pd.concat(both)))
     assert found.net[0] == pytest.approx(lost(6))
@@ -80,11 +85,12 @@ def test_people_are_measured_on_what_their_personas_were_asked():
     assert row.net_humans == pytest.approx(lost(4 + 1 + 1))
     refused = made_answers({'USA': [1, 2, 2], 'KEN': [None, 2, 3]})   # does not change the people
     assert diversity(mixed, answer_sheets(mixed, refused)).humans[0] == row.humans
-    fewer = diversity(mixed, answer_sheets(mixed, refused.dropna(subset='code'))).iloc[0]   # not asked at all
+    not_asked = refused.dropna(subset='code')
+    fewer = diversity(mixed, answer_sheets(mixed, not_asked)).iloc[0]
     assert fewer.humans == fewer.net_humans == pytest.approx(lost(1 + 1, 10))
     three = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3], 'ZWE': [1, 1, 1]}, options=[4, 2, 4])
     asked = diversity(three, answer_sheets(three, aware)).iloc[0]
-    assert asked.humans == pytest.approx(lost(11))                       # of the two that were asked
+    assert asked.humans == pytest.approx(lost(11))               # of the two that were asked
     strange = pd.concat([aware, made_answers({'MEX': [1, 1, 1]})])       # no Mexican people
     assert diversity(three, answer_sheets(three, strange)).diversity[0] == asked.diversity
     zero = made_survey({'USA': [0, 1], 'KEN': [1, 1]}, options=[2, 2], first=0)
@@ -102,8 +108,8 @@ def test_net_diversity_has_no_bias():
         columns = ['net', 'net_humans', 'between_runs']
         return pd.DataFrame(rows)[columns].astype(float).reset_index(drop=True)
     own, alike = found(1), found(0)
-    assert abs((own.net - own.net_humans).mean()) < 3 * own.net.sem()     # they are their own people
-    assert abs(alike.net.mean()) < 3 * alike.net.sem() < 8                # one persona, six names
+    assert abs((own.net - own.net_humans).mean()) < 3 * own.net.sem()   # they are their own people
+    assert abs(alike.net.mean()) < 3 * alike.net.sem() < 8              # one persona, six names
     assert alike.between_runs.mean() > 25
 
 

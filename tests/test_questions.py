@@ -36,8 +36,8 @@ def test_replies_are_read_or_dropped_with_a_reason():
 
 def test_ways_not_to_answer_are_recognised():
     no_answers = ["Don't know", 'Don’t know', 'Refused', 'No opinion', 'Not sure', 'Undecided',
-                  'Prefer not to say', 'N/A', 'No answer', 'Cannot say', "I can't say", 'Does not apply',
-                  'Other (please specify)', 'None of the above', 'Not applicable']
+                  'Prefer not to say', 'N/A', 'No answer', 'Cannot say', "I can't say",
+                  'Does not apply', 'Other (please specify)', 'None of the above', 'Not applicable']
     answers = ['Yes', 'No', 'Not at all important', 'Neither', 'Never', 'I know my neighbours',
                'No one', 'Others decide', 'I would wait']
     assert [option for option in no_answers if not is_non_answer(option)] == []

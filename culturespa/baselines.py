@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_SAMPLES', 'modes_of', 'as_sheets', 'baseline_answers', 'answered_cells', 'asked_cells', 'on_cells',
-           'ends_by_method', 'score_range', 'distribution_baselines', 'baseline_table', 'by_topic', 'by_options']
+           'ends_by_method', 'score_range', 'distribution_baselines', 'baseline_table']
 
 # %% ../nbs/52_baselines.ipynb #d15f4d29
 import warnings
@@ -439,64 +439,3 @@ def baseline_table(
         averages = ends[ends.culture == 'average'].drop(columns='culture')
         rows = rows.merge(averages, how='left', on=KIND)
     return _floors_first(rows)
-
-# %% ../nbs/52_baselines.ipynb #d06f0f72
-def _by_group(
-    survey:Survey,
-    sheets:pd.DataFrame,
-    groups:pd.Series,     # the group of each question; its name becomes a column
-    labels:list,          # all groups, in the order of the table
-    score:str,
-)->pd.DataFrame:
-    "Score of each method on each group of questions, beside its floor and ceiling"
-    weights = np.array([groups == label for label in labels], float)
-    bare = baseline_answers(survey, draws=50)
-    floor, ceiling = bare.xs(FLOOR, level='method'), bare.xs(CEILING, level='method')
-    rows = []
-    for (model, method, order), part in sheets.groupby(level=KIND, sort=False):
-        cells = answered_cells(part)
-        sides = dict(score=part, floor=on_cells(floor, cells), ceiling=on_cells(ceiling, cells))
-        scored = {}
-        for column, side in sides.items():
-            scored[column] = _of_cultures(survey, side, score, weights, labels)
-        table = pd.concat(scored, axis=1).rename_axis(['culture', groups.name]).reset_index()
-        counts = table[groups.name].map(groups.value_counts())
-        rows.append(table.assign(model=model, method=method, order=order, questions=counts))
-    columns = [*KIND, 'culture', groups.name, 'score', 'floor', 'ceiling', 'questions']
-    return pd.concat(rows, ignore_index=True)[columns]
-
-def _of_cultures(
-    survey:Survey,
-    sheets:pd.DataFrame,
-    score:str,
-    weights:np.ndarray,   # label x question
-    labels:list,
-)->pd.Series:             # (culture, label) and (average, label)
-    "Scores on each group of questions, mean over runs"
-    scores = score_sheets(survey, sheets, score, weights)
-    table = pd.DataFrame(scores.T, sheets.index, labels)
-    single = table.groupby(level='culture', sort=False).mean()
-    single.loc['average'] = single.mean()
-    return single.stack()
-
-# %% ../nbs/52_baselines.ipynb #3bd1af2f
-def by_topic(
-    survey:Survey,
-    sheets:pd.DataFrame,
-    score:str='S',        # a row of `SCORES`
-)->pd.DataFrame:          # `KIND`, culture (and average), topic, score, floor, ceiling, questions
-    "Scores topic by topic"
-    topics = survey.questions.set_index('question_id').topic
-    return _by_group(survey, sheets, topics, list(topics.unique()), score)
-
-def by_options(
-    survey:Survey,
-    sheets:pd.DataFrame,
-    score:str='S',
-)->pd.DataFrame:          # as `by_topic`; `weight`: % of the largest squared distance
-    "Scores by number of options, and how much of S each number decides"
-    n = survey.n_options
-    table = _by_group(survey, sheets, n, sorted(n.unique()), score)
-    span = ((n - 1)**2).groupby(n).sum()
-    weight = 100 * span / span.sum()
-    return table.assign(weight=table.n_options.map(weight))

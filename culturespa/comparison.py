@@ -79,12 +79,12 @@ def holm(
     p:Sequence[float],  # p-values of several tests
 )->np.ndarray:          # the same, adjusted
     "Holm's step-down adjustment (1979): even one false alarm stays rarer than the level"
-    p = np.asarray(p, float)
-    order = np.argsort(p)
-    still_tested = np.arange(len(p), 0, -1)
-    grown = p[order] * still_tested
+    values = np.asarray(p, float)
+    order = np.argsort(values)
+    still_tested = np.arange(len(values), 0, -1)
+    grown = values[order] * still_tested
     never_falling = np.maximum.accumulate(grown)
-    adjusted = np.empty(len(p))
+    adjusted = np.empty(len(values))
     adjusted[order] = np.minimum(1, never_falling)
     return adjusted
 
@@ -106,7 +106,7 @@ COMPARED = ['culture', 'order', 'difference', 'low', 'high', 'question_low', 'qu
 def compare(
     survey:Survey,
     sheets:pd.DataFrame,   # holds both
-    a:tuple,               # (model, method), e.g. ('base', 'P1'), or a predictor of `baseline_answers`
+    a:tuple,               # (model, method) such as ('base', 'P1'); also of `baseline_answers`
     b:tuple,               # what `a` is compared with
     score:str='S',
     draws:int=10_000,      # patterns of signs
@@ -298,12 +298,12 @@ def _placed(
     level:float,
 )->pd.DataFrame:
     "Scores, ends and positions of one method"
-    of_method, of_floor, of_ceiling = sums['battery']
+    of_method, *ends = sums['battery']
     alone = dict(battery=[of_method])
     table = with_bounds(own, alone, score, averages, flips, level)
     table = on_scale(table.rename(columns=dict(value='score')))
-    table['floor'] = average_scores(*of_floor, score, averages)
-    table['ceiling'] = average_scores(*of_ceiling, score, averages)
+    for end, (lost, most) in zip(['floor', 'ceiling'], ends, strict=True):
+        table[end] = average_scores(lost, most, score, averages)
     scale = ends_and_distances if SCORES.weighs[score] == 'squares' else distance_of_ends
     ruled = with_bounds(own, sums, score, averages, flips, level, position, scale)
     ruled = ruled[['value', 'low', 'high']].where(table.ceiling - table.floor >= SHORTEST_SPAN)

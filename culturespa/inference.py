@@ -345,7 +345,7 @@ def with_bounds(
     scale:Callable|None=None,      # the same -> what the result is divided by besides the weight
 )->pd.DataFrame:                   # group: as `rests_on`, value, low, high, question_low and _high
     "A result for each group of cultures, with intervals where enough stands behind it"
-    whole = [average_scores(*pair, score, averages) for pair in sums['battery']]
+    whole = [average_scores(lost, most, score, averages) for lost, most in sums['battery']]
     of_method, *_ = sums['battery']
     _, most = of_method
     table = rests_on(part, weight_shares(most), averages)
@@ -368,8 +368,8 @@ def _of_each_unit(
 )->tuple:                    # pulls and shares, unit x group each
     "What each unit pulls the result, and its part of what the result is divided by"
     without = []
-    for average, pair in zip(whole, pairs):
-        pulls = known_mean(pulls_on_score(*pair, score), 1)        # mean over runs
+    for average, (lost, most) in zip(whole, pairs):
+        pulls = known_mean(pulls_on_score(lost, most, score), 1)        # mean over runs
         without.append(average - over_groups(pulls, averages))
     (_, most), *_ = pairs
     shares = over_groups(weight_shares(most), averages)
@@ -401,7 +401,8 @@ def intervals(
             continue
         sums = sums_for(survey, [far], score)
         table = with_bounds(far, sums, score, averages, flips, level)
-        table = table.join(_over_runs(*sums['battery'][0], score, averages, table, level))
+        [(lost, most)] = sums['battery']
+        table = table.join(_over_runs(lost, most, score, averages, table, level))
         tables[kind] = on_scale(table.rename(columns=dict(value='score')))
     return stacked(tables, INTERVALS)
 

@@ -13,11 +13,13 @@ import pandas as pd
 
 from .alignment import FLOOR, align, coverage, answer_sheets, tidy_answers
 from .baselines import (
-    by_options, by_topic, ends_by_method, baseline_answers, baseline_table, score_range)
+    baseline_answers, baseline_table, ends_by_method, score_range)
+from .breakdowns import by_options, by_topic
 from .comparison import COMPARED, compare, relative_position
 from .cultures import correlate
-from .diagnostics import diversity, movement, specificity
+from .diagnostics import movement, specificity
 from .distributions import distribution_scores
+from .diversity import diversity
 from .inference import intervals
 from .matrices import pair_table
 from .own_label import own_or_any

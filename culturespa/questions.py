@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
 
-from .models import Sampling, check_model, item_seed
+from .models import Model, Sampling, check_model, item_seed
 from .prompts import Templates, load_templates, writing_chat
 from .survey import QUESTION_COLUMNS, InputError, Survey, one_of, survey_digest
 
@@ -64,7 +65,7 @@ def read_question(
         raise Dropped('no list of options')
     return question.strip(), [str(option).strip() for option in options]
 
-def are_options(value)->bool:
+def are_options(value:object)->TypeGuard[list]:
     "Is it a list of texts or whole numbers?"
     if not isinstance(value, list):
         return False
@@ -133,7 +134,7 @@ def clean_options(
         return question, list(words)
     return _number_scale(question, list(numbers), words)
 
-def _number_scale(question, numbers, words)->tuple[str, list[str]]:
+def _number_scale(question:str, numbers:list[int], words:Sequence[str])->tuple[str, list[str]]:
     "Numbers of which at most the two ends carry words"
     first, last = numbers[0], numbers[-1]
     if numbers != list(range(first, first + len(numbers))):
@@ -148,7 +149,7 @@ def _number_scale(question, numbers, words)->tuple[str, list[str]]:
         raise Dropped('an end of the scale is no answer', 'malformed')
     return explain_ends(question, first, low, last, high), digits
 
-def explain_ends(question:str, first, low:str, last, high:str)->str:
+def explain_ends(question:str, first:int|str, low:str, last:int|str, high:str)->str:
     "The question, and what the two ends of its scale mean"
     return f"{question} (where {first} means '{low}' and {last} means '{high}')"
 
@@ -166,8 +167,9 @@ def clean_options_paper(
     if not all_begin_with_a_digit or all_digits or all_ranges:
         return question, list(options)
     marks = [MARKED.match(option) for option in options]
-    if all(marks):
-        return question, [_words_after(mark) for mark in marks]
+    found = [mark for mark in marks if mark]
+    if len(found) == len(marks):
+        return question, [_words_after(mark) for mark in found]
     first, *between, last = marks
     if not (first and last) or any(between):
         raise Dropped('options numbered in part', 'malformed')
@@ -250,10 +252,10 @@ class Sieve:
             self.taken.add(question)
         if is_bare_scale(question, options, self.rules.explained):
             raise Dropped('bare scale', 'bare scale')
-        asked, options = self.rules.clean(question, options)
-        check_options(options, self.rules)
+        asked, cleaned = self.rules.clean(question, options)
+        check_options(cleaned, self.rules)
         self.taken |= {question, asked}
-        return asked, options
+        return asked, cleaned
 
 # %% ../nbs/40_questions.ipynb #61c41f2c
 def filter_questions(
@@ -263,7 +265,7 @@ def filter_questions(
 )->pd.DataFrame:                 # the same rows as they will be asked; filter, reason: None if kept
     "Put a table of questions through the filters"
     sieve = Sieve(preset, taken)
-    rows = []
+    rows:list[tuple] = []
     for question, options in zip(items.question, items.options):
         try:
             asked, cleaned = sieve.sift(question, options)
@@ -349,8 +351,8 @@ class QuestionWriter:
         self.seed_questions = examples_by_topic(survey, seed_questions, seed)
         self.most_written = MOST_WRITTEN[seed_questions]
         self.sieve = Sieve(filters, survey.questions.question)
-        self.kept = {topic: [] for topic in self.seed_questions}
-        self.dropped = []
+        self.kept:dict[str, list] = {topic: [] for topic in self.seed_questions}
+        self.dropped:list[dict] = []
         self.attempts = dict.fromkeys(self.seed_questions, 0)
         self.parsed = dict.fromkeys(self.seed_questions, 0)
 
@@ -386,7 +388,7 @@ class QuestionWriter:
     def tables(self)->tuple[pd.DataFrame, pd.DataFrame]:
         "What was kept, as rows of a survey; what was dropped, with attempt, filter, reason, text"
         language = self.survey.questions.language.iloc[0]
-        rows = []
+        rows:list[tuple] = []
         for topic, items in self.kept.items():
             for item in items:
                 name = f'G{len(rows) + 1:05}'
@@ -397,13 +399,13 @@ class QuestionWriter:
 
 # %% ../nbs/40_questions.ipynb #c692f997
 def generate_questions(
-    model,                       # who writes
+    model:Model,                 # who writes
     writer:QuestionWriter,
     log:str|Path|None = None,    # file of attempts, one JSON line each; None: none is kept
     batch:int = 8,               # attempts per topic and round
     quiet:bool = False,
 )->tuple[pd.DataFrame, pd.DataFrame]:  # questions, dropped
-    "Let `model` write until every topic has enough, or gives up. Raises `InputError` for another's log"
+    "Let `model` write until every topic has enough or gives up. `InputError` for another's log"
     from tqdm.auto import tqdm
     check_model(model)
     identity = _asked_of(model, writer)
@@ -425,7 +427,7 @@ def generate_questions(
     bar.close()
     return writer.tables()
 
-def _ask_for_questions(model, writer:QuestionWriter, attempts:list[tuple])->dict:
+def _ask_for_questions(model:Any, writer:QuestionWriter, attempts:list[tuple])->dict:
     "The model's replies to these attempts: (topic, attempt) -> text"
     chats = []
     for topic, attempt in attempts:
@@ -438,7 +440,7 @@ def _ask_for_questions(model, writer:QuestionWriter, attempts:list[tuple])->dict
 # %% ../nbs/40_questions.ipynb #cafdc76e
 ELSEWHERE = ('path', 'adapter', 'budget')    # of a model's record: may change between two calls
 
-def _asked_of(model, writer:QuestionWriter)->dict:
+def _asked_of(model:Model, writer:QuestionWriter)->dict:
     "Everything that decides a reply"
     record = {name: value for name, value in model.record.items() if name not in ELSEWHERE}
     asked = dict(
@@ -465,7 +467,7 @@ def _read_log(log:str|Path|None, identity:dict)->dict:
         found[topic, attempt] = text
     return found
 
-def _check_log(log, first:str, identity:dict):
+def _check_log(log:str|Path, first:str, identity:dict):
     "Raise an `InputError` if a log is not that of this model, asked in this way"
     try:
         asked = json.loads(first)

@@ -60,10 +60,10 @@ def by_format(
 
 # %% ../nbs/57_robustness.ipynb #af85bd03
 def subsets(
-    names:tuple,
+    names:Sequence,
 )->list:          # of tuples, each in the order of `names`
     "All combinations of `names`, small ones first"
-    found = []
+    found:list[tuple] = []
     for size in range(len(names) + 1):
         found += itertools.combinations(names, size)
     return found
@@ -118,7 +118,7 @@ def _component(
     means:dict,
 )->np.ndarray:     # per draw
     "The variance of an effect: what sharing all its factors removes beyond sharing some"
-    variance = 0
+    variance = np.zeros_like(means[()])
     for shared in subsets(effect):
         missing = set(effect) - set(shared)
         removed = means[()] - means[shared]

@@ -40,7 +40,8 @@ def test_a_table_of_three_columns_can_be_scored():
 def test_plain_answers_stand_for_the_cultures_that_were_asked():
     made = made_survey({'USA': [1, 2], 'THA': [2, 2], 'KEN': [4, 1]}, options=[4, 2])
     plain = made_answers({'none': [2, 2]}, method='unaware')
-    assert list(answer_sheets(made, plain).index.get_level_values('culture')) == ['USA', 'THA', 'KEN']
+    sheets = answer_sheets(made, plain)
+    assert list(sheets.index.get_level_values('culture')) == ['USA', 'THA', 'KEN']
     one = answer_sheets(made, pd.concat([plain, made_answers({'KEN': [3, 1]})]))
     assert list(one.index.get_level_values('culture')) == ['KEN', 'KEN']
 

@@ -49,13 +49,17 @@ def test_what_is_kept_is_read_back_and_chosen_from():
     hashes = question_hashes(made.questions)
     for repeat in (0, 1):
         place = part_folder(out, 'survey', 'a/b c', 'P1', 'KEN')
-        write_part(kenyan([3, None], run=repeat), hashes, place/part_name('original', repeat, hashes))
+        name = part_name('original', repeat, hashes)
+        write_part(kenyan([3, None], run=repeat), hashes, place/name)
     everything = read_kept(out)
     assert list(everything.columns) == ANSWER_COLUMNS and set(everything.model) == {'a/b c'}
-    assert everything.equals(everything.sort_values(ANSWER_KEY)) and everything.code.isna().sum() == 2
+    assert everything.equals(everything.sort_values(ANSWER_KEY))
+    assert everything.code.isna().sum() == 2
     assert len(read_kept(out, repeats=[1])) == len(read_kept(out, question_ids=['q1'])) == 2
     assert len(read_kept(out, 'survey', 'a/b c', ['P1'], ['KEN'], orders=['original'])) == 4
-    for missing in (dict(source='generated'), dict(model='c'), dict(methods=['P2']), dict(cultures=['USA'])):
+    not_there = [dict(source='generated'), dict(model='c'), dict(methods=['P2']),
+                 dict(cultures=['USA'])]
+    for missing in not_there:
         with pytest.raises(InputError, match='holds no such answers'):
             read_kept(out, **missing)
 
@@ -67,7 +71,8 @@ def test_parts_are_counted_and_reworded_questions_refused():
     assert count_part(file) == (2, 1)
     known = dict(zip(['q1', 'q2'], hashes))
     assert answered_in([file], 'original', 0, known) == {'q1': True, 'q2': False}
-    assert answered_in([file], 'original', 1, known) == answered_in([file], 'reversed', 0, known) == {}
+    assert answered_in([file], 'original', 1, known) == {}
+    assert answered_in([file], 'reversed', 0, known) == {}
     assert answered_in([file], 'original', 0, {'q9': 'x'}) == {}
     with pytest.raises(InputError, match='q1 was asked with another text or options'):
         answered_in([file], 'original', 0, {'q1': 'another'})
@@ -93,7 +98,8 @@ def test_what_decides_answers_may_not_change_and_what_does_not_may():
     first = dict(seed=42, model=dict(weights='ab', path='here', budget=512))
     place = folder/'same'
     assert same_configuration(place, first) == first
-    moved = dict(seed=42, model=dict(weights='ab', path='there', budget=1024), new_setting=1, examples=5)
+    elsewhere = dict(weights='ab', path='there', budget=1024)
+    moved = dict(seed=42, model=elsewhere, new_setting=1, examples=5)
     assert same_configuration(place, moved) == first          # the first budget is the one to use
     with pytest.raises(InputError, match=r'model.weights was ab, is now cd') as refused:
         same_configuration(place, dict(seed=42, model=dict(weights='cd')))

@@ -18,10 +18,12 @@ from culturespa.survey import (ANSWER_COLUMNS, ANSWER_KEY, InputError, Survey, l
 folder = Path(tempfile.mkdtemp())
 
 questions = pd.DataFrame([
-    ('T1', 'en', 'drinks', 'Which do you drink at breakfast?', ['Tea', 'Coffee', 'Water'], 3, 1, 'nominal'),
-    ('T2', 'en', 'trust', 'Can neighbours be trusted?', ['Never', 'Sometimes', 'Often', 'Always'], 4, 0,
-     'ordinal')],
-    columns=['question_id', 'language', 'topic', 'question', 'options', 'n_options', 'first_code', 'scale'])
+    dict(question_id='T1', language='en', topic='drinks',
+         question='Which do you drink at breakfast?',
+         options=['Tea', 'Coffee', 'Water'], n_options=3, first_code=1, scale='nominal'),
+    dict(question_id='T2', language='en', topic='trust', question='Can neighbours be trusted?',
+         options=['Never', 'Sometimes', 'Often', 'Always'], n_options=4, first_code=0,
+         scale='ordinal')])
 
 def invented_people():
     "Three countries, each with a favourite answer to each question"
@@ -128,7 +130,8 @@ def test_more_questions_are_added_and_reworded_ones_refused():
     assert counting.asked == 1 and len(both) == 2
     pd.testing.assert_frame_equal(both[:1], first)
     pd.testing.assert_frame_equal(ask(counting(0), questions, prompter, **plan), both)
-    reworded = questions.assign(question=['What do you drink at breakfast?', 'Are neighbours kind?'])
+    others = ['What do you drink at breakfast?', 'Are neighbours kind?']
+    reworded = questions.assign(question=others)
     with pytest.raises(InputError, match='asked with another text'):
         ask(speaker, reworded, prompter, **plan)
 

@@ -47,7 +47,8 @@ def test_a_compatriot_is_drawn_from_those_who_answered():
     rows = [('USA', 'q1', 1, .2, 100), ('USA', 'q1', 3, .6, 100),   # a fifth did not answer
             ('USA', 'q2', 0, 1., 100), ('KEN', 'q1', 2, 1., 100)]
     made = replace(made, shares=pd.DataFrame(rows, columns=made.shares.columns))
-    drawn = baseline_answers(made, draws=3000).xs(('one compatriot', 'USA'), level=['method', 'culture'])
+    compatriots = baseline_answers(made, draws=3000).xs('one compatriot', level='method')
+    drawn = compatriots.xs('USA', level='culture')
     share = drawn.q1.value_counts(normalize=True)
     assert set(share.index) == {1, 3} and share[1] == pytest.approx(.25, abs=.03)
     assert (drawn.q2 == 0).all() and len(drawn) == 3000
@@ -186,7 +187,8 @@ def test_the_ruler_keeps_orders_apart():
     turned = made_answers({'USA': [2, 1], 'KEN': [1, 2]}, order='reversed')
     turned = turned.assign(probability=[[0, 1], [1, 0], [1, 0], [0, 1]])
     both = pd.concat([first, turned])
-    rows = baseline_table(made, answer_sheets(made, both), 3, distributions=distribution_scores(made, both))
+    whole = distribution_scores(made, both)
+    rows = baseline_table(made, answer_sheets(made, both), 3, distributions=whole)
     models = rows[rows.kind == 'model'].set_index('predictor')
     assert sorted(models.index) == ['base, P1', 'base, P1, options reversed']
     right_and_wrong = {'base, P1': 1, 'base, P1, options reversed': 0}
@@ -229,38 +231,9 @@ def test_a_split_half_is_half_of_the_people_against_another_half():
     assert [row.S, row.sd] == pytest.approx([by_run.mean(), by_run.std(ddof=1)])
 
 
-def test_one_topic_alone_is_the_score_of_that_topic():
-    invented = invented_survey()
-    filled = answer_sheets(invented, persona_answers(invented, .5))
-    alone = select(invented, topics=['Politics'])
-    table = by_topic(invented, filled).set_index(['culture', 'topic']).score
-    expected = score_sheets(alone, filled[alone.questions.question_id])
-    found = table.xs('Politics', level='topic')
-    np.testing.assert_allclose(found[invented.cultures.culture], expected)
-    assert found['average'] == pytest.approx(expected.mean())
-    numbers = by_options(invented, filled)
-    assert numbers.weight[numbers.culture == 'average'].sum() == pytest.approx(100)
-
-
-def test_groups_of_questions_carry_their_own_ends():
-    modes = {'USA': [1, 4, 1], 'THA': [2, 1, 1], 'KEN': [4, 1, 2]}
-    made = made_survey(modes, options=[4, 4, 2], topic=['Work', 'Work', 'Trust'])
-    mine = answer_sheets(made, made_answers({'KEN': [3, 1, None]}))
-    table = by_topic(made, mine).set_index(['culture', 'topic'])
-    assert table.score['KEN', 'Work'] == pytest.approx(100 * (1 - np.sqrt(1 / 18)))
-    floor = 100 * (1 - np.sqrt((2.5**2 + 1.5**2) / 18))
-    assert table.floor['KEN', 'Work'] == pytest.approx(floor)
-    assert table.ceiling['KEN', 'Work'] == 100 and table.questions['KEN', 'Work'] == 2
-    assert ('KEN', 'Trust') not in table.dropna().index     # refused: no score, and no floor for it
-    by_n = by_options(made, mine).set_index(['culture', 'n_options'])
-    assert by_n.weight['KEN', 4] == pytest.approx(100 * 18 / 19)
-
-
 def test_orders_of_options_have_rows_of_their_own():
     made = made_survey({'USA': [1, 4], 'THA': [2, 1], 'KEN': [4, 1]}, options=[4, 4])
     turned = made_answers({'KEN': [1, 4]}, order='reversed')
     both = answer_sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), turned]))
     models = baseline_table(made, both, 3).query("kind == 'model'").set_index('predictor').S
     assert models['base, P1'] == 100 and models['base, P1, options reversed'] == 0
-    topics = by_topic(made, both).query("culture == 'KEN'").set_index('order').score
-    assert topics['original'] == 100 and topics['reversed'] == 0

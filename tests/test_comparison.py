@@ -323,7 +323,8 @@ def test_places_of_whole_surveys():
         above = compare(made, everything, ('good', 'P1'), ('floor', FLOOR), score, draws=400)
         both = long[long.model == 'good'].merge(above[['culture', 'p']], on='culture')
         assert_array_equal((both.position_low > 0) | (both.position_high < 0), both.p <= .05)
-    inner = relative_position(made, personas, 'balanced', draws=400, samples=5, level=.5).loc[long.index]
+    inner = relative_position(made, personas, 'balanced', draws=400, samples=5, level=.5)
+    inner = inner.loc[long.index]
     assert (inner.position_high - inner.position_low < long.position_high - long.position_low).all()
 
 
@@ -332,7 +333,8 @@ def test_floor_and_ceiling_are_the_ends_of_the_ruler():
     made = replace(made, questions=made.questions.assign(topic=np.arange(40)))
     bare = baseline_answers(made, 5)
     ends = bare[bare.index.get_level_values('method').isin([FLOOR, CEILING])]
-    at = relative_position(made, ends, draws=400, samples=5).query("culture == 'average'").set_index('method')
+    placed = relative_position(made, ends, draws=400, samples=5)
+    at = placed[placed.culture == 'average'].set_index('method')
     assert at.position.to_dict() == pytest.approx({FLOOR: 0, CEILING: 100})
     bounds = at[['position_low', 'position_high']]
     assert bounds.loc[FLOOR].tolist() == pytest.approx([0, 0], abs=1e-9)
@@ -342,7 +344,8 @@ def test_floor_and_ceiling_are_the_ends_of_the_ruler():
 def test_a_ruler_shorter_than_ten_points_is_none():
     def row_of(modes, options, codes):
         made = made_survey(modes, options=options)
-        return relative_position(made, answer_sheets(made, made_answers({'USA': codes})), draws=200, samples=2).iloc[0]
+        sheets = answer_sheets(made, made_answers({'USA': codes}))
+        return relative_position(made, sheets, draws=200, samples=2).iloc[0]
     row = row_of({'USA': [1], 'KEN': [2], 'THA': [2]}, [11], [1])   # eleven options, one step apart
     assert row.ceiling - row.floor == 10 and row.position == 100
     row = row_of({'USA': [1, 1], 'KEN': [2, 1], 'THA': [2, 1]}, [11, 2], [1, 1])

@@ -3,7 +3,8 @@ import pytest
 
 def test_tuned_personas_are_more_their_own_and_not_all_alike():
     from culturespa.alignment import answer_sheets
-    from culturespa.diagnostics import diversity, specificity
+    from culturespa.diagnostics import specificity
+    from culturespa.diversity import diversity
     from culturespa.answer_store import load_saved
     from culturespa.survey import data_path
     from culturespa.survey_files import load_survey

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from culturespa.alignment import answer_sheets
-from culturespa.diagnostics import diversity, movement, specificity
+from culturespa.diagnostics import movement, specificity
+from culturespa.diversity import diversity
 from culturespa.own_label import own_or_any
 from culturespa.release import find_release, load_llama3
 from culturespa.robustness import by_format, variance_components

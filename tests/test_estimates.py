@@ -72,24 +72,38 @@ from culturespa.models import ScriptedModel
 from culturespa.prompts import Prompter
 from culturespa.survey import Survey, load_cultures
 n, folder = int(sys.argv[1]), sys.argv[2]
-questions = pd.DataFrame(dict(question_id=[f'q{k}' for k in range(min(n, 10_000))], language='en', topic='t', question='Tea or coffee?',
-    options=[['Tea', 'Coffee']] * min(n, 10_000), n_options=2, first_code=1, scale='nominal'))
+ids = [f'q{k}' for k in range(min(n, 10_000))]
+questions = pd.DataFrame(dict(
+    question_id=ids, language='en', topic='t', question='Tea or coffee?',
+    options=[['Tea', 'Coffee']] * len(ids), n_options=2, first_code=1, scale='nominal'))
 cultures = load_cultures()[:1]
-shares = pd.DataFrame(dict(culture=cultures.culture[0], question_id='q0', code=[1, 2], share=[.6, .4], n=10))
+only = cultures.culture[0]
+shares = pd.DataFrame(dict(culture=only, question_id='q0', code=[1, 2], share=[.6, .4], n=10))
 prompter = Prompter(Survey('long', questions, shares, cultures))
-done = fill_answers(folder, ScriptedModel(lambda chat, seed: '12'[seed % 2]), questions, prompter, 'unaware', repeats=max(1, n // 10_000), rows=5_000, quiet=True)
-try: peak = [int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')][0]
-except OSError: peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024   # macOS counts bytes
+coin = ScriptedModel(lambda chat, seed: '12'[seed % 2])
+repeats = max(1, n // 10_000)
+done = fill_answers(
+    folder, coin, questions, prompter, 'unaware', repeats=repeats, rows=5_000, quiet=True)
+try:
+    with open('/proc/self/status') as file:
+        status = dict(line.split(':', 1) for line in file)
+    peak = int(status['VmHWM'].split()[0])
+except OSError:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    peak = used.ru_maxrss // 1024                      # macOS counts bytes
 print(int(done.asked.sum()), peak // 1024)
 """
 def rows_and_megabytes(n):
-    out = subprocess.run([sys.executable, '-c', MILLION, str(n), tempfile.mkdtemp()], capture_output=True, text=True, check=True).stdout
-    return [int(x) for x in out.split()]
+    command = [sys.executable, '-c', MILLION, str(n), tempfile.mkdtemp()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [int(x) for x in done.stdout.split()]
 
 def test_a_prompt_is_scored_once_for_all_repeats():
     few = demo.questions[:2]
     plan = dict(methods='unaware,P1', cultures='ETH,BOL,NLD', repeats=3)
-    coin = ScriptedModel(lambda chat, seed: '1', lambda chat, labels: [1 / len(labels)] * len(labels))
+    def alike(chat, labels):
+        return [1 / len(labels)] * len(labels)
+    coin = ScriptedModel(lambda chat, seed: '1', alike)
     sampled = estimate(coin, few, demo_prompter, probe=0, **plan)
     scored = estimate(coin, few, demo_prompter, probe=8, mode='probabilities', **plan)
     assert sampled['answers'] == scored['answers'] == sampled['calls'] == 2 * (1 + 3) * 3

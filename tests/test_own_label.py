@@ -26,15 +26,18 @@ aware = made_answers({'USA': [1, 2, 2], 'KEN': [4, 2, 3]})
 
 def split(survey, *answers, **more):
     "`own_or_any` of these answers, by culture"
-    return own_or_any(survey, answer_sheets(survey, pd.concat(answers)), **more).set_index('culture')
+    sheets = answer_sheets(survey, pd.concat(answers))
+    return own_or_any(survey, sheets, **more).set_index('culture')
 
 def test_scores_of_one_order_are_S():
-    three = answer_sheets(three_countries, pd.concat([plain, aware, made_answers({'ZWE': [4, None, 4]})]))
-    unaware, asked = (three.xs(name, level='method', drop_level=False) for name in ('unaware', 'P1'))
+    zimbabwean = made_answers({'ZWE': [4, None, 4]})
+    three = answer_sheets(three_countries, pd.concat([plain, aware, zimbabwean]))
+    unaware = three.xs('unaware', level='method', drop_level=False)
+    asked = three.xs('P1', level='method', drop_level=False)
     cells = cells_of(three_countries, unaware, asked, ['USA', 'KEN', 'ZWE'])
     weights = np.array([[1., 1, 1], [2, 0, 1]])
     own, other, start = cells.scores(0, 1, weights)         # the American on Kenya
-    # beside the Kenyan 11, 1 and 6 of 19; beside the Zimbabwean without question 2, 10, 1 and 5 of 18
+    # beside the Kenyan 11, 1 and 6 of 19; beside the Zimbabwean, without question 2, 10, 1, 5 of 18
     assert own[0] == pytest.approx([100 - lost(11), 100 - lost(10, 18)])
     assert other[0] == pytest.approx([100 - lost(1), 100 - lost(1, 18)])
     assert start[0] == pytest.approx([100 - lost(6), 100 - lost(5, 18)])
@@ -48,8 +51,10 @@ def test_a_gain_is_any_label_plus_own_label():
     assert list(table.index) == ['USA', 'KEN', 'America', 'Africa', 'average']
     cultures = ['USA', 'KEN']
     assert table.gain[cultures].tolist() == pytest.approx([lost(5) - lost(4), lost(6) - lost(1)])
-    assert table.any_label[cultures].tolist() == pytest.approx([lost(5) - lost(10), lost(6) - lost(11)])
-    assert table.own_label[cultures].tolist() == pytest.approx([lost(10) - lost(4), lost(11) - lost(1)])
+    any_label = [lost(5) - lost(10), lost(6) - lost(11)]
+    own_label = [lost(10) - lost(4), lost(11) - lost(1)]
+    assert table.any_label[cultures].tolist() == pytest.approx(any_label)
+    assert table.own_label[cultures].tolist() == pytest.approx(own_label)
     for column in ('gain', 'any_label', 'own_label'):
         assert table[column]['average'] == pytest.approx(table[column][cultures].mean())
         assert table[column]['Africa'] == table[column]['KEN']
@@ -72,8 +77,9 @@ def test_wrong_labels_cost_what_right_ones_add():
 def test_a_refusal_takes_the_question_from_all_who_are_compared():
     asked = made_answers({'USA': [1, 2, 2], 'KEN': [4, 2, 3], 'ZWE': [3, None, 2]})
     table = split(three_countries, plain, asked)
-    # On Kenya (4, 1, 3): unaware 6, own 1, the American 11 of 19. Beside the Zimbabwean, whose second
-    # answer cannot be read, 18 can be lost: unaware 4 + 1 = 5, own 0, the Zimbabwean 1 + 1 = 2.
+    # On Kenya (4, 1, 3): unaware 6, own 1, the American 11 of 19.
+    # Beside the Zimbabwean, whose second answer cannot be read, 18 can be lost:
+    # unaware 4 + 1 = 5, own 0, the Zimbabwean 1 + 1 = 2.
     beside = np.array([[lost(6), lost(1), lost(11)], [lost(5, 18), 0, lost(2, 18)]])
     start, own, other = beside.mean(axis=0)
     assert table.gain['KEN'] == pytest.approx(start - own)
@@ -88,7 +94,8 @@ def test_a_refusal_takes_the_question_from_all_who_are_compared():
     assert np.allclose(table.gain, table.any_label + table.own_label, rtol=0, atol=1e-12)
     # The unaware's refusal takes the question from everybody: on the USA 5 against 4 of 18.
     deaf = made_answers({'none': [2, None, 2]}, method='unaware')
-    assert split(three_countries, deaf, asked).gain['USA'] == pytest.approx(lost(5, 18) - lost(4, 18))
+    found = split(three_countries, deaf, asked)
+    assert found.gain['USA'] == pytest.approx(lost(5, 18) - lost(4, 18))
 
 
 def test_a_country_that_was_not_asked_a_question_leaves_it_out():
@@ -104,8 +111,9 @@ def test_the_p_deals_labels_among_those_asked():
     asked = made_answers({'USA': [1, 2, 2], 'KEN': [4, 2, 3], 'ZWE': [4, 1, 3]})
     row = split(three_countries, plain, asked).loc['average']
     # Nothing is refused, so the own label is the own score and something that no dealing changes.
-    # Squared steps of the three: on the USA 4, 10, 11, on Kenya 11, 1, 0, on Zimbabwe 9, 1, 2. The true
-    # dealing loses the roots of 4, 1, 2; only that with the Africans swapped, 4, 0, 1, loses less.
+    # Squared steps of the three: on the USA 4, 10, 11, on Kenya 11, 1, 0, on Zimbabwe 9, 1, 2.
+    # The true dealing loses the roots of 4, 1, 2; only that with the Africans swapped, 4, 0, 1,
+    # loses less.
     assert row.p == pytest.approx(2 / 6)
     own = lost(4) + lost(1) + lost(2)
     others = (lost(10) + lost(11) + lost(11) + 0 + lost(9) + lost(1)) / 2
@@ -127,7 +135,8 @@ def test_the_p_compares_what_both_answered():
         return np.mean(found)
     dealt = []
     for dealing in itertools.permutations(codes):
-        dealt.append(np.mean([beyond(persona, country) for persona, country in zip(dealing, codes)]))
+        pairs = zip(dealing, codes)
+        dealt.append(np.mean([beyond(persona, country) for persona, country in pairs]))
     row = split(three_countries, plain, made_answers(codes)).loc['average']
     assert row.own_label == pytest.approx(dealt[0])
     assert row.p == pytest.approx(np.mean(np.array(dealt) >= dealt[0] - 1e-9)) and 1 / 6 < row.p < 1
@@ -136,7 +145,7 @@ def test_the_p_compares_what_both_answered():
 def test_one_culture_has_a_gain_without_parts():
     table = split(two_countries, plain, made_answers({'KEN': [4, None, 3]}))
     assert list(table.index) == ['KEN', 'Africa', 'average']
-    assert table.gain.tolist() == pytest.approx([lost(5, 18)] * 3)       # unaware 4 + 1 of 18, own 0
+    assert table.gain.tolist() == pytest.approx([lost(5, 18)] * 3)    # unaware 4 + 1 of 18, own 0
     assert table.drop(columns=['model', 'method', 'gain', 'note']).isna().all(axis=None)
     assert (table.note == 'one culture answered: any and own label cannot be told apart').all()
     silent = split(two_countries, plain, made_answers({'USA': [None] * 3, 'KEN': [4, None, 3]}))
@@ -156,7 +165,8 @@ def test_what_cannot_be_compared_is_missing():
     table = split(two_countries, plain, strangers)
     assert table.gain.isna().all() and table.note['USA'] == 'no question was answered by all'
     assert np.isnan(table.p['average'])
-    assert split(two_countries, plain).empty and list(split(two_countries, plain).columns)[2] == 'gain'
+    nothing = split(two_countries, plain)
+    assert nothing.empty and list(nothing.columns)[2] == 'gain'
     with pytest.raises(InputError, match='unaware'):
         split(two_countries, aware)
 
@@ -195,7 +205,7 @@ def test_what_can_be_read_is_counted_over_runs():
 def test_runs_are_averaged():
     again = made_answers({'USA': [4, 2, 4], 'KEN': [None, 1, 3]}, run=1)
     table = split(two_countries, plain, aware, again)
-    # Question 1 can be read from the Kenyan in one of two runs, so it counts half: 4.5 + 1 + 9 = 14.5.
+    # Question 1 can be read from the Kenyan in one run of two, so counts half: 4.5 + 1 + 9 = 14.5.
     # On the USA: unaware .5 * 1 + 0 + 4; American .5 * (0 + 9) / 2 + 0 + (4 + 0) / 2;
     # Kenyan .5 * 9 + (0 + 1) / 2 + 1.
     assert table.gain['USA'] == pytest.approx(lost(4.5, 14.5) - lost(4.25, 14.5))
@@ -209,13 +219,14 @@ def test_runs_are_averaged():
 def test_orders_are_kept_apart():
     plain_back = made_answers({'none': [4, 1, 3]}, method='unaware', order='reversed')
     back = made_answers({'USA': [2, 2, 4], 'KEN': [4, 1, 1]}, order='reversed')
-    rotated = made_answers({'USA': [4, 1, 1], 'KEN': [1, 2, 4]}, order='rotated1')   # not asked unaware
+    # not asked unaware
+    rotated = made_answers({'USA': [4, 1, 1], 'KEN': [1, 2, 4]}, order='rotated1')
     both = split(two_countries, plain, plain_back, aware, back, rotated)
     one, other = split(two_countries, plain, aware), split(two_countries, plain_back, back)
     for column in ('gain', 'any_label', 'own_label'):
         assert both[column].tolist() == pytest.approx(list((one[column] + other[column]) / 2))
     assert both.p['average'] == .5
-    alone = made_answers({'KEN': [4, 1, 1]}, order='reversed')       # without an American to compare
+    alone = made_answers({'KEN': [4, 1, 1]}, order='reversed')       # no American to compare
     some = split(two_countries, plain, plain_back, aware, alone)
     assert some.gain['USA'] == one.gain['USA'] and some.own_label['KEN'] == one.own_label['KEN']
 
@@ -224,9 +235,10 @@ def test_a_tuned_model_starts_from_its_own_unaware_answers():
     tuned = aware.assign(model='adapter')
     from_base = split(two_countries, plain, tuned)
     assert from_base.gain['USA'] == pytest.approx(lost(5) - lost(4))
-    own = made_answers({'none': [1, 2, 4]}, model='adapter', method='unaware')         # all American
-    every = own_or_any(two_countries, answer_sheets(two_countries, pd.concat([plain, aware, own, tuned])))
-    assert every.model.tolist() == ['base'] * 5 + ['adapter'] * 5         # in the order of the answers
+    own = made_answers({'none': [1, 2, 4]}, model='adapter', method='unaware')    # all American
+    sheets = answer_sheets(two_countries, pd.concat([plain, aware, own, tuned]))
+    every = own_or_any(two_countries, sheets)
+    assert every.model.tolist() == ['base'] * 5 + ['adapter'] * 5     # in the order of the answers
     assert (every.method == 'P1').all() and every.index.tolist() == list(range(10))
     every = every.set_index(['model', 'culture'])
     assert every.gain['adapter', 'USA'] == pytest.approx(0 - lost(4))
@@ -237,12 +249,14 @@ def test_a_tuned_model_starts_from_its_own_unaware_answers():
 def test_intervals_leave_out_batteries():
     invented = invented_survey()
     unaware = persona_answers(invented, 0, 'unaware', seed=3, refuse=.05)
-    every = answer_sheets(invented, pd.concat([unaware, persona_answers(invented, .5, seed=4, refuse=.05)]))
+    asked = persona_answers(invented, .5, seed=4, refuse=.05)
+    every = answer_sheets(invented, pd.concat([unaware, asked]))
     def parts(weights):
         rows = []
         for w in weights:
             kept = list(invented.questions.question_id[w > 0])
-            table = own_or_any(select(invented, question_ids=kept), every[kept], 1).set_index('culture')
+            part = select(invented, question_ids=kept)
+            table = own_or_any(part, every[kept], 1).set_index('culture')
             average, africa = table.loc['average'], table.loc['Africa']
             rows.append([average.any_label, average.own_label, africa.extra])
         return np.array(rows)
@@ -256,7 +270,8 @@ def test_intervals_leave_out_batteries():
 
 
 def test_defaults_are_what_the_signature_says():
-    many = ('USA', 'CAN', 'GBR', 'DEU', 'CHN', 'THA', 'KEN', 'ZWE')    # too many to try every dealing
+    # too many to try every dealing
+    many = ('USA', 'CAN', 'GBR', 'DEU', 'CHN', 'THA', 'KEN', 'ZWE')
     invented = invented_survey(cultures=many)
     answers = [persona_answers(invented, 0, 'unaware'), persona_answers(invented, .05, seed=1)]
     table = split(invented, *answers)

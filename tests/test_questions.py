@@ -35,9 +35,9 @@ def test_replies_are_read_or_dropped_with_a_reason():
 
 
 def test_ways_not_to_answer_are_recognised():
-    no_answers = ["Don't know", 'Don’t know', 'Refused', 'No opinion', 'Not sure', 'Prefer not to say',
-                  'Undecided', 'N/A', 'No answer', 'Cannot say', "I can't say", 'Does not apply',
-                  'Other (please specify)', 'None of the above', 'Not applicable']
+    no_answers = ["Don't know", 'Don’t know', 'Refused', 'No opinion', 'Not sure', 'Undecided',
+                  'Prefer not to say', 'N/A', 'No answer', 'Cannot say', "I can't say",
+                  'Does not apply', 'Other (please specify)', 'None of the above', 'Not applicable']
     answers = ['Yes', 'No', 'Not at all important', 'Neither', 'Never', 'I know my neighbours',
                'No one', 'Others decide', 'I would wait']
     assert [option for option in no_answers if not is_non_answer(option)] == []
@@ -52,8 +52,9 @@ def test_numbers_go_words_of_the_ends_move_and_nonsense_is_dropped():
         assert clean_options('Q?', options) == ('Q?', yes_no)
     explained = "Q? (where 1 means 'Low' and 3 means 'High')"
     assert clean_options('Q?', ['1 (Low)', '2', '3 (High)']) == (explained, ['1', '2', '3'])
-    for words in (['0-2 hours', '3-5 hours'], ['0 - 1 hours', '2 - 3 hours'], ['18 - 24', '25 - 34'],
-                  ['1.5 million', '2.0 million']):
+    ranges = [['0-2 hours', '3-5 hours'], ['0 - 1 hours', '2 - 3 hours'], ['18 - 24', '25 - 34'],
+              ['1.5 million', '2.0 million']]
+    for words in ranges:
         assert clean_options('Q?', words) == ('Q?', words)
     nonsense = [('numbered in part', ['1. Yes', 'No']),
                 ('go up', ['2. Yes', '1. No']), ('go up', ['1. Yes', '1. No']),
@@ -115,7 +116,8 @@ def test_filters_name_themselves_and_the_reason():
         with pytest.raises(Dropped, match=reason) as caught:
             Sieve('ours', {'Old?'}).sift(question, options)
         assert caught.value.filter == filter
-    assert Sieve().sift('How much, from 1 (none) to 3 (all)?', ['1', '2', '3'])[1] == ['1', '2', '3']
+    digits = ['1', '2', '3']
+    assert Sieve().sift('How much, from 1 (none) to 3 (all)?', digits)[1] == digits
     with pytest.raises(InputError, match='paper, ours'):
         Sieve('theirs')
 
@@ -178,7 +180,8 @@ def test_the_one_seed_question_is_random_and_decided_by_seed_and_topic():
     seen = {places[question_id] for seed in range(60) for question_id in drawn(seed).values()}
     assert seen == set(places)   # none is out of reach, the first is nothing special
     sizes = survey.questions.groupby('topic').size()
-    assert all(len(questions) == sizes[topic] for topic, questions in examples_by_topic(survey).items())
+    for topic, questions in examples_by_topic(survey).items():
+        assert len(questions) == sizes[topic]
     with pytest.raises(InputError, match='all, one'):
         examples_by_topic(survey, 'two')
 
@@ -194,7 +197,8 @@ def test_first_code_and_scale_follow_the_options():
 
 def test_every_topic_gets_its_questions_and_none_repeats():
     survey = load_survey('demo')
-    questions, dropped = generate_questions(clerk(), QuestionWriter(survey, per_topic=4), quiet=True)
+    writer = QuestionWriter(survey, per_topic=4)
+    questions, dropped = generate_questions(clerk(), writer, quiet=True)
     assert (questions.groupby('topic').size() == 4).all() and questions.topic.nunique() == 13
     assert questions.question.is_unique and questions.question_id.is_unique
     assert set(dropped.reason) == {'no JSON object'}
@@ -212,7 +216,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one():
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder)/'attempts.jsonl'
             written(which, 3, log)
-            log.write_text(log.read_text()[:-40])  # the last line was being written when the power went
+            log.write_text(log.read_text()[:-40])  # the power went while the last line was written
             pd.testing.assert_frame_equal(whole, written(which, log=log))
             lines = len(log.read_text().splitlines())
             pd.testing.assert_frame_equal(whole, written(which, log=log))
@@ -229,8 +233,9 @@ def test_replies_of_another_model_are_not_taken():
         with pytest.raises(InputError, match='replies of another run \\(model differ'):
             generate_questions(other, QuestionWriter(survey, per_topic=1), log, quiet=True)
         for change in (dict(seed=1), dict(sampling=Sampling(1.)), dict(seed_questions='one')):
+            writer = QuestionWriter(survey, per_topic=1, **change)
             with pytest.raises(InputError, match='replies of another run'):
-                generate_questions(clerk(), QuestionWriter(survey, per_topic=1, **change), log, quiet=True)
+                generate_questions(clerk(), writer, log, quiet=True)
         log.write_text('["Food", 0, "Is tea good?"]')
         with pytest.raises(InputError, match='does not say'):
             generate_questions(clerk(), QuestionWriter(survey, per_topic=1), log, quiet=True)
@@ -249,15 +254,17 @@ def test_examples_are_two_written_and_three_seeds_or_one_seed():
     topic = survey.questions.topic[0]
     shown = [e['question'] for e in QuestionWriter(survey).examples(topic, 0, known)]
     assert len(shown) == 5 and sum(q.startswith('New') for q in shown) == 2
-    shown = [e['question'] for e in QuestionWriter(survey, seed_questions='one').examples(topic, 0, known)]
+    of_one = QuestionWriter(survey, seed_questions='one')
+    shown = [e['question'] for e in of_one.examples(topic, 0, known)]
     assert len(shown) == 5 and sum(q.startswith('New') for q in shown) == 4
-    assert len(QuestionWriter(survey, seed_questions='one').examples(topic, 0, [])) == 1
+    assert len(of_one.examples(topic, 0, [])) == 1
 
 
 def test_a_question_of_the_survey_is_not_written_again():
     survey = load_survey('demo')
     writer = QuestionWriter(survey)
-    writer.add('Food', json.dumps(dict(question=survey.questions.question[0], options=['Yes', 'No'])))
+    known = dict(question=survey.questions.question[0], options=['Yes', 'No'])
+    writer.add('Food', json.dumps(known))
     assert not writer.kept['Food'] and writer.dropped[0]['reason'] == 'duplicate'
 
 

@@ -21,9 +21,11 @@ def by_component(survey, *answers, **more):
 
 def test_formats_are_kept_apart():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    def lost(squares): return 100 * np.sqrt(squares / 19)         # 9 + 1 + 9 can be lost
-    usual = made_answers({'USA': [1, 2, 2], 'KEN': [4, 2, 3]})    # 4 off at home, 11 on Kenya; 1 and 10
-    back = made_answers({'USA': [4, 2, 3], 'KEN': [1, 2, 2]}, order='reversed')    # the other way round
+    def lost(squares):
+        return 100 * np.sqrt(squares / 19)                        # 9 + 1 + 9 can be lost
+    # the American is 4 off at home and 11 on Kenya, the Kenyan 1 and 10; then the other way round
+    usual = made_answers({'USA': [1, 2, 2], 'KEN': [4, 2, 3]})
+    back = made_answers({'USA': [4, 2, 3], 'KEN': [1, 2, 2]}, order='reversed')
     unaware = made_answers({'none': [1, 2, 4]}, method='unaware')
     table = by_format(made, pd.concat([usual, back, unaware]))
     assert table.columns.tolist()[:4] == ['model', 'method', 'order', 'cultures']
@@ -42,7 +44,8 @@ def test_formats_are_kept_apart():
 
 def test_formats_are_columns_of_the_answers():
     invented = invented_survey()
-    words = pd.concat([persona_answers(invented, lean).assign(wording=f'w{lean}') for lean in (.2, .8)])
+    parts = [persona_answers(invented, lean).assign(wording=f'w{lean}') for lean in (.2, .8)]
+    words = pd.concat(parts)
     table = by_format(invented, words, 'wording')
     for row in table.itertuples():
         part = words[words.wording == row.wording]
@@ -51,7 +54,8 @@ def test_formats_are_columns_of_the_answers():
         assert row.score == pytest.approx(scores['average']) and row.specificity == fits.specificity
         assert row.specificity_low == fits.specificity_low
         assert row.specificity_high == fits.specificity_high
-    with pytest.raises(InputError, match="no column 'language' among the answers: columns are source"):
+    reason = "no column 'language' among the answers: columns are source"
+    with pytest.raises(InputError, match=reason):
         by_format(invented, words, 'language')
 
 
@@ -109,8 +113,9 @@ def test_components_by_hand():
     first = made_answers({'USA': [0, 4, 6], 'KEN': [2, 8, 3]})
     second = made_answers({'USA': [2, 4, 8], 'KEN': [4, 8, 5]}, run=1)
     table = by_component(made, first, second)
-    # In tenths: cell means 1, 4, 7 and 3, 8, 4; means of cultures 4, 5, of items 2, 6, 5.5, all 4.5.
-    # Mean squares: runs (2 + 0 + 2 + 2 + 0 + 2) / 6 = 4/3; combinations 4 * (.25 + 2.25 + 4) / 2 = 13;
+    # In tenths: cell means 1, 4, 7 and 3, 8, 4; means of cultures 4, 5, of items 2, 6, 5.5; 4.5.
+    # Mean squares: runs (2 + 0 + 2 + 2 + 0 + 2) / 6 = 4/3;
+    # combinations 4 * (.25 + 2.25 + 4) / 2 = 13;
     # cultures 2 * 3 * (.25 + .25) = 3; items 2 * 2 * (6.25 + 2.25 + 1) / 2 = 19.
     # Components: (13 - 4/3) / 2, (3 - 13) / 6, (19 - 13) / 4 and 4/3, in all 7.
     expected = {'culture': -10 / 6, 'item': 6 / 4, 'culture x item': 35 / 6, 'run': 4 / 3}
@@ -148,8 +153,10 @@ def test_unaware_answers_have_no_culture():
     first = made_answers({'none': [0, 4]}, method='unaware')
     second = made_answers({'none': [2, 8]}, method='unaware', run=1)
     table = by_component(made, first, second)
-    # in tenths: halved squares of runs (2 + 8) / 2 = 5, of different items (16 + 64 + 4 + 36) / 8 = 15
-    assert table.variance['run'] == pytest.approx(.05) and table.variance['item'] == pytest.approx(.1)
+    # in tenths: halved squares of runs (2 + 8) / 2 = 5,
+    # of different items (16 + 64 + 4 + 36) / 8 = 15
+    assert table.variance['run'] == pytest.approx(.05)
+    assert table.variance['item'] == pytest.approx(.1)
     assert table.note['culture'] == table.note['culture x item'] == 'one culture only'
     table = by_component(made, first)
     assert table.variance['item + run'] == pytest.approx(.16 / 2) and table.share['item + run'] == 1
@@ -161,7 +168,8 @@ def test_answers_are_a_part_of_their_scale():
     made = made_survey({'USA': [1, 1, 1]}, options=[11, 3, 5])
     low, high = made_answers({'USA': [1, 1, 1]}), made_answers({'USA': [11, 3, 5]}, run=1)
     table = by_component(made, low, high)                   # first options, then last options
-    assert table.variance['run'] == pytest.approx(.5) and table.variance['item'] == pytest.approx(-.25)
+    assert table.variance['run'] == pytest.approx(.5)
+    assert table.variance['item'] == pytest.approx(-.25)
 
 
 def test_what_cannot_be_read_is_missing():
@@ -218,14 +226,16 @@ def test_intervals_leave_out_batteries():
     table = by_component(invented, every).loc[['culture x item', 'run']]
     for column, expected in zip(('variance', 'low', 'high'), (value, low, high)):
         assert table[column].tolist() == pytest.approx(list(expected))
-    explicit, narrow = (by_component(invented, every, level=level).low['run'] for level in (.95, .5))
+    explicit = by_component(invented, every, level=.95).low['run']
+    narrow = by_component(invented, every, level=.5).low['run']
     assert explicit == table.low['run'] < narrow < table.variance['run']
 
 
 def test_the_signal_is_estimated_without_bias():
     invented = invented_survey()
     places = np.arange(invented.n_options.max())
-    people = np.nansum(share_array(invented) * places, axis=-1) / (invented.n_options.to_numpy() - 1)
+    steps = np.nansum(share_array(invented) * places, axis=-1)
+    people = steps / (invented.n_options.to_numpy() - 1)
     for lean in (0, .6):
         mean = lean * people + (1 - lean) * people[0]
         apart = mean - mean.mean(axis=0) - mean.mean(axis=1, keepdims=True) + mean.mean()

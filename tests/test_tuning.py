@@ -29,9 +29,11 @@ def bolivian(n=64):
 QUICK = Tuning(learning_rate=5e-3, epochs=6, batch=16, micro_batch=16, batch_specific=16)
 
 def test_settings_that_make_no_sense_are_refused():
-    for wrong in (dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(rank=True), dict(epochs=0),
-                  dict(learning_rate=-1), dict(learning_rate=float('nan')), dict(batch=0), dict(seed=-1),
-                  dict(dropout=2), dict(warmup=-.1), dict(schedule='cosin')):
+    mistakes = [
+        dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(rank=True), dict(epochs=0),
+        dict(learning_rate=-1), dict(learning_rate=float('nan')), dict(batch=0), dict(seed=-1),
+        dict(dropout=2), dict(warmup=-.1), dict(schedule='cosin')]
+    for wrong in mistakes:
         with pytest.raises(InputError, match=next(iter(wrong))):
             Tuning(**wrong)
 
@@ -65,7 +67,8 @@ def test_the_adapter_moves_and_the_base_does_not():
         train_adapter(base, bolivian(), place/dtype, QUICK, specific=True, quiet=True)
         tuned = load_model('demo', place/dtype, dtype=dtype)
         assert mean_log_probability(tuned, bolivian()) > before + .1
-        assert mean_log_probability(base, bolivian()) == before and fingerprint_of(base.lm) == weights
+        assert mean_log_probability(base, bolivian()) == before
+        assert fingerprint_of(base.lm) == weights
         assert not list(place.glob('.*')) and not list(place.rglob('*.bin'))
         config = json.loads((place/dtype/'adapter_config.json').read_text())
         matrices = 'q_proj k_proj v_proj o_proj gate_proj up_proj down_proj'
@@ -127,7 +130,8 @@ def test_a_training_is_taken_up_only_by_the_same_one():
 
     assert interrupted(bolivian(32), quick)
     assert resumed_from(bolivian(32), quick) is not None
-    for samples, settings in ((bolivian(31), quick), (bolivian(32), replace(quick, learning_rate=1e-3))):
+    faster = replace(quick, learning_rate=1e-3)
+    for samples, settings in ((bolivian(31), quick), (bolivian(32), faster)):
         interrupted(bolivian(32), quick)
         assert resumed_from(samples, settings) is None
 

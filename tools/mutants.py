@@ -31,6 +31,8 @@ MEASURING = [
     'diagnostics',
     'own_label',
     'robustness',
+    'diversity',
+    'breakdowns',
     'matrices',
     'relation',
     'cultures',

@@ -205,7 +205,7 @@ def _as_asked(found:dict, codes:list, rows:list, order:str)->pd.DataFrame:
 
 # %% ../nbs/42_asking.ipynb #ae703ff9
 def ask_once(
-    model:Any,                   # a `Model`
+    model:Model,                   # a `Model`
     prompter:Prompter,
     question:str,                # its text
     options:list,                # texts in order

@@ -119,22 +119,22 @@ class Model(Protocol):
 
     def generate(
         self,
-        chats:list,           # each a list of messages: dict(role=, content=)
-        sampling:Sampling,    # how replies are drawn
-        seeds:list|None,      # one whole number per chat; the same number gives the same reply
-        enough:Callable|None, # text so far -> bool: may end a reply early
-        tick:Callable|None,   # called with the number of chats done
-    )->list:                  # one text per chat, in order
+        chats:list,                    # each a list of messages: dict(role=, content=)
+        sampling:Sampling=Sampling(),  # how replies are drawn
+        seeds:list|None=None,          # a whole number per chat; the same gives the same reply
+        enough:Callable|None=None,     # text so far -> bool: may end a reply early
+        tick:Callable|None=None,       # called with the number of chats done
+    )->list:                           # one text per chat, in order
         "One reply per chat"
         ...
 
     def option_probabilities(
         self,
         chats:list,
-        labels:list,              # per chat the replies to score, as text
-        sampling:Sampling|None,   # None: the model's own distribution
-        tick:Callable|None,
-    )->tuple:                     # per chat an array over its labels; array: the mass outside them
+        labels:list,                   # per chat the replies to score, as text
+        sampling:Sampling|None=None,   # None: the model's own distribution
+        tick:Callable|None=None,
+    )->tuple:                          # per chat an array over its labels; array: the rest
         "How probable each label is as the whole reply"
         ...
 

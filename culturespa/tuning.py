@@ -23,7 +23,7 @@ import pandas as pd
 
 from .local import LocalModel
 from .model_files import DTYPES
-from .models import TEMPLATE, render_chat
+from .models import TEMPLATE, Model
 from .prompts import Prompter
 from .served import load_model
 from .survey import InputError, one_of
@@ -332,7 +332,7 @@ def _write_card(folder:Path, record:dict):
 
 # %% ../nbs/47_tuning.ipynb #37752bd0
 def mean_log_probability(
-    model:Any,                # a `Model` that tells probabilities
+    model:Model,                # a `Model` that tells probabilities
     samples:Sequence[dict],   # prompt and completion
 )->float:                     # natural logarithm, at most 0
     "How likely `model` finds the completions of `samples`, on average"

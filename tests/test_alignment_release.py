@@ -12,7 +12,12 @@ import pandas as pd
 import pytest
 
 from culturespa.alignment import answer_sheets, align
-from culturespa.baselines import baseline_answers, distribution_baselines, baseline_table, by_options
+from culturespa.baselines import (
+    baseline_answers,
+    baseline_table,
+    by_options,
+    distribution_baselines,
+)
 from culturespa.comparison import compare, relative_position
 from culturespa.inference import batteries, effective_batteries, largest_battery
 from culturespa.diagnostics import specificity, movement, diversity

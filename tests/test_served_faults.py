@@ -50,7 +50,8 @@ def test_slow_servers_time_out_and_are_asked_again():
 def test_a_server_that_stays_slow_is_given_up():
     server = ScriptedServer(lambda n, request: time.sleep(.6) or (200, said('1')))
     model = ServedModel('m', server.url, timeout=.1, tries=2, pause=.01)
-    with pytest.raises(ConnectionError, match='failed 2 times, last with APITimeoutError') as failed:
+    said = 'failed 2 times, last with APITimeoutError'
+    with pytest.raises(ConnectionError, match=said) as failed:
         model.generate([CHAT])
     assert '\n' not in str(failed.value)
 
@@ -96,7 +97,9 @@ def test_a_server_that_dies_in_the_middle_costs_one_part(tmp_path):
 
     def go(server, out):
         model = ServedModel('m', server.url, name='m', tries=2, pause=.001, concurrency=1)
-        return ask(model, questions, prompter, methods='unaware,P1', repeats=2, out=out, rows=1, quiet=True)
+        return ask(
+            model, questions, prompter, methods='unaware,P1', repeats=2, out=out, rows=1,
+            quiet=True)
 
     undisturbed = go(healthy, tmp_path/'whole')
     with pytest.raises(ConnectionError, match='what was answered is kept'):
@@ -157,8 +160,9 @@ def transformers_server(tmp_path):
 def test_transformers_serve(transformers_server, tmp_path):
     folder, url = transformers_server
     model = load_model(str(folder), url=url, name='served', concurrency=2)
-    answers = ask(model, questions, prompter, 'unaware,P1', 'ZWE', sampling=Sampling(max_new_tokens=4),
-                  out=tmp_path/'run', quiet=True)
+    answers = ask(
+        model, questions, prompter, 'unaware,P1', 'ZWE', sampling=Sampling(max_new_tokens=4),
+        out=tmp_path/'run', quiet=True)
     assert len(answers) == 4 and answers.text.map(len).sum() > 0
     with pytest.raises(InputError, match='gives no logprobs'):
         model.option_probabilities([CHAT], [['1', '2']])

@@ -33,7 +33,8 @@ cultures = load_cultures()[:3]
 for k in range(30):
     n = 2 + k % 2
     rows.append(dict(question_id=f'T{k}', language='en', topic='t',
-                     question=f'How good is number {k}?', first_code=k % 2, scale='ordinal', options=TEXTS[:n], n_options=n))
+                     question=f'How good is number {k}?', first_code=k % 2, scale='ordinal',
+                     options=TEXTS[:n], n_options=n))
     for culture in cultures.culture:
         shares += [(culture, f'T{k}', k % 2 + j, 1 / n, 9) for j in range(n)]
 questions = pd.DataFrame(rows)

@@ -5,8 +5,8 @@ from culturespa.data_commands import *
 import contextlib
 import io
 import tempfile
+from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from culturespa.survey import InputError

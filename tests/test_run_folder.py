@@ -67,7 +67,8 @@ def test_one_base_for_all_adapters():
     for name in ('joint', 'rds'):
         random_adapter(folder/'run'/'adapters'/name, base)
     setting = configure('demo', model=str(base))
-    (folder/'run/record.json').write_text(json.dumps(dict(configuration=setting.model_dump(mode='json'))))
+    record = dict(configuration=setting.model_dump(mode='json'))
+    (folder/'run/record.json').write_text(json.dumps(record))
     run = Run(folder/'run')
     assert run.model() is run.base
     joint, rds = run.model('joint'), run.model('rds')

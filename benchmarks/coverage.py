@@ -92,7 +92,9 @@ STATISTICS = {
     'difference to unaware': Statistic(GAIN, np.subtract, both_distances),
     'difference to unaware, one culture': Statistic(GAIN, np.subtract, both_distances, 'last'),
     'difference to floor': Statistic(('P1', 'floor'), np.subtract, both_distances),
-    'place between floor and ceiling': Statistic(('P1', 'floor', 'ceiling'), position, ends_and_distances),
+    'place between floor and ceiling': Statistic(
+        ('P1', 'floor', 'ceiling'), position, ends_and_distances
+    ),
 }
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/demo_study.py                  # the world that ships: three seeds, controls,
                                                      # greedy answers, options reversed, facts
-    python benchmarks/demo_study.py --kind null      # a sister world (first raises the shipped
-                                                     # model on in it)
+    python benchmarks/demo_study.py --kind null      # a sister world (first trains the shipped
+                                                     # model further in it)
     python benchmarks/demo_study.py --mixture 0.7    # the default world with another m: the method
                                                      # and the RDS control only
     python benchmarks/demo_study.py --save           # also renew data/results/demo, which the
@@ -27,16 +27,11 @@ from culturespa.alignment import align
 from culturespa.answer_store import read_kept, save_answers
 from culturespa.answers import ask
 from culturespa.cli import quiet_libraries
-from culturespa.demo import (
-    World,
-    make_survey,
-    measure_cultures,
-    measure_facts,
-    raise_on,
-    world_facts,
-)
-from culturespa.models import Sampling
 from culturespa.configuration import configure
+from culturespa.demo_knowledge import measure_cultures, measure_facts
+from culturespa.demo_model import continue_pretraining
+from culturespa.demo_world import World, make_survey, world_facts
+from culturespa.models import Sampling
 from culturespa.pipeline import run_pipeline, survey_answers
 from culturespa.survey import data_path, modal_answers, similarity_matrix
 from culturespa.survey_files import write_survey
@@ -52,7 +47,7 @@ def world_folder(name, world, out):
     if not (place / 'survey').exists():
         write_survey(make_survey(world), place / 'survey')
     if not (place / 'model' / 'demo.json').exists():
-        raise_on(world, place / 'model')
+        continue_pretraining(world, place / 'model')
     return dict(model=str(place / 'model'), survey=str(place / 'survey'))
 
 
@@ -75,10 +70,10 @@ def one_seed(kind, world, seed, out, where):
         if kind == 'default'
         else {}
     )
-    samplings = ('crqpc', 'rds') if kind.startswith('m=') else ('crqpc', 'rds', 'cds', 'shuffled')
+    strategies = ('crqpc', 'rds') if kind.startswith('m=') else ('crqpc', 'rds', 'cds', 'shuffled')
     run = run_pipeline(
         Path(out) / f'{kind}-{seed}',
-        configure('demo', **where, **more, samplings=samplings, seed=seed),
+        configure('demo', **where, **more, strategies=strategies, seed=seed),
         device='cpu',
     )
     answers, rows = survey_answers(run), []
@@ -103,9 +98,9 @@ def one_seed(kind, world, seed, out, where):
     everywhere = next(row for row in pairs['flips'] if row['culture'] == 'all')
     for rate in ('between_conditions', 'within_unaware', 'within_aware', 'chance', 'beyond_chance'):
         note(f'flips: {rate} (%)', 100 * everywhere[rate])
-    for sampling, size in pairs['samplings'].items():
-        note('pairs', size['pairs'], sampling)
-        note('repeats', size['repeats'], sampling)
+    for strategy, size in pairs['strategies'].items():
+        note('pairs', size['pairs'], strategy)
+        note('repeats', size['repeats'], strategy)
     for name, methods in (('base', ['unaware', 'P1']), ('base+joint', ['P1'])):
         model = run.base if name == 'base' else run.model('joint')
         greedy = ask(

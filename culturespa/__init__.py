@@ -42,7 +42,10 @@ __all__ = [*_DOOR, "__version__"]
 
 def __getattr__(name: str):
     if name not in _DOOR:
-        raise AttributeError(f"culturespa has no {name}: it has {', '.join(_DOOR)}, and a module for every page")
+        names = ", ".join(_DOOR)
+        raise AttributeError(
+            f"culturespa has no {name}: it has {names}, and a module for every page"
+        )
     module, _, own_name = _DOOR[name].partition(".")
     found = getattr(import_module(f"culturespa.{module}"), own_name or name)
     globals()[name] = found

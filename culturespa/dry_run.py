@@ -28,6 +28,7 @@ def _estimate_questions(run:Run)->tuple[int, str]:
     for topic in topics:
         examples = writer.examples(topic, 0, writer.seed_questions[topic][:2])
         tokens += count_tokens(run.base, writing_chat(writer.templates, topic, examples))
+    assert c.per_topic is not None    # `None` goes with questions that are taken
     n = c.per_topic * len(topics)
     tokens = round(c.per_topic * tokens)
     return n, f'writing: about {n:,} calls for {n:,} questions, {tokens:,} prompt tokens'
@@ -49,7 +50,8 @@ def estimate_run(
     return '\n'.join([
         writing,
         'answers to them: ' + describe_estimate(generated),
-        f'pairs: about {pairs:,} for each of {len(c.strategies)} strategies, if three in ten answers move',
+        f'pairs: about {pairs:,} for each of {len(c.strategies)} strategies, '
+        'if three in ten answers move',
         'survey: ' + describe_estimate(surveyed)])
 
 def _settings(run:Run)->AskSettings:

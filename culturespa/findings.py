@@ -7,6 +7,7 @@ __all__ = ['label', 'number', 'interval', 'spread', 'p_value', 'some', 'listed',
 
 # %% ../nbs/71_findings.ipynb #eaa87a1b
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ def label(
     return f'{model}, {method}{turned}{mark}'
 
 def number(
-    value,             # a number, text, or None or NA where there is none
+    value:Any,         # a number, text, or None or NA where there is none
     form:str='.1f',    # as `format` takes it
 )->str:
     "A number with a real minus sign and none before zero; a dash if it is missing; text as it is"
@@ -359,7 +360,7 @@ def _finding_pairs(tables:dict)->list[str]:
 
 # %% ../nbs/71_findings.ipynb #c024f00d
 def _one_order(
-    row,  # order, score, specificity, method
+    row:Any,  # order, score, specificity, method
 )->str:
     "'64.5 with options reversed (specificity 1.2)'"
     said = f'{number(row.score)} with options {row.order}'
@@ -386,7 +387,7 @@ def findings(
     tables:dict[str, pd.DataFrame],  # from `measure`
 )->list[str]:                        # plain sentences, most important first
     "What the numbers say, and what they leave open"
-    said = []
+    said:list[str] = []
     for part in _PARTS:
         said += part(tables)
     return said

@@ -1,4 +1,4 @@
-"Whatever is killed when: the next call does what is missing, and the table is that of an uninterrupted run"
+"Whatever is killed when: the next call does the rest, and the table is that of a whole run"
 # ruff: noqa: F821  (names such as `go` come out of WORLD, which the killed processes run too)
 import os
 import signal
@@ -32,8 +32,9 @@ rows, shares = [], []
 cultures = load_cultures()[:3]
 for k in range(30):
     n = 2 + k % 2
-    rows.append(dict(question_id=f'T{k}', language='en', topic='t', question=f'How good is number {k}?',
-                     first_code=k % 2, scale='ordinal', options=TEXTS[:n], n_options=n))
+    rows.append(dict(question_id=f'T{k}', language='en', topic='t',
+                     question=f'How good is number {k}?', first_code=k % 2, scale='ordinal',
+                     options=TEXTS[:n], n_options=n))
     for culture in cultures.culture:
         shares += [(culture, f'T{k}', k % 2 + j, 1 / n, 9) for j in range(n)]
 questions = pd.DataFrame(rows)
@@ -213,7 +214,8 @@ def test_other_settings_are_refused_and_kept_answers_stay(tmp_path):
         go(scripted, tmp_path, seed=1)
     hot = Sampling(1., max_new_tokens=3)
     with pytest.raises(InputError, match='temperature was 0.6, is now 1'):
-        fill_answers(tmp_path, scripted, questions, prompter, 'P1', rows=7, quiet=True, sampling=hot)
+        fill_answers(
+            tmp_path, scripted, questions, prompter, 'P1', rows=7, quiet=True, sampling=hot)
     pd.testing.assert_frame_equal(read_kept(tmp_path), before)
 
 

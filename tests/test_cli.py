@@ -29,12 +29,15 @@ def test_every_mistake_is_one_line_and_exit_code_2():
         run = f'run --out {new} --model demo --survey demo'
         files = f'align --out {new} --survey demo --answers {broken}'
         mistakes = [
-            (f'{run} --cultures ATL', 'ATL'), (f'demo --out {new} --specific XXX', 'XXX'), ('run', '--out'),
-            (f'align --out {new} --survey nowhere --answers a.json', 'nowhere'), (f'{run} --colour', '--colour'),
-            (f'run --out {new} --temperature hot', 'temperature'), (f'run --out {new} --model demo', '--survey'),
-            (f'pairs --out {new}', 'record.json'), (f'{run} --tuning rank', 'NAME=VALUE'), ('dmo', 'dmo'),
+            (f'{run} --cultures ATL', 'ATL'), ('run', '--out'), ('dmo', 'dmo'),
+            (f'demo --out {new} --specific XXX', 'XXX'), (f'{run} --colour', '--colour'),
+            (f'align --out {new} --survey nowhere --answers a.json', 'nowhere'),
+            (f'run --out {new} --temperature hot', 'temperature'),
+            (f'run --out {new} --model demo', '--survey'),
+            (f'pairs --out {new}', 'record.json'), (f'{run} --tuning rank', 'NAME=VALUE'),
             (f'{run} --preset fast', 'paper'), (f'answers --out {new} --on moon', 'survey'),
-            (files, 'not JSON'), (f'{files} --draws 0', 'draws'), (f'{run} --topics ;', 'nothing selected'),
+            (files, 'not JSON'), (f'{files} --draws 0', 'draws'),
+            (f'{run} --topics ;', 'nothing selected'),
             (f'run --out {new} --model nowhere/such/model --survey demo', 'no model'),
             (f'align --out {new} --draws 9', '--answers'), (f'{run} --strategies rdx', 'crqpc'),
             (f'{run} --strategies ,', 'strategies'), (f'{run} --methods ,', 'methods'),
@@ -53,7 +56,8 @@ def test_every_mistake_is_one_line_and_exit_code_2():
 
 def test_single_steps_give_what_run_gives():
     with tempfile.TemporaryDirectory() as folder:
-        small = '--preset demo --cultures USA,ZWE --topics Food;Faith --per-topic 6 --strategies crqpc'
+        small = ('--preset demo --cultures USA,ZWE --topics Food;Faith --per-topic 6 '
+                 '--strategies crqpc')
         single, whole = f'--out {folder}/single --quiet', f'--out {folder}/whole --quiet'
         lines = [f'run {whole} {small} --device cpu', f'questions {single} {small}',
                  f'answers {single} --on generated', f'pairs --out {folder}/single',
@@ -69,16 +73,20 @@ def test_single_steps_give_what_run_gives():
 def test_questions_are_taken_from_a_file():
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'mine.csv'
-        rows = 'Food,Is tea good?,"[""1. Yes"", ""2. No""]"\nFaith,How good is prayer?,"[""1"", ""2""]"\n'
-        file.write_text('topic,question,options\n' + rows)
+        tea = 'Food,Is tea good?,"[""1. Yes"", ""2. No""]"\n'
+        prayer = 'Faith,How good is prayer?,"[""1"", ""2""]"\n'
+        file.write_text('topic,question,options\n' + tea + prayer)
         demo = '--preset demo --topics Food;Faith --quiet'
         for name, flag in (('one', '--questions'), ('two', '--from')):
-            code, out, err = typed(f'questions --out {folder}/{name} {demo} {flag} {file} --filter paper')
+            line = f'questions --out {folder}/{name} {demo} {flag} {file} --filter paper'
+            code, out, err = typed(line)
             assert code == 0 and out == 'questions: 1 kept of 2 read\n', err
         code, out, err = typed(f'run --out {folder}/three {demo} --questions {file} --dry-run')
         assert code == 0 and 'writing: none' in out and 'mine.csv: 1' in out
-        wrong = ((f'--questions {folder}/none.csv', 'no questions at'), (f'--questions {file} --filter all', 'paper'),
-                 (f'--questions {file} --seed-questions one', 'seed_questions'), (f'--questions {folder}', 'holds no generated_questions'))
+        wrong = ((f'--questions {folder}/none.csv', 'no questions at'),
+                 (f'--questions {file} --filter all', 'paper'),
+                 (f'--questions {file} --seed-questions one', 'seed_questions'),
+                 (f'--questions {folder}', 'holds no generated_questions'))
         for options, word in wrong:
             for command in ('questions', 'run'):
                 code, out, err = typed(f'{command} --out {folder}/none {demo} {options}')
@@ -107,7 +115,8 @@ def test_nothing_typed_shows_the_commands():
 def test_the_version_is_the_packages():
     from culturespa import __version__
     assert typed('--version') == (0, f'culturespa {__version__}\n', '')
-    asked = subprocess.run([sys.executable, '-m', 'culturespa', '--version'], capture_output=True, text=True)
+    command = [sys.executable, '-m', 'culturespa', '--version']
+    asked = subprocess.run(command, capture_output=True, text=True)
     assert asked.stdout == f'culturespa {__version__}\n'
 
 
@@ -119,11 +128,13 @@ def test_answers_in_files_are_scored():
             rows = [dict(Q_id=q, answer=str(code)) for q, code in survey.modal[culture].items()]
             (folder/f'wvs_result_culture_aware_{culture}_0.json').write_text(json.dumps(rows))
         files = ' '.join(map(str, folder.glob('*.json')))
-        code, out, error = typed(f'align --survey demo --answers {files} --out {folder}/scored --draws 50')
+        line = f'align --survey demo --answers {files} --out {folder}/scored --draws 50'
+        code, out, error = typed(line)
         assert code == 0 and not error, error
         assert f'{folder.name} P1' not in out   # one model needs no name above its columns
         scores = pd.read_csv(folder/'scored'/'scores.csv')
-        assert (scores.score == 100).all() and set(scores.culture) == {'USA', 'ZWE', 'BOL', 'average'}
+        assert (scores.score == 100).all()
+        assert set(scores.culture) == {'USA', 'ZWE', 'BOL', 'average'}
 
 
 def test_what_is_left_out_of_files_is_said_and_the_rest_is_scored():
@@ -136,20 +147,26 @@ def test_what_is_left_out_of_files_is_said_and_the_rest_is_scored():
         for name in ('self_alignment_0', 'self_alignment_American_0', 'culture_aware_cot_USA_0'):
             (folder/f'{name}.json').write_text(json.dumps(rows))
         whole = f'align --survey demo --out {folder}/scored --draws 50 --answers'
-        code, out, err = typed(f'{whole} {folder}/self_alignment_0.json {folder}/self_alignment_American_0.json')
-        assert code == 0 and err.count('\n') == 1 and err.startswith('note: self_alignment_0.json'), err
+        names = 'self_alignment_0.json', 'self_alignment_American_0.json'
+        code, out, err = typed(' '.join([whole, *(f'{folder}/{name}' for name in names)]))
+        assert code == 0 and err.count('\n') == 1, err
+        assert err.startswith('note: self_alignment_0.json'), err
         code, out, err = typed(f'{whole} {folder}/table.csv --method P1')
         assert code == 0 and not err
-        assert '4 sheets of answers, each to 260 of the 260 questions of the survey; 0 of 1040 replies' in out
-        assert set(pd.read_csv(folder/'scored'/'scores.csv').culture) == {'USA', 'ZWE', 'BOL', 'CHN', 'average'}
-        for wrong, word in (('self_alignment_0.json', '--culture'), ('culture_aware_cot_USA_0.json', 'cot'),
-                            ('table.csv', '--method'), ('table.csv --method P1 --culture USA', 'column culture')):
+        assert '4 sheets of answers, each to 260 of the 260 questions of the survey; ' in out
+        assert '; 0 of 1040 replies' in out
+        scored = set(pd.read_csv(folder/'scored'/'scores.csv').culture)
+        assert scored == {'USA', 'ZWE', 'BOL', 'CHN', 'average'}
+        for wrong, word in (('self_alignment_0.json', '--culture'),
+                            ('culture_aware_cot_USA_0.json', 'cot'),
+                            ('table.csv', '--method'),
+                            ('table.csv --method P1 --culture USA', 'column culture')):
             code, out, err = typed(f'{whole} {folder}/{wrong}')
             assert code == 2 and word in err and err.count('\n') == 1, (wrong, err)
 
 
 def test_help_is_instant_because_nothing_heavy_is_loaded():
     heavy = ('torch', 'transformers', 'pandas', 'numpy', 'matplotlib', 'pydantic')
-    code = f"import sys; import culturespa.cli; print([m for m in {heavy} if m in sys.modules])"
+    code = f'import sys; import culturespa.cli; print([m for m in {heavy} if m in sys.modules])'
     asked = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert asked.stdout.strip() == '[]', asked

@@ -13,11 +13,16 @@ from culturespa.survey import InputError
 def test_wrong_values_are_named():
     wrong_values = [
         (dict(temperature=-1), 'temperature'), (dict(temperature=float('inf')), 'temperature'),
-        (dict(methods=['P9']), 'P9'), (dict(tuning=dict(rank=0)), 'rank'), (dict(preset='fast'), 'paper'),
-        (dict(per_topic=0), 'per_topic'), (dict(colour=1), 'colour'), (dict(strategies=['crqpk']), 'crqpc'),
-        (dict(seed_questions='none'), 'one'), (dict(methods=()), 'methods'), (dict(strategies=()), 'strategies'),
-        (dict(learn_from='unaware'), 'P1'), (dict(seed=-1), 'seed'), (dict(filter='theirs'), 'paper, ours'),
-        (dict(strategies=['rds'], specific=['ZWE']), 'crqpc'), (dict(specific=['../x']), 'three capital letters'),
+        (dict(methods=['P9']), 'P9'), (dict(tuning=dict(rank=0)), 'rank'),
+        (dict(preset='fast'), 'paper'),
+        (dict(per_topic=0), 'per_topic'), (dict(colour=1), 'colour'),
+        (dict(strategies=['crqpk']), 'crqpc'),
+        (dict(seed_questions='none'), 'one'), (dict(methods=()), 'methods'),
+        (dict(strategies=()), 'strategies'),
+        (dict(learn_from='unaware'), 'P1'), (dict(seed=-1), 'seed'),
+        (dict(filter='theirs'), 'paper, ours'),
+        (dict(strategies=['rds'], specific=['ZWE']), 'crqpc'),
+        (dict(specific=['../x']), 'three capital letters'),
         (dict(tuning=dict(rank='four')), 'whole number')]
     for wrong, word in wrong_values:
         with pytest.raises(InputError, match=word) as refused:
@@ -29,11 +34,13 @@ def test_wrong_values_are_named():
 def test_what_a_record_holds_is_checked_as_what_is_typed():
     typed = configure('demo').model_dump(mode='json')
     assert read_configuration(typed) == configure('demo')
-    for name, value in (('strategies', ['crqpc', '../../victim']), ('specific', ['../../victim']), ('repeats', 0)):
+    for name, value in (('strategies', ['crqpc', '../../victim']),
+                        ('specific', ['../../victim']), ('repeats', 0)):
         with pytest.raises(InputError):
             read_configuration(typed | {name: value})
     older = {name: value for name, value in typed.items() if name != 'flip_questions'}
-    assert read_configuration(older).flip_questions == 500       # a setting it does not know had its default
+    # a setting it does not know had its default
+    assert read_configuration(older).flip_questions == 500
 
 
 def test_places_are_kept_whole():

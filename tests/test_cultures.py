@@ -44,7 +44,7 @@ def test_an_interval_of_a_correlation_stays_between_minus_one_and_one():
     assert jackknife(world, statistic, .95)[2] > 1                            # the plain one leaves
     perfect = fisher_interval(world, lambda weights: np.ones(len(weights)))
     assert perfect == pytest.approx((1, 1, 1)) and max(perfect) <= 1
-    half = np.log(3) / 2                                                      # of (1 + .5) / (1 - .5)
+    half = np.log(3) / 2   # of (1 + .5) / (1 - .5)
     np.testing.assert_allclose(fisher_z(np.array([0, .5, -.5])), [0, half, -half])
     assert np.isfinite(fisher_z(np.array([-1, 1, 1 + 1e-15]))).all()
     assert fisher_z(np.array([1.]))[0] > 10
@@ -53,14 +53,14 @@ def test_an_interval_of_a_correlation_stays_between_minus_one_and_one():
 def test_partial_correlation_by_hand():
     x, y, given = np.array([1., 2, 3, 4]), np.array([2., 1, 4, 3]), np.array([0, 0, 1, 1])
     assert partial_correlation(x, y, given) == pytest.approx(-1)
-    assert partial_correlation(x, y, 7 - 3 * given) == pytest.approx(-1)        # any way to write it
+    assert partial_correlation(x, y, 7 - 3 * given) == pytest.approx(-1)   # any way to write it
     # given 1 2 3 5 (mean 2.75, squares 8.75): x has the products 6.5 with it, y 3.5
     steps = np.array([1., 2, 3, 5])
     rest_x = x - 2.5 - 6.5 / 8.75 * (steps - 2.75)
     rest_y = y - 2.5 - 3.5 / 8.75 * (steps - 2.75)
     by_hand = (rest_x * rest_y).sum() / ((rest_x**2).sum() * (rest_y**2).sum())**.5
     assert partial_correlation(x, y, steps) == pytest.approx(by_hand)
-    assert np.isnan(partial_correlation(x, given.astype(float), given))         # nothing is left of y
+    assert np.isnan(partial_correlation(x, given.astype(float), given))   # nothing is left of y
 
 
 def test_strata_by_hand():
@@ -87,7 +87,7 @@ def test_strata_by_hand():
     kept = [0, 1, 3, 4, 6, 8]
     fewer = strata_correlations(lost, x, y)
     assert fewer['partial'] == pytest.approx(partial_correlation(x[kept], y[kept], both[kept]))
-    known &= world.cultures.culture != 'NZL'                   # USA, DEU and KEN are left: three pairs
+    known &= world.cultures.culture != 'NZL'   # USA, DEU and KEN are left: three pairs
     three = replace(world, cultures=world.cultures.assign(x=world.cultures.x.where(known)))
     assert np.isfinite(strata_correlations(three, x, y)['partial'])
     third = strata_correlations(select(world, ['USA', 'KEN', 'ZWE']), x[:3], y[:3])
@@ -113,12 +113,13 @@ def test_reliability_by_hand():
 
     r = np.mean([agree((0, 1)), agree((0, 2)), agree((0, 3))])
     assert reliability(world, splits=4000) == pytest.approx(2 * r / (1 + r), abs=.02)
-    r = agree(np.random.default_rng(5).permutation(4)[:2])         # one split, followed step by step
+    r = agree(np.random.default_rng(5).permutation(4)[:2])   # one split, followed step by step
     assert reliability(world, splits=1, seed=5) == pytest.approx(2 * r / (1 + r))
     default = reliability(world)
     assert default == reliability(world, splits=100, seed=0) != reliability(world, seed=1)
     assert default != reliability(world, splits=99)
-    copies = made_survey({culture: [row[1]] * 4 for culture, row in codes.items()}, [10, 12, 10, 12])
+    fours = {culture: [row[1]] * 4 for culture, row in codes.items()}
+    copies = made_survey(fours, [10, 12, 10, 12])
     assert reliability(copies) == pytest.approx(1)                 # every half says the same
     three = made_survey({culture: row[:3] for culture, row in codes.items()}, [11, 10, 11])
     assert np.isnan(reliability(three))                            # three batteries
@@ -134,7 +135,7 @@ def test_halves_that_hold_nothing_of_a_persona_do_not_count():
     world = made_survey(codes, spans + 1)
 
     def stepped_up(replies):
-        "By hand, over the three ways to split four batteries: those where both halves know all pairs"
+        "By hand, over the three splits of four batteries: those whose halves know all pairs"
         table = np.array(list(replies.values()), float)
         first, second = np.triu_indices(4, 1)
         squares = (table[first] - table[second])**2
@@ -164,7 +165,8 @@ def test_halves_that_hold_nothing_of_a_persona_do_not_count():
 def test_a_correlation_that_cannot_be_computed_says_why():
     demo = select(load_survey('demo'), cultures=['USA', 'KEN', 'THA', 'BRA', 'DEU'])
     one = persona_answers(demo, .5).query("culture == 'KEN'")
-    assert correlate(demo, answer_sheets(demo, one), 99).note[0] == '1 culture: a correlation needs at least 4'
+    note = correlate(demo, answer_sheets(demo, one), 99).note[0]
+    assert note == '1 culture: a correlation needs at least 4'
     constant = persona_answers(demo, .5).assign(code=1)
     assert correlate(demo, answer_sheets(demo, constant), 99).note[0] == (
         'all pairs are equally alike: no correlation')
@@ -178,7 +180,8 @@ def test_a_correlation_that_cannot_be_computed_says_why():
     assert row[['cultures', 'pearson', 'low', 'mantel_p', 'between']].isna().all()
     first_half = asked.question_id.isin(demo.questions.question_id[:100])
     apart = asked[first_half == (asked.culture == 'USA')]           # the others get the other half
-    assert correlate(demo, answer_sheets(demo, apart), 99).note[0] == 'some pairs share no answered question'
+    note = correlate(demo, answer_sheets(demo, apart), 99).note[0]
+    assert note == 'some pairs share no answered question'
 
 
 def test_people_who_cannot_be_compared_are_named_too():
@@ -209,8 +212,10 @@ def test_correlation_of_four_cultures_by_hand():
     assert row.pearson == pytest.approx(20 / (60 * 52 / 3)**.5) and row.cultures == 4
     ranks = np.corrcoef([1, 4, 6, 3, 5, 2], [3.5, 5, 6, 2, 3.5, 1])[0, 1]
     assert row.spearman == pytest.approx(ranks)
-    # between: 7 10 6 9 and 5 6 2 3 have products 6, squares 10 and 10; the other strata are one pair
-    assert row['between'] == pytest.approx(.6) and np.isnan([row.within_west, row.within_rest]).all()
+    # between: 7 10 6 9 and 5 6 2 3 have products 6, squares 10 and 10;
+    # the other strata are one pair
+    assert row['between'] == pytest.approx(.6)
+    assert np.isnan([row.within_west, row.within_rest]).all()
     # without the Western pair: 0 3 -1 2 -4 (squares 30), 1.6 2.6 -1.4 -.4 -2.4 (17.2), products 18
     assert row.partial == pytest.approx(18 / (30 * 17.2)**.5)
     assert row.partial_region == pytest.approx(.6)
@@ -241,7 +246,7 @@ def test_correlation_of_four_cultures_by_hand():
 
 
 def test_leaving_out_each_culture_by_hand():
-    steps = np.array([1., 7, 10, 3, 6, 9, 2, 5, 4, 8])             # pairs AB AC AD AE BC BD BE CD CE DE
+    steps = np.array([1., 7, 10, 3, 6, 9, 2, 5, 4, 8])   # pairs AB AC AD AE BC BD BE CD CE DE
     other = np.array([2., 5, 6, 1, 2, 3, 3, 0, 5, 5])
     pairs = list(itertools.combinations('ABCDE', 2))
     expected = []
@@ -269,7 +274,8 @@ def test_an_interval_needs_twenty_batteries():
     assert row.low < row.pearson < row.high
     narrow = correlate(world, asked, 99, level=.5).iloc[0]
     assert row.low < narrow.low < narrow.high < row.high
-    assert row.reliability == reliability(world, asked) != row.human_reliability == reliability(world)
+    assert row.reliability == reliability(world, asked)
+    assert row.human_reliability == reliability(world) != row.reliability
     again = correlate(world, asked, 99, seed=3).iloc[0]
     assert again.reliability == reliability(world, asked, seed=3)
     assert again.human_reliability == reliability(world, seed=3) and again.low == row.low
@@ -290,7 +296,7 @@ def test_a_part_of_the_questions_is_said():
     part = answer_sheets(world, asked[asked.question_id.isin(ids[:26])])
     row = correlate(world, part, 99).iloc[0]
     assert row.note == 'personas answered as few as 26 of 30 questions' and row.low < row.high
-    human = pair_values(world.similarity)                       # the people's side is the whole survey
+    human = pair_values(world.similarity)   # the people's side is the whole survey
     assert row.pearson == pytest.approx(pearson(human, similarity_of_pairs(world, part)))
     enough = answer_sheets(world, asked[asked.question_id.isin(ids[:27])])
     assert correlate(world, enough, 99).note[0] == ''           # 27 of 30 are nine tenths
@@ -298,19 +304,21 @@ def test_a_part_of_the_questions_is_said():
     assert correlate(world, answer_sheets(world, unread), 99).note[0] == (
         'personas answered as few as 11 of 30 questions; '
         'batteries answered, at the fewest: 11; an interval needs 20')
-    france = made_answers(dict(FRA=[1] * 30), method='P2')      # answers all, but not for this survey
+    france = made_answers(dict(FRA=[1] * 30), method='P2')   # answers all, but not for this survey
     foreign = pd.concat([asked[asked.question_id.isin(ids[:4])], france])
     assert correlate(world, answer_sheets(world, foreign), 99).note[0] == (
         'without FRA: not in the survey; personas answered as few as 4 of 30 questions; '
         'batteries answered, at the fewest: 4; an interval needs 20')
-    second = asked[asked.question_id.isin(ids[26:])].assign(run=1)           # the rest in another run
+    second = asked[asked.question_id.isin(ids[26:])].assign(run=1)   # the rest in another run
     in_parts = answer_sheets(world, pd.concat([asked[asked.question_id.isin(ids[:26])], second]))
     assert correlate(world, in_parts, 99).note[0] == ''
     lazy = (asked.culture == 'KEN') & asked.question_id.isin(ids[19:])        # Kenya stops half-way
-    last = correlate(world, answer_sheets(world, asked.assign(code=asked.code.mask(lazy))), 99).iloc[0]
+    silent = asked.assign(code=asked.code.mask(lazy))
+    last = correlate(world, answer_sheets(world, silent), 99).iloc[0]
     assert last.note.startswith('personas answered as few as 19 of 30') and np.isnan(last.low)
     turned = pd.concat([asked, asked.assign(order='reversed')])
-    assert correlate(world, answer_sheets(world, turned), 99).note[0] == 'mean over 2 orders of the options'
+    note = correlate(world, answer_sheets(world, turned), 99).note[0]
+    assert note == 'mean over 2 orders of the options'
 
 
 def test_what_correlate_does_unless_told_otherwise():
@@ -350,7 +358,8 @@ def test_methods_are_compared_on_the_cultures_both_have():
     found = compare_correlations(world, answer_sheets(world, left), *kinds)
     common = ['USA', 'DEU', 'ZWE', 'BRA']
     some, alone = select(world, common), asked[asked.culture.isin(common)]
-    pd.testing.assert_series_equal(found, compare_correlations(some, answer_sheets(some, alone), *kinds))
+    expected = compare_correlations(some, answer_sheets(some, alone), *kinds)
+    pd.testing.assert_series_equal(found, expected)
     assert found.cultures == 4 and np.isnan(found.without_one_low)
     table = correlate(some, answer_sheets(some, alone), 99).set_index('method')
     assert (found.a, found.b) == pytest.approx((table.pearson['P2'], table.pearson['P1']))
@@ -367,7 +376,8 @@ def test_the_interval_of_a_difference_uses_what_the_estimates_share():
     ends, z = [], []
     for kind in kinds:
         source = pair_source(world, one_method(wide, *kind))
-        ends.append(fisher_interval(world, lambda weights: pearson(human(weights), source(weights))))
+        ends.append(fisher_interval(
+            world, lambda weights: pearson(human(weights), source(weights))))
         z.append(np.arctanh(pearson(human(left), source(left))))
     expected = difference_interval(*ends, np.corrcoef(z)[0, 1])
     assert (found.low, found.high) == pytest.approx(expected)
@@ -401,7 +411,8 @@ def test_a_comparison_that_cannot_be_made_says_why():
     asked = answer_sheets(world, pd.concat([
         made_answers(codes), made_answers(few, method='P2'), made_answers(other, method='P3'),
         made_answers(dict(none=[1, 1]), method='unaware')]))
-    three = ('base, P1 and base, P2 have 3 cultures in common; on these base, P1 has no correlation: '
+    three = ('base, P1 and base, P2 have 3 cultures in common; '
+             'on these base, P1 has no correlation: '
              '3 cultures: a correlation needs at least 4')
     with pytest.raises(InputError, match=three):
         compare_correlations(world, asked, ('base', 'P1'), ('base', 'P2'))

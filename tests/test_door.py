@@ -1,4 +1,4 @@
-"What importers meet first: an instant import, short names, and the programs of the index. Written by hand."
+"What importers meet first: an instant import, short names, the programs of the index; by hand"
 
 import json
 import subprocess
@@ -16,7 +16,8 @@ def programs() -> list[str]:
     "The numbered programs of the index"
     cells = json.loads((ROOT/'nbs'/'index.ipynb').read_text())['cells']
     sources = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
-    return [source for source in sources if source.startswith(tuple(f'# {n}. ' for n in range(1, 6)))]
+    titles = tuple(f'# {n}. ' for n in range(1, 6))
+    return [source for source in sources if source.startswith(titles)]
 
 
 def test_every_name_of_the_door_opens():
@@ -49,5 +50,5 @@ def test_the_programs_of_the_index_run(program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(program, names)
-    kept = {name: value for name, value in names.items() if name in ('scores', 'answers', 'pairs', 'tuned')}
-    assert len(kept) == 1 and next(iter(kept.values())) is not None
+    kept = [names[name] for name in ('scores', 'answers', 'pairs', 'tuned') if name in names]
+    assert len(kept) == 1 and kept[0] is not None

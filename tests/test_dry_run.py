@@ -24,9 +24,11 @@ def small_file(path, n=4):
 def test_an_estimate_knows_of_given_questions():
     with tempfile.TemporaryDirectory() as folder:
         file = small_file(Path(folder)/'given.json')
-        begun = Run(Path(folder)/'run', configure('demo', questions=file, topics=('Food',)), quiet=True)
+        taking = configure('demo', questions=file, topics=('Food',))
+        begun = Run(Path(folder)/'run', taking, quiet=True)
         assert 'given.json: 4' in estimate_run(begun, probe=0)
-        begun = Run(Path(folder)/'run', configure('demo', per_topic=7, topics=('Food',)), quiet=True)
+        writing = configure('demo', per_topic=7, topics=('Food',))
+        begun = Run(Path(folder)/'run', writing, quiet=True)
         written = estimate_run(begun, probe=0)
         assert 'about 7 calls for 7 questions' in written and not (Path(folder)/'run').exists()
 

@@ -47,13 +47,14 @@ def test_a_turned_map_fits_perfectly():
     back, fit, p = fit_map(here, there, 99)
     assert fit == pytest.approx(1) and p == .01
     np.testing.assert_allclose(back, there)
-    turn = np.array([[np.cos(.7), np.sin(.7)], [-np.sin(.7), np.cos(.7)]])     # turned, not mirrored
+    turn = np.array([[np.cos(.7), np.sin(.7)], [-np.sin(.7), np.cos(.7)]])   # turned, not mirrored
     there = pd.DataFrame(here.to_numpy() @ turn / 4 - 2, here.index, ['x', 'y'])
     some = there.drop(index='F')[::-1].copy()
     some.loc['E', 'x'] = np.nan
     back, fit, p = fit_map(here, some)
-    np.testing.assert_allclose(back, there)                       # those without a target move along
-    assert list(back.index) == list('ABCDEF') and p == pytest.approx(1 / 24, abs=.02)   # of 24 orders
+    np.testing.assert_allclose(back, there)   # those without a target move along
+    assert list(back.index) == list('ABCDEF')
+    assert p == pytest.approx(1 / 24, abs=.02)   # of 24 orders
     assert p == fit_map(here, some, 999, 0)[2] and fit_map(here, there, 0)[2] == 1
     with pytest.raises(InputError, match='2 cultures on both maps'):
         fit_map(here.iloc[:2], there)
@@ -66,7 +67,8 @@ def test_a_turned_map_fits_perfectly():
 
 
 def test_a_fit_worked_by_hand():
-    # A cross with a long and a short arm, and one whose arms are exchanged. Products: 2 * 1 on either
+    # A cross with a long and a short arm, and one whose arms are exchanged.
+    # Products: 2 * 1 on either
     # end, 4 on each arm, 8 in all, over the squares of each, 10 and 10: r = .8
     cross = pd.DataFrame([[2, 0], [-2, 0], [0, 1], [0, -1.]], list('ABCD'), ['x', 'y'])
     other = pd.DataFrame([[1, 0], [-1, 0], [0, 2], [0, -2.]], list('ABCD'), ['x', 'y'])
@@ -90,7 +92,7 @@ def test_agreement_with_the_map_by_hand():
     ranks = [1.5, 5.5, 3.5, 3.5, 5.5, 1.5], [3, 5, 6, 1, 4, 2]
     assert row.spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
     near = square(-np.array(far), world.cultures.culture)
-    assert row.mantel_p == mantel(near, world.similarity)[1]           # all 24 orders, by either count
+    assert row.mantel_p == mantel(near, world.similarity)[1]   # all 24 orders, by either count
     points, stress = culture_map(world.similarity)
     target = world.cultures.set_index('culture')
     assert (row.fit, row.fit_p) == fit_map(points, target)[1:] and row.stress == stress
@@ -101,7 +103,7 @@ def test_agreement_with_the_map_by_hand():
     default = map_agreement(demo).iloc[0]
     assert default.mantel_p == 1 / 10_000 and default.fit_p == 1 / 1000
     plane = demo.cultures.set_index('culture')[['x', 'y']]
-    other = plane.sample(frac=1, random_state=0).reset_index(drop=True)    # everybody somewhere else
+    other = plane.sample(frac=1, random_state=0).reset_index(drop=True)   # everybody somewhere else
     lost = replace(demo, cultures=demo.cultures.assign(x=other.x, y=other.y))
     near = square(-pdist(other), demo.cultures.culture)
     people = demo.similarity
@@ -144,15 +146,16 @@ def test_people_and_personas_share_one_map():
     drawn = persona_answers(demo, .5, method='P2', repeats=2)
     drawn['code'] = drawn.code.mask(drawn.culture == 'KEN')                 # Kenya's is unreadable
     one = (drawn.culture == 'GBR') & (drawn.question_id == demo.modal.index[0])
-    drawn['code'] = drawn.code.mask(one)                                    # Britain keeps its place
+    drawn['code'] = drawn.code.mask(one)   # Britain keeps its place
     france = drawn[drawn.culture == 'USA'].assign(culture='FRA')
     plain = persona_answers(demo, 0, 'unaware', repeats=2)
     wide = answer_sheets(demo, pd.concat([truth, drawn, france, plain]))
     positions, stress = joint_map(demo, wide)
     found = positions.set_index(['method', 'culture'])[['x', 'y']]
-    np.testing.assert_allclose(found.loc['P1'], found.loc['survey'], atol=.03)       # as their people
+    np.testing.assert_allclose(found.loc['P1'], found.loc['survey'], atol=.03)   # as their people
     assert len(positions) == 6 + 1 + 6 + 7 and found.loc['unaware'].index.tolist() == ['none']
-    assert found[found.x.isna()].index.tolist() == [('P2', 'KEN'), ('P2', 'FRA')] and 0 < stress < .5
+    assert found[found.x.isna()].index.tolist() == [('P2', 'KEN'), ('P2', 'FRA')]
+    assert 0 < stress < .5
     assert positions.y.isna().equals(positions.x.isna())
     on_map = demo.cultures.set_index('culture')[['x', 'y']]
     np.testing.assert_allclose(positions[['map_x', 'map_y']][:6], on_map)
@@ -162,7 +165,7 @@ def test_people_and_personas_share_one_map():
     some = joint_map(demo, wide, [['base', 'P1']])[0]
     assert some.method.tolist() == ['survey'] * 6 + ['P1'] * 6
     assert some.index.tolist() == list(range(12))
-    three = demo.cultures.assign(x=[1, 2, 3, np.nan, np.nan, np.nan])               # too few to turn by
+    three = demo.cultures.assign(x=[1, 2, 3, np.nan, np.nan, np.nan])   # too few to turn by
     free = joint_map(replace(demo, cultures=three), wide)[0]
     assert axis_correlations(free).isna().all() and free.x.std() > 5 > positions.x.std()
     four = demo.cultures.assign(x=[1, 2, 3, 4, np.nan, np.nan])
@@ -177,7 +180,8 @@ def test_a_persona_has_one_place_between_its_runs():
     world = replace(world, cultures=world.cultures.assign(x=[0., 3, 6, 9], y=0.))
     usa, plain = [11, 31, None], [5, 7]
     runs = [made_answers(dict(USA=[code], DEU=[81]), run=run) for run, code in enumerate(usa)]
-    runs += [made_answers(dict(none=[code]), 'base', 'unaware', run) for run, code in enumerate(plain)]
+    for run, code in enumerate(plain):
+        runs.append(made_answers(dict(none=[code]), 'base', 'unaware', run))
     positions, stress = joint_map(world, answer_sheets(world, pd.concat(runs)))
     assert positions.culture.tolist() == ['USA', 'DEU', 'KEN', 'ZWE', 'none', 'USA', 'DEU']
     # ten steps are one unit of the map: (11 + 31) / 2 is 21, (5 + 7) / 2 is 6
@@ -188,7 +192,8 @@ def test_a_persona_has_one_place_between_its_runs():
 
 def test_an_axis_earns_its_name():
     from culturespa.maps import _axis_label
-    people = pd.DataFrame(dict(model='people', method='survey', culture=list('ABCD'), x=[0, 1, 2, 3.],
+    people = pd.DataFrame(dict(model='people', method='survey',
+                               culture=list('ABCD'), x=[0, 1, 2, 3.],
                                y=[1, 0, 1, 0.], map_x=[0, 2, 4, 6.], map_y=[0, 1, 2, 3.]))
     other = people.assign(model='base', x=[9, 0, 0, 5.])                   # personas do not count
     everybody = pd.concat([people, other], ignore_index=True)
@@ -201,7 +206,7 @@ def test_an_axis_earns_its_name():
     assert _axis_label('this', .65) == '(no name: people r = 0.65 with this)'
     assert _axis_label('this', np.nan) == ''
     everybody.loc[0, 'map_x'] = np.nan
-    assert axis_correlations(everybody).isna().all()                       # three people are too few
+    assert axis_correlations(everybody).isna().all()   # three people are too few
 
 
 def test_a_picture_names_axes_and_personas_without_a_place():
@@ -223,7 +228,8 @@ def test_a_picture_names_axes_and_personas_without_a_place():
     assert len(arrows) == 6 + 5                                  # Kenya gets no second arrow
     at = positions.set_index(['model', 'method', 'culture'])[['x', 'y']].apply(tuple, axis=1)
     stops = at['base', 'unaware', 'none'], at['base', 'P1', 'USA'], at['tuned', 'P1', 'USA']
-    assert (arrows[0].xyann, arrows[0].xy) == stops[:2] and (arrows[6].xyann, arrows[6].xy) == stops[1:]
+    assert (arrows[0].xyann, arrows[0].xy) == stops[:2]
+    assert (arrows[6].xyann, arrows[6].xy) == stops[1:]
     bare = plot_map(positions, steps[1:2], people=False)
     assert [text.get_text() for text in bare.get_legend().get_texts()] == ['base, P1']
     assert not bare.texts and bare.get_legend().get_title().get_text() == ''

@@ -21,13 +21,16 @@ def toy_sheets(survey, **codes):
 def test_similarity_of_pairs_by_hand():
     toy = toy_people()
     codes = np.array([[1, 1, 1], [1, 2, 3], [2, 3, 5.]])
-    # steps: USA-DEU 0 1 2, USA-KEN 1 2 4, DEU-KEN 1 1 2; the widest possible are 1 2 4, squared 1 4 16
+    # steps: USA-DEU 0 1 2, USA-KEN 1 2 4, DEU-KEN 1 1 2
+    # the widest possible are 1 2 4, squared 1 4 16
     expected = [100 - 100 * (5 / 21)**.5, 0, 100 - 100 * (6 / 21)**.5]
     np.testing.assert_allclose(pair_scores(toy, codes), expected)
     assert pair_scores(toy, codes).shape == (3,)
-    two_draws = pair_scores(toy, codes, [[1, 1, 0], [0, 2, 1]])   # the second counts question 2 twice
+    # the second counts question 2 twice
+    two_draws = pair_scores(toy, codes, [[1, 1, 0], [0, 2, 1]])
     np.testing.assert_allclose(two_draws[0], [100 - 100 * (1 / 5)**.5, 0, 100 - 100 * (2 / 5)**.5])
-    np.testing.assert_allclose(two_draws[1], [100 - 100 * (6 / 24)**.5, 0, 100 - 100 * (6 / 24)**.5])
+    half = 100 - 100 * (6 / 24)**.5
+    np.testing.assert_allclose(two_draws[1], [half, 0, half])
     codes[2, 2] = np.nan                                          # Kenya leaves question 3 out
     np.testing.assert_allclose(pair_scores(toy, codes), [expected[0], 0, 100 - 100 * (2 / 5)**.5])
     codes[2] = np.nan
@@ -46,7 +49,7 @@ def test_matrix_is_the_similarity_of_the_answers():
 def test_matrices_are_averaged_over_runs_not_answers():
     toy = toy_people()
     runs = pd.concat([
-        made_answers(dict(USA=[1, 1, 1], DEU=[2, 1, 1], KEN=[1, 1, 1])),            # USA-DEU: 1 of 21
+        made_answers(dict(USA=[1, 1, 1], DEU=[2, 1, 1], KEN=[1, 1, 1])),   # USA-DEU: 1 of 21
         made_answers(dict(USA=[1, 1, 1], DEU=[1, 3, 1], KEN=[None] * 3), run=1),    # 4 of 21
         made_answers(dict(USA=[1, 1, 1], DEU=[1, 1, 1], KEN=[2, 3, 5]), method='P2')])
     matrix = culture_matrix(toy, answer_sheets(toy, runs), 'base', 'P1')
@@ -56,7 +59,8 @@ def test_matrices_are_averaged_over_runs_not_answers():
     assert list(matrix.index) == list(matrix.columns) == ['USA', 'DEU', 'KEN']
     assert (np.diag(matrix) == 100).all() and (matrix.to_numpy() == matrix.to_numpy().T).all()
     other = culture_matrix(toy, answer_sheets(toy, runs), 'base', 'P2')
-    assert other.loc['USA', 'DEU'] == 100 and other.loc['USA', 'KEN'] == other.loc['DEU', 'KEN'] == 0
+    assert other.loc['USA', 'DEU'] == 100
+    assert other.loc['USA', 'KEN'] == other.loc['DEU', 'KEN'] == 0
     one = one_method(answer_sheets(toy, runs), 'base', 'P1')
     drawn = similarity_of_pairs(toy, one, np.ones((4, 3)))
     np.testing.assert_allclose(drawn, [matrix.to_numpy()[np.triu_indices(3, 1)]] * 4)
@@ -77,16 +81,18 @@ def test_a_persona_nobody_could_read_is_left_out_and_named():
         'without BRA, FRA: not in the survey')
     matrix = culture_matrix(toy, mixed, 'base', 'P1')
     assert list(matrix.index) == ['USA', 'KEN', 'ZWE']      # one reply of Kenya's is enough
-    assert matrix.loc['USA', 'KEN'] == 0                    # they share question 3 alone: 4 of 4 steps
+    assert matrix.loc['USA', 'KEN'] == 0   # they share question 3 alone: 4 of 4 steps
     unasked = mixed.assign(**{q: np.nan for q in mixed})
     assert set(left_out(toy, unasked)[['USA', 'DEU']]) == {'not asked'}
     zero = made_survey(dict(USA=[0, 0], DEU=[0, 1], KEN=[1, 4]), [2, 5], first=0)
-    first_option = toy_sheets(zero, USA=[0, 0], DEU=[0, 0], KEN=[1, 0])   # 0 is a code like any other
+    # 0 is a code like any other
+    first_option = toy_sheets(zero, USA=[0, 0], DEU=[0, 0], KEN=[1, 0])
     assert left_out(zero, first_option).empty
     assert culture_matrix(zero, first_option, 'base', 'P1').loc['USA', 'DEU'] == 100
     first, second = made_answers(dict(DEU=[None] * 3)), made_answers(dict(DEU=[1, 2, 3]), run=1)
-    assert left_out(toy, answer_sheets(toy, pd.concat([first, second]))).empty   # read in one of two runs
-    assert left_out(toy, answer_sheets(toy, second[:1])).empty                  # asked one question of three
+    # read in one of two runs
+    assert left_out(toy, answer_sheets(toy, pd.concat([first, second]))).empty
+    assert left_out(toy, answer_sheets(toy, second[:1])).empty   # asked one question of three
     nobody = left_out(toy, mixed.iloc[:1])
     assert nobody.empty and left_out_note(nobody) == ''
 
@@ -134,7 +140,8 @@ def test_similar_cultures_stand_side_by_side():
     # A and C meet at 10, B and D at 20, the two pairs at the mean of 70, 60, 65 and 55
     assert tree[:, :2].tolist() == [[0, 2], [1, 3], [4, 5]]
     assert tree[:, 2].tolist() == [10, 20, 62.5]
-    assert culture_order(matrix) in (list('ACDB'), list('BDCA'))    # C-D (55) is the closest way across
+    # C-D (55) is the closest way across
+    assert culture_order(matrix) in (list('ACDB'), list('BDCA'))
     assert culture_order(matrix.iloc[:2, :2]) == ['A', 'B']
     with pytest.raises(InputError, match='1 cultures, 0 unknown'):
         culture_order(matrix.iloc[:1, :1])
@@ -174,7 +181,8 @@ def test_neighbours_are_sought_among_the_cultures_asked():
     assert table['base, P3'].isna().all()                                      # all alike
     right = nearest_right(toy, answer_sheets(toy, answers)).set_index('method')
     # P2: without Germany the USA's nearest people are Zimbabwe's (3 steps; Kenya's 4)
-    assert right.right.tolist() == [3, 1, 0, 0] and right.index.tolist() == ['P1', 'P2', 'P3', 'P1+P3']
+    assert right.right.tolist() == [3, 1, 0, 0]
+    assert right.index.tolist() == ['P1', 'P2', 'P3', 'P1+P3']
     assert right.cultures.tolist() == [4, 3, 4, 2] and right.model.tolist() == ['base'] * 4
     np.testing.assert_allclose(right.chance, [4 / 3, 3 / 2, 4 / 3, 2])
     single = answer_sheets(toy, made_answers(dict(USA=[1, 1])))
@@ -189,7 +197,8 @@ def test_neighbours_are_sought_among_the_cultures_asked():
 def test_a_billionth_is_no_difference():
     for nothing in ([], [np.nan], [5., np.nan]):
         assert all_alike(np.array(nothing))
-    assert all_alike(np.array([50, 50 + .8e-9])) and not all_alike(np.array([50, 50 + 1.3e-9, np.nan]))
+    assert all_alike(np.array([50, 50 + .8e-9]))
+    assert not all_alike(np.array([50, 50 + 1.3e-9, np.nan]))
 
 
 def test_a_topic_is_flattened_by_hand():
@@ -204,5 +213,6 @@ def test_a_topic_is_flattened_by_hand():
     work, faith = 100 * (.2**.5 + 1 + .4**.5) / 3, 100 * (.5 + 1 + .5) / 3
     assert table.topic.tolist() == ['Work', 'Faith']
     np.testing.assert_allclose(table.people, [work, faith])
-    np.testing.assert_allclose(table['base, P1'], [0, 100 * (.25 + .5 + .25) / 3 / faith], atol=1e-12)
+    expected = [0, 100 * (.25 + .5 + .25) / 3 / faith]
+    np.testing.assert_allclose(table['base, P1'], expected, atol=1e-12)
     np.testing.assert_allclose(table['base, P2'], [.8**.5 / .2**.5, 1])      # USA-DEU, both sides

@@ -40,10 +40,12 @@ def test_given_questions_are_step_1_and_their_files_may_not_change():
         assert begun.table('dropped').reason.tolist() == ['bare scale']
         noted = begun.steps['questions']
         assert noted['sha256'].keys() == {'given.json'} and len(noted['sha256']['given.json']) == 64
-        assert noted['left_after'] == {'duplicate': 9, 'bare scale': 8, 'malformed': 8, 'options': 8}
+        after = {'duplicate': 9, 'bare scale': 8, 'malformed': 8, 'options': 8}
+        assert noted['left_after'] == after
         before = (out/'questions.parquet').read_bytes()
         assert questions_step(Run(out, quiet=True)) == 'questions: nothing to do'
-        assert (out/'questions.parquet').read_bytes() == before and not (out/'attempts.jsonl').exists()
+        assert (out/'questions.parquet').read_bytes() == before
+        assert not (out/'attempts.jsonl').exists()
         with pytest.raises(InputError, match='per_topic was None, is now 2'):
             Run(out, configure('demo', **part, per_topic=2))
         small_file(file, n=5)
@@ -61,7 +63,8 @@ def test_a_table_of_a_run_edited_by_hand_begins_another():
         questions_step(first)
         edited = first.table('questions').drop(index=2)
         edited.loc[0, 'question'] = 'Is breakfast important in your life?'
-        edited.assign(options=edited.options.map(json.dumps)).to_csv(folder/'edited.csv', index=False)
+        listed = edited.assign(options=edited.options.map(json.dumps))
+        listed.to_csv(folder/'edited.csv', index=False)
         changed = configure('demo', questions=folder/'edited.csv', per_topic=3)
         second = Run(folder/'second', changed, quiet=True)
         assert questions_step(second) == 'questions: 6 kept of 7 read'

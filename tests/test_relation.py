@@ -12,10 +12,11 @@ from culturespa.survey_files import load_survey
 def test_pearson_by_hand():
     # x: -1, 0, 1 about the mean; y: -1, -2, 3: products 1 + 0 + 3 = 4, over the root of 2 * 14
     assert pearson(np.array([1., 2, 3]), np.array([3., 2, 7])) == pytest.approx(4 / 28**.5)
-    np.testing.assert_allclose(standardised(np.array([[1., 3], [5, 5]])), [[-1, 1], [np.nan, np.nan]])
+    found = standardised(np.array([[1., 3], [5, 5]]))
+    np.testing.assert_allclose(found, [[-1, 1], [np.nan, np.nan]])
     rows = pearson(np.array([[1., 2, 3], [3, 2, 1]]), np.array([1., 2, 3]))
     np.testing.assert_allclose(rows, [1, -1])
-    np.testing.assert_allclose(standardised(np.array([0, 2e-8])), [-1, 1])      # small, not constant
+    np.testing.assert_allclose(standardised(np.array([0, 2e-8])), [-1, 1])   # small, not constant
 
 
 def test_mantel_finds_a_matrix_in_itself_and_not_in_noise():
@@ -26,7 +27,7 @@ def test_mantel_finds_a_matrix_in_itself_and_not_in_noise():
     for values in rng.normal(size=(60, *people.shape)):
         noise = pd.DataFrame(values + values.T, people.index, people.index)
         found.append(mantel(people, noise, 199)[1])
-    assert .4 < np.mean(found) < .6                           # p-values of nothing are spread evenly
+    assert .4 < np.mean(found) < .6   # p-values of nothing are spread evenly
     assert np.isnan(mantel(people, people * 0 + 100)).all()
     assert np.isnan(mantel(people.iloc[:2, :2], people)).all()
 
@@ -64,12 +65,14 @@ def test_western_is_right_of_one():
 
 def test_cultures_trade_places_within_their_group():
     # Pairs AB AC AD BC BD CD; A trades with B, C with D: four orders. The sums of products with
-    # 6 5 4 3 2 1 are 91 as it is, 83 with A and B exchanged (AC with BC, AD with BD), 89 with C and D
+    # 6 5 4 3 2 1 are 91 as it is, 83 with A and B exchanged (AC with BC, AD with BD),
+    # 89 with C and D
     # exchanged, 81 with both
     groups = pd.Series(dict(A='x', B='x', C='y', D='y'))
     seen = square(np.array([6., 5, 4, 3, 2, 1]), 'ABCD')
     assert mantel(seen, seen, groups=groups) == (pytest.approx(1), 1 / 4)
-    exchanged = square(np.array([6., 4, 5, 2, 3, 1]), 'ABCD')    # C and D exchanged: only 91 is higher
+    # C and D exchanged: only 91 is higher
+    exchanged = square(np.array([6., 4, 5, 2, 3, 1]), 'ABCD')
     expected = pytest.approx((1 - 2 / 17.5, 2 / 4))
     assert mantel(seen, exchanged, groups=groups) == expected
     assert mantel(seen, exchanged, groups=groups[::-1]) == expected       # groups go by name
@@ -81,7 +84,7 @@ def test_cultures_trade_places_within_their_group():
     exchanged = square(np.array([4., 5, 6, 1, 2, 3]), 'ABCD')             # B and D: 83 seen
     assert mantel(seen, exchanged, groups=mixed) == pytest.approx((1 - 8 / 17.5, 2 / 4))
     people = load_survey('demo').similarity
-    west = western(load_survey('demo'))                                   # 7! * 11! orders: at random
+    west = western(load_survey('demo'))   # 7! * 11! orders: at random
     assert mantel(people, people, 99, groups=west) == (pytest.approx(1), .01)
 
 
@@ -91,7 +94,7 @@ def test_patterns_of_a_rectangle():
     patterns = map_patterns(corners)
     expected = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1], [1, -1, -1, 1]]).T / 2
     np.testing.assert_allclose(np.abs(patterns.T @ expected), np.eye(3), atol=1e-12)
-    twins = map_patterns(corners.assign(x=[0, 0, 0, 2], y=[0, 0, 0, 1]))         # three in one place
+    twins = map_patterns(corners.assign(x=[0, 0, 0, 2], y=[0, 0, 0, 1]))   # three in one place
     np.testing.assert_allclose(twins.T @ twins, np.eye(3), atol=1e-9)
     np.testing.assert_allclose(twins.sum(0), 0, atol=1e-9)
     real = map_patterns(load_survey('demo').cultures)
@@ -103,7 +106,7 @@ def test_smooth_surrogates_by_hand():
     corners = pd.DataFrame(dict(x=[0, 0, 2, 2], y=[0, 1, 0, 1]), list('ABCD'))
     left, below, cross = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1], [1, -1, -1, 1]]) / 2
     signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-    opinions = [20 * left + 10 * i * below + 4 * j * cross for i, j in signs]     # all that flips make
+    opinions = [20 * left + 10 * i * below + 4 * j * cross for i, j in signs]  # all that flips make
 
     def alike(opinion):
         steps = np.abs(opinion[:, None] - opinion)
@@ -112,7 +115,8 @@ def test_smooth_surrogates_by_hand():
     matrices = [alike(opinion) for opinion in opinions]
     made = smooth_surrogates(matrices[2], corners)
     np.testing.assert_allclose(made[0], pair_values(matrices[2]))                 # first as it is
-    assert sorted(map(tuple, made.round(6))) == sorted(tuple(pair_values(b).round(6)) for b in matrices)
+    expected = sorted(tuple(pair_values(b).round(6)) for b in matrices)
+    assert sorted(map(tuple, made.round(6))) == expected
     for a in matrices:
         r = [np.corrcoef(pair_values(a), pair_values(b))[0, 1] for b in matrices]
         for b, seen in zip(matrices, r):
@@ -121,16 +125,16 @@ def test_smooth_surrogates_by_hand():
     a = matrices[0]
     assert mantel_on_map(a, a, corners, 3) == 1 / 4
     backwards = a.loc[list('DCBA'), list('DCBA')]
-    assert mantel_on_map(a, backwards, corners[::-1]) == 1 / 4                    # cultures go by name
+    assert mantel_on_map(a, backwards, corners[::-1]) == 1 / 4   # cultures go by name
     assert np.isnan(mantel_on_map(a, matrices[1], corners.assign(x=[0, 0, 2, np.nan])))
     assert np.isnan(mantel_on_map(a, matrices[1], corners[:3]))
     assert np.isnan(mantel_on_map(a, square(np.full(6, 50.), 'ABCD'), corners))
     assert np.isnan(mantel_on_map(a.iloc[:2, :2], a, corners))
     same = alike(np.array([0., 10, 10, 20]))                                      # B and C agree
     np.testing.assert_allclose(smooth_surrogates(same, corners)[0], pair_values(same), atol=1e-5)
-    few = [smooth_surrogates(a, corners, 2, seed=seed) for seed in range(8)]     # too few for all four
+    few = [smooth_surrogates(a, corners, 2, seed=seed) for seed in range(8)]  # too few for all four
     drawn = set(map(tuple, np.concatenate(few).round(6)))
-    assert [len(some) for some in few] == [3] * 8                         # the one seen and two draws
+    assert [len(some) for some in few] == [3] * 8   # the one seen and two draws
     assert drawn == set(map(tuple, smooth_surrogates(a, corners).round(6)))
     three = a.iloc[:3, :3]
     assert mantel_on_map(three, three, corners) == 1 / 2                          # two patterns

@@ -41,7 +41,8 @@ def test_folders_of_another_kind_are_refused():
     (place/'record.json').write_text('{')
     with pytest.raises(InputError, match='cannot be read'):
         Run(place)
-    victim = dict(configuration=configure('demo').model_dump(mode='json') | dict(strategies=['../../victim']))
+    whole = configure('demo').model_dump(mode='json')
+    victim = dict(configuration=whole | dict(strategies=['../../victim']))
     (place/'record.json').write_text(json.dumps(victim))
     with pytest.raises(InputError, match='configuration that cannot be used: unknown strategy'):
         Run(place)
@@ -66,7 +67,10 @@ def test_one_base_for_all_adapters():
     for name in ('joint', 'rds'):
         random_adapter(folder/'run'/'adapters'/name, base)
     setting = configure('demo', model=str(base))
-    (folder/'run/record.json').write_text(json.dumps(dict(configuration=setting.model_dump(mode='json'))))
+    record = dict(configuration=setting.model_dump(mode='json'))
+    (folder/'run/record.json').write_text(json.dumps(record))
     run = Run(folder/'run')
-    assert run.model() is run.base and run.model('joint').weights is run.model('rds').weights is run.base.weights
+    assert run.model() is run.base
+    joint, rds = run.model('joint'), run.model('rds')
+    assert joint.weights is rds.weights is run.base.weights
     assert (run.model('joint').name, run.base.name) == ('base+joint', 'base')

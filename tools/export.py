@@ -17,6 +17,7 @@ import io
 import os
 import re
 import sys
+import textwrap
 import tokenize
 from pathlib import Path
 
@@ -174,6 +175,16 @@ def write(path: Path, text: str):
         path.write_text(text, encoding="utf-8")
 
 
+def names_wrapped(text: str) -> str:
+    "A module with its `__all__` in lines of at most 100 columns; nbdev writes longer ones"
+    found = re.search(r"^__all__ = \[(.*?)\]$", text, re.M | re.S)
+    if not found:
+        return text
+    lines = textwrap.wrap(" ".join(found[1].split()), 88)  # 11 before, the bracket after
+    names = ("\n" + " " * 11).join(lines)
+    return f"{text[: found.start(1)]}{names}{text[found.end(1) :]}"
+
+
 def export_page(root: Path, page: Path, package: str):
     "One page: its module, its tests; what it made before and no longer makes is removed"
     from nbdev.export import nb_export
@@ -195,6 +206,7 @@ def export_page(root: Path, page: Path, package: str):
                 f"{page.name}: {package}/{module}.py is made by {origin(path)}; one module per page"
             )
         nb_export(page, lib_path=root / package)
+        write(path, names_wrapped(path.read_text(encoding="utf-8")))
         made.add(path)
     if text:
         path = root / "tests" / target

@@ -21,7 +21,8 @@ def test_what_is_computed_must_be_what_is_stored():
     pd.testing.assert_frame_equal(first, stored_result('made', never, folder, here=False))
     nearly = made.assign(score=[float('nan'), 61.2501])
     assert stored_result('made', lambda: nearly, folder, here=True).score[1] == 61.2501
-    for wrong in (made.assign(score=[float('nan'), 61.5]), made[:1], made.assign(culture=['NA', 'GBR'])):
+    others = made.assign(score=[float('nan'), 61.5]), made[:1], made.assign(culture=['NA', 'GBR'])
+    for wrong in others:
         with pytest.raises(AssertionError, match='delete the file'):
             stored_result('made', lambda: wrong, folder, here=True)
     with pytest.raises(FileNotFoundError, match='other.csv'):

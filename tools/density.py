@@ -19,8 +19,8 @@ TOOLS = Path(__file__).resolve().parent
 
 MEDIAN = 9  # nodes a line, over all functions of the package
 DENSEST = 12  # nodes a line, of any module
-LONGEST = 420  # lines of a module
-STRICT = False  # True: what is beyond these limits fails `make check`; False: it is only said
+LONGEST = 500  # lines of a module; from 400 on, look for a second subject
+STRICT = True  # True: what is beyond these limits fails `make check`; False: it is only said
 
 SHORT = 6  # functions of fewer lines are not measured
 WIDE = 100  # characters of a line

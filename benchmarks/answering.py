@@ -322,7 +322,7 @@ LABEL = dict(
             "(b) generate, batched",
             "(c) lm-eval multiple_choice",
             "(d) culturespa sample",
-            "(e) culturespa score",
+            "(e) culturespa probabilities",
         ],
     )
 )

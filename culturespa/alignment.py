@@ -72,7 +72,13 @@ def answer_sheets(
     answers:pd.DataFrame,  # see `tidy_answers`; generated questions are left out
 )->pd.DataFrame:           # a row per sheet (`SHEET`), a column per question: code, -1 unreadable,
                            # NaN not asked
-    "One sheet per persona and run. Raises `InputError` if `answers` are to another survey"
+    """One sheet per persona and run. Raises `InputError` if `answers` are to another survey
+
+    >>> from culturespa.toys import made_answers, made_survey
+    >>> survey = made_survey({'USA': [1, 2]}, options=[4, 2])
+    >>> answer_sheets(survey, made_answers({'USA': [3, None]})).to_numpy().tolist()
+    [[3.0, -1.0]]
+    """
     known = _answers_to(survey, tidy_answers(survey, answers))
     _check_codes(survey, known)
     _check_once(known)
@@ -246,7 +252,14 @@ def align(
     survey:Survey,
     answers:pd.DataFrame,  # see `tidy_answers`; any number of models, methods, orders and runs
 )->pd.DataFrame:           # survey, `SHEET`, score, `COUNTS`, note
-    "S per culture and on `average`, for each run. Raises `InputError` if nothing can be scored"
+    """S per culture and on `average`, for each run. Raises `InputError` if nothing can be scored
+
+    >>> from culturespa.toys import made_answers, made_survey
+    >>> survey = made_survey({'USA': [1, 2], 'KEN': [3, 1]}, options=[4, 2])
+    >>> scores = align(survey, made_answers({'USA': [1, 2], 'KEN': [3, None]}))
+    >>> scores[['culture', 'score', 'unparsed']].values.tolist()
+    [['USA', 100.0, 0], ['KEN', 100.0, 1], ['average', 100.0, 1]]
+    """
     wide = answer_sheets(survey, answers)
     counts = _counts(survey, wide)
     table = wide.index.to_frame(index=False)

@@ -303,7 +303,16 @@ def ask(
     settings:AskSettings=None,
     **changes:Any,              # values of `AskSettings`, such as mode, sampling, choice, seed
 )->pd.DataFrame:                # the answers asked for, `ANSWER_COLUMNS`, sorted by key
-    "Ask questions under methods and cultures. Raises `InputError`"
+    """Ask questions under methods and cultures. Raises `InputError`
+
+    >>> from culturespa.models import ScriptedModel
+    >>> from culturespa.survey_files import load_survey
+    >>> survey, first = load_survey('demo'), ScriptedModel(lambda chat, seed: '1')
+    >>> asked = survey.questions[:3], Prompter(survey)
+    >>> answers = ask(first, *asked, methods='unaware,P1', cultures='BOL', quiet=True)
+    >>> answers.groupby('method').size().to_dict()
+    {'P1': 3, 'unaware': 3}
+    """
     settings = ask_settings(settings, changes)
     check_model(model, settings.mode)
     wanted = check_wanted(prompter, questions, methods, cultures, repeats, orders)
@@ -332,7 +341,14 @@ def assess(
     settings:AskSettings|None=None,
     **changes:Any,                  # values of `AskSettings`
 )->pd.DataFrame:                    # the answers table
-    "Ask a model all questions of a survey. Raises `InputError`"
+    """Ask a model all questions of a survey. Raises `InputError`
+
+    >>> from culturespa.models import ScriptedModel
+    >>> from culturespa.survey_files import load_survey
+    >>> first = ScriptedModel(lambda chat, seed: '1')
+    >>> len(assess(first, load_survey('demo'), 'P1', 'BOL,ZWE', repeats=1, quiet=True))
+    520
+    """
     prompter = Prompter(survey, templates)
     return ask(model, survey.questions, prompter, methods, cultures, repeats, orders, out,
                'survey', quiet, settings, **changes)

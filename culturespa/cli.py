@@ -18,9 +18,9 @@ import typer
 
 from .data_commands import data
 from .options import (
-    CONFIGURATION, Adapter, Cultures, Device, DryRun, Dtype, MaxNewTokens, Methods, Model, Out,
+    CONFIGURATION, Adapter, Cultures, Device, DryRun, Dtype, MaxNewTokens, Methods, ModelAt, Out,
     PerTopic, Quiet, Repeats, Revision, Seed, Specific, Strategies, SurveyAt, Temperature,
-    TemplatesAt, Text, TopP, Url, Whole, listed, option, option_of, quiet_libraries,
+    TemplatesAt, Text, TopP, Url, Whole, split_words, option, option_of, quiet_libraries,
     takes, typed_configuration)
 
 if TYPE_CHECKING:      # too heavy for a page of help
@@ -373,7 +373,7 @@ Orders = Annotated[str, option(
 @takes(adapter=Adapter, url=Url, revision=Revision, device=Device, dtype=Dtype, cultures=Cultures)
 def assess_command(
     out:Out,
-    model:Annotated[str, option_of(Model)] = 'demo',
+    model:Annotated[str, option_of(ModelAt)] = 'demo',
     survey:Annotated[str, option_of(SurveyAt)] = 'demo',
     templates:Annotated[str, option_of(TemplatesAt)] = 'en',
     methods:Annotated[str, option_of(Methods)] = 'unaware,P1',
@@ -400,7 +400,7 @@ def assess_command(
     from culturespa.survey import select
     from culturespa.survey_files import load_survey
     _no_run(out)
-    wanted = listed(typed.pop('cultures'))
+    wanted = split_words(typed.pop('cultures'))
     whole = load_survey(survey)        # P2 and P3 draw on all of it
     asked = select(whole, wanted)
     require_texts(asked.questions, asked.name)    # before a large model is loaded
@@ -426,7 +426,7 @@ def ask_command(
     culture:Annotated[Text, option('--culture', help='ISO code; left out: plainly')] = None,
     method:Annotated[Text, option(
         '--method', help='left out: P1 with a culture, else unaware')] = None,
-    model:Annotated[str, option_of(Model)] = 'demo',
+    model:Annotated[str, option_of(ModelAt)] = 'demo',
     survey:Annotated[str, option_of(SurveyAt)] = 'demo',
     templates:Annotated[str, option_of(TemplatesAt)] = 'en',
     temperature:Annotated[float, option_of(Temperature)] = .6,
@@ -444,7 +444,7 @@ def ask_command(
     from culturespa.survey_files import load_survey
     prompter = Prompter(load_survey(survey), templates)
     sampling = Sampling(temperature, top_p, max_new_tokens)
-    texts = list(listed(options, ';') or ())
+    texts = list(split_words(options, ';') or ())
     found = ask_once(
         load_model(model, **typed), prompter, question, texts, culture, method,
         sampling=sampling, seed=seed)

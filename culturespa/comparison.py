@@ -114,7 +114,17 @@ def compare(
     seed:int=0,
     level:float=.95,
 )->pd.DataFrame:           # columns `COMPARED`; a row for each order and group of cultures
-    "How much better `a` scores than `b`. Raises `InputError` if they share no answered question"
+    """How much better `a` scores than `b`. Raises `InputError` if they share no answered question
+
+    >>> from culturespa.alignment import answer_sheets
+    >>> from culturespa.toys import invented_survey, persona_answers
+    >>> survey = invented_survey()
+    >>> asked = [persona_answers(survey, 0, 'unaware'), persona_answers(survey, .7)]
+    >>> sheets = answer_sheets(survey, pd.concat(asked))
+    >>> found = compare(survey, sheets, ('base', 'P1'), ('base', 'unaware')).set_index('culture')
+    >>> bool(found.difference['average'] > 0)
+    True
+    """
     flips = flips_for(survey, draws, seed, level)
     tables = []
     for order, one, two in _in_same_order(sheets, a, b):

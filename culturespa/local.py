@@ -213,7 +213,7 @@ class LocalModel:
 
     @property
     def reader(self)->LogitReader:
-        "See page 23"
+        "Reads prompts for their logits, wearing this one's adapter (page 23)"
         self.weights.wear(self.adapter)
         return self.weights.reader
 

@@ -26,7 +26,11 @@ def find_model(
     model:str|Path,     # a folder, a hub name such as 'org/name', or 'demo'
     revision:str=None,  # branch, tag or commit on the hub; None: the newest
 )->Path:                # a folder on this machine
-    "The model's folder; a hub model is fetched first. Raises `InputError`"
+    """The model's folder; a hub model is fetched first. Raises `InputError`
+
+    >>> find_model('demo').name
+    'model'
+    """
     if str(model) == 'demo':
         return data_path('demo', 'model')
     folder = Path(model).expanduser()

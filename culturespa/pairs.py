@@ -24,7 +24,16 @@ def pair_answers(
     method:str = 'P1',         # of the culture-aware answers; 'P2' is the paper's variant CCT
     non_answers:bool = False,  # keep answers such as "don't know", as the paper does
 )->pd.DataFrame:               # culture, question_id, run, order, unaware, aware, moved; attrs
-    "Culture-unaware and -aware answers in one row. Raises `InputError` if one kind is missing"
+    """Culture-unaware and -aware answers in one row. Raises `InputError` if one kind is missing
+
+    >>> from culturespa.toys import made_answers, made_survey
+    >>> questions = made_survey({'USA': [1, 2]}, options=[2, 2]).questions
+    >>> questions['options'] = [['Yes', 'No']] * 2
+    >>> plain = made_answers({'none': [1, 1]}, method='unaware')
+    >>> both = pair_answers(pd.concat([plain, made_answers({'USA': [1, 2]})]), questions)
+    >>> both.moved.tolist()
+    [False, True]
+    """
     key = ['question_id', 'order', 'run']
     plain = _answers_under(answers, 'unaware', method)
     aware = _answers_under(answers, method, method)
@@ -210,7 +219,16 @@ def collect_pairs(
     seed:int = 42,
     matched:bool = False,                   # cut all strategies by one factor, so that none repeats
 )->pd.DataFrame:                            # `PAIR_COLUMNS`: `code` is the answer to learn
-    "Choose pairs to train on, as many per culture in all strategies. Raises `InputError` if none"
+    """Choose pairs to train on, as many per culture in all strategies. Raises `InputError` if none
+
+    >>> from culturespa.toys import made_answers, made_survey
+    >>> questions = made_survey({'USA': [1, 2]}, options=[2, 2]).questions
+    >>> questions['options'] = [['Yes', 'No']] * 2
+    >>> plain = made_answers({'none': [1, 1]}, method='unaware')
+    >>> both = pair_answers(pd.concat([plain, made_answers({'USA': [1, 2]})]), questions)
+    >>> collect_pairs(both)[['strategy', 'culture', 'question_id', 'code']].values.tolist()
+    [['crqpc', 'USA', 'q2', 2]]
+    """
     for name in strategies:
         one_of('strategy', name, STRATEGIES)
     if not 0 < fraction <= 1:

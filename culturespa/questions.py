@@ -405,7 +405,16 @@ def generate_questions(
     batch:int = 8,               # attempts per topic and round
     quiet:bool = False,
 )->tuple[pd.DataFrame, pd.DataFrame]:  # questions, dropped
-    "Let `model` write until every topic has enough or gives up. `InputError` for another's log"
+    """Let `model` write until every topic has enough or gives up. `InputError` for another's log
+
+    >>> from culturespa.models import ScriptedModel
+    >>> from culturespa.survey_files import load_survey
+    >>> mute = ScriptedModel(lambda chat, seed: 'No idea.')
+    >>> writer = QuestionWriter(load_survey('demo'), per_topic=1, give_up=1)
+    >>> questions, dropped = generate_questions(mute, writer, quiet=True)
+    >>> len(questions), dropped.reason.unique().tolist()
+    (0, ['no JSON object'])
+    """
     from tqdm.auto import tqdm
     check_model(model)
     identity = _asked_of(model, writer)

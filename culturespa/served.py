@@ -275,7 +275,11 @@ def load_model(
     url:str=None,                # of an OpenAI-compatible server; None: load the model here
     **settings:Any,              # of `LocalModel`, or with `url` of `ServedModel`
 )->Model:
-    "The model that `model` names. Raises `InputError`, also for settings that would have no effect"
+    """The model that `model` names. Raises `InputError`, also for settings without an effect
+
+    >>> load_model('demo', device='cpu').name
+    'demo'
+    """
     if not isinstance(model, (str, Path)):
         given = dict(adapter=adapter, url=url) | settings
         _refuse_settings(given, (), f'{type(model).__name__} is loaded already')

@@ -249,7 +249,11 @@ def load_survey(
     where:str|Path,           # 'demo', a folder of ours, or the authors' release
     language:str|None=None,   # language of the questions, None: the first in the file
 )->Survey:
-    "Open a survey. Raises `InputError` if `where` holds none"
+    """Open a survey. Raises `InputError` if `where` holds none
+
+    >>> load_survey('demo').cultures.culture[:3].tolist()
+    ['USA', 'CAN', 'BOL']
+    """
     if str(where) == 'demo':
         return read_folder(data_path('demo', 'survey'), language)
     folder = Path(where)

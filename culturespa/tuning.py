@@ -70,7 +70,16 @@ def training_chats(
     prompter:Prompter,
     method:str = 'P1',       # the prompt to train under
 )->list[dict]:               # prompt and completion, each a list of messages
-    "The samples to train on. Raises `InputError` if a question is not there"
+    """The samples to train on. Raises `InputError` if a question is not there
+
+    >>> from culturespa.survey_files import load_survey
+    >>> survey = load_survey('demo')
+    >>> ids = survey.questions.question_id[:1]
+    >>> pair = pd.DataFrame(dict(culture='BOL', question_id=ids, code=2))
+    >>> (sample,) = training_chats(pair, survey.questions, Prompter(survey))
+    >>> sample['completion']
+    [{'role': 'assistant', 'content': '2'}]
+    """
     known = questions.set_index('question_id', drop=False).to_dict('index')
     unknown = set(pairs.question_id) - set(known)
     if unknown:
@@ -228,7 +237,16 @@ def train_adapter(
     quiet:bool = False,
     **load:Any,                 # revision, device, dtype: see `load_model`
 )->dict:                        # steps, samples, supervised tokens, last loss; as in base.json
-    "Fine-tune a LoRA adapter on `samples`. Raises `InputError` without samples or a free place"
+    """Fine-tune a LoRA adapter on `samples`. Raises `InputError` without samples or a free place
+
+    >>> import tempfile
+    >>> chat = [dict(role='user', content='Tea or coffee?')]
+    >>> sample = dict(prompt=chat, completion=[dict(role='assistant', content='1')])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     record = train_adapter('demo', [sample] * 4, f'{folder}/tea', quiet=True)
+    >>> record['samples'], record['supervised_tokens']
+    (4, 8)
+    """
     from transformers import set_seed
     out = Path(out)
     check_target(out)

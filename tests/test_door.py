@@ -1,5 +1,7 @@
 "What importers meet first: an instant import, short names, the programs of the index; by hand"
 
+import doctest
+import inspect
 import json
 import subprocess
 import sys
@@ -52,3 +54,22 @@ def test_the_programs_of_the_index_run(program, tmp_path, monkeypatch):
     exec(program, names)
     kept = [names[name] for name in ('scores', 'answers', 'pairs', 'tuned') if name in names]
     assert len(kept) == 1 and kept[0] is not None
+
+
+# what takes long or writes much has its program on the index or the page of its module
+WITHOUT_EXAMPLE = {'merge_adapter', 'report', 'run'}
+
+
+def functions() -> list[str]:
+    return [name for name in culturespa.__all__ if inspect.isfunction(getattr(culturespa, name))]
+
+
+@pytest.mark.parametrize('name', [name for name in functions() if name not in WITHOUT_EXAMPLE])
+def test_every_function_of_the_door_shows_an_example_that_runs(name):
+    function = getattr(culturespa, name)
+    found = [test for test in doctest.DocTestFinder(recurse=False).find(function) if test.examples]
+    assert found, f'{name} shows no example'
+    for test in found:
+        test.globs = dict(inspect.getmodule(function).__dict__)
+        results = doctest.DocTestRunner(verbose=False).run(test)
+        assert results.failed == 0

@@ -153,7 +153,7 @@ def test_a_pool_is_used_up_before_anything_comes_again():
     assert times.max() > 1
 
 
-def test_matched_samplings_repeat_nothing_and_keep_the_mix_of_cultures():
+def test_matched_strategies_repeat_nothing_and_keep_the_mix_of_cultures():
     both = seldom_stays(many(), 'KEN', 3)
     moved = both[both.moved].culture.value_counts()
     stayed = both[~both.moved].culture.value_counts()

@@ -456,9 +456,7 @@ def _asked_of(model:Model, writer:QuestionWriter)->dict:
         model=record,
         templates=writer.templates.hash,
         survey=survey_digest(writer.survey),
-        sampling=asdict(writer.sampling),
-        most_written=writer.most_written,
-        seed=writer.seed)
+        sampling=asdict(writer.sampling), most_written=writer.most_written, seed=writer.seed)
     return json.loads(json.dumps(asked))
 
 def _read_log(log:str|Path|None, identity:dict)->dict:

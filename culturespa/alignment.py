@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHEET', 'KIND', 'UNREADABLE', 'FLOOR', 'CEILING', 'SCORES', 'COUNTS', 'NAMED_AT_MOST',
-           'COLOURS', 'ENOUGH_OF_A_SURVEY', 'tidy_answers', 'answer_sheets', 'modal_codes',
-           'known_mean', 'quotient', 'score_sheets', 'align', 'score_columns', 'score_table',
-           'write_scores', 'plot_scores', 'coverage']
+           'TUNED', 'COLOURS', 'ENOUGH_OF_A_SURVEY', 'tidy_answers', 'answer_sheets',
+           'modal_codes', 'known_mean', 'quotient', 'score_sheets', 'align', 'score_columns',
+           'score_table', 'write_scores', 'shown_name', 'plot_scores', 'coverage']
 
 # %% ../nbs/50_alignment.ipynb #348d2987
 import itertools
@@ -377,6 +377,27 @@ def write_scores(
     "Write scores with two decimals more than anyone should quote"
     scores.to_csv(path, index=False, float_format='%.4f')
 
+# %% ../nbs/50_alignment.ipynb #0772471b
+TUNED = {
+    'base+joint': 'CultureSPA (joint)',
+    'base+specific': 'CultureSPA (specific)',
+    'base+rds': 'RDS',
+    'base+cds': 'CDS'}
+
+def shown_name(
+    model:str,    # as it stands in tables
+    method:str,
+)->str:
+    "What people read: tuned models are asked under P1 unless the name says otherwise"
+    if model == 'base':
+        return method
+    tuned = TUNED.get(model)
+    if tuned is None and model.startswith('base+'):
+        tuned = model.removeprefix('base+')
+    if tuned is None:
+        return f'{model}, {method}'
+    return tuned if method == 'P1' else f'{tuned}, {method}'
+
 # %% ../nbs/50_alignment.ipynb #65a92a3b
 def _plot_rows(
     table:pd.DataFrame,  # from `score_table`, only what is drawn
@@ -406,7 +427,7 @@ def _plot_dots(
     "A dot for each score; models are named if there are several"
     models = {model for model, _ in shown.columns}
     for colour, (model, method) in zip(itertools.cycle(COLOURS), shown.columns):
-        label = f'{model}, {method}' if len(models) > 1 else method
+        label = shown_name(model, method) if len(models) > 1 else method
         ax.plot(shown[model, method], y, 'o', ms=6.5, color=colour, label=label, zorder=3)
 
 def _plot_quietly(ax):

@@ -148,9 +148,9 @@ def print_run(
     run:'Run',  # finished
 ):
     "Print the scores of a run and where its results lie"
-    from culturespa.alignment import score_table
+    from culturespa.alignment import score_table, shown_name
     table = score_table(_read_scores(run.out))
-    table.columns = [_column(model, method) for model, method in table.columns]
+    table.columns = [shown_name(model, method) for model, method in table.columns]
     world = run.survey.name
     if run.survey.synthetic:
         world = 'demo world: people, answers and cultures are invented'
@@ -165,14 +165,6 @@ def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
     import pandas as pd
     return pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-
-# %% ../nbs/89_cli.ipynb #45315122
-def _column(model:str, method:str)->str:
-    "A heading: short enough for a terminal"
-    tuned = model.removeprefix('base').removeprefix('+')
-    if not tuned:
-        return method
-    return tuned if method == 'P1' else f'{tuned} {method}'
 
 # %% ../nbs/89_cli.ipynb #15c41608
 @app.command()

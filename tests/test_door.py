@@ -18,6 +18,7 @@ def programs() -> list[str]:
     "The numbered programs of the index"
     cells = json.loads((ROOT/'nbs'/'index.ipynb').read_text())['cells']
     sources = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+    sources = [source.removeprefix('#| eval: false\n') for source in sources]
     titles = tuple(f'# {n}. ' for n in range(1, 6))
     return [source for source in sources if source.startswith(titles)]
 

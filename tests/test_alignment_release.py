@@ -188,6 +188,7 @@ def test_P1_minus_no_model(survey, personas):
 
 def test_place_between_floor_and_ceiling(survey, personas):
     table = relative_position(survey, personas).query("culture == 'average'").set_index("method")
+    table = table.loc[["unaware", "P1"]]  # a full release has more, of few cultures
     assert table.score.round(2).to_dict() == {"unaware": 62.36, "P1": 66.61}
     # the floor is that of the questions answered:
     # unaware refuses five on which the others' median is far off

@@ -3,8 +3,8 @@
 This is what `make notebooks` and .ci/run do.
 
 In place: fresh outputs are stored and the page is cleaned. With --copy the page is only tried,
-its file stays as it is. One page at a time, each in a kernel of its own, in the folder of the
-pages. Cells marked `#| eval: false` are left out; with --copy so are tests marked `#| slow`,
+its file stays as it is. Each page has a kernel of its own, in the folder of the pages; `--jobs 2`
+runs two at once. Cells marked `#| eval: false` are left out; with --copy so are tests marked `#| slow`,
 which `make test` runs anyway. Ends with 'N passed, N failed'.
 """
 
@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -70,27 +71,43 @@ def why(error: Exception) -> str:
     return text if len(text) < 3000 else "..." + text[-3000:]
 
 
+def run(page: Path, timeout: int, copy: bool) -> tuple[bool, str]:
+    "Execute one page: did it pass, and a line or a traceback about it"
+    start = time.time()
+    try:
+        book = execute(page, timeout, copy)
+        if not copy:
+            store(book, page)
+    except Exception as error:
+        return False, f"{page.name}: FAILED after {time.time() - start:.0f} s\n{why(error)}"
+    return True, f"{page.name}: {time.time() - start:.0f} s"
+
+
+def results(chosen: list[Path], jobs: int, timeout: int, copy: bool):
+    "What `run` says of each page, as they end; several at once share the cores between them"
+    if jobs == 1:
+        for page in chosen:
+            yield run(page, timeout, copy)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(jobs) as pool:
+        under_way = [pool.submit(run, page, timeout, copy) for page in chosen]
+        for job in as_completed(under_way):
+            yield job.result()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("notebook", nargs="*", type=Path, help="pages to execute (default: all)")
     parser.add_argument("--copy", action="store_true", help="try them, store nothing")
     parser.add_argument("--timeout", type=int, default=900, help="seconds one cell may take")
+    parser.add_argument("--jobs", type=int, default=1, help="pages at once (default 1)")
     given = parser.parse_args()
-    failed, chosen = 0, [p.resolve() for p in given.notebook] or pages(ROOT)
-    for page in chosen:
-        start = time.time()
-        try:
-            book = execute(page, given.timeout, given.copy)
-            if not given.copy:
-                store(book, page)
-            print(f"{page.name}: {time.time() - start:.0f} s", flush=True)
-        except Exception as error:
-            failed += 1
-            print(
-                f"{page.name}: FAILED after {time.time() - start:.0f} s\n{why(error)}",
-                file=sys.stderr,
-                flush=True,
-            )
+    chosen = [page.resolve() for page in given.notebook] or pages(ROOT)
+    failed = 0
+    for passed, said in results(chosen, given.jobs, given.timeout, given.copy):
+        failed += not passed
+        print(said, file=sys.stdout if passed else sys.stderr, flush=True)
     print(f"{len(chosen) - failed} passed, {failed} failed")
     sys.exit(bool(failed))
 

@@ -3,9 +3,9 @@
 This is what `make notebooks` and .ci/run do.
 
 In place: fresh outputs are stored and the page is cleaned. With --copy the page is only tried,
-its file stays as it is. Each page has a kernel of its own, in the folder of the pages; `--jobs 2`
-runs two at once. Cells marked `#| eval: false` are left out; with --copy so are tests marked `#| slow`,
-which `make test` runs anyway. Ends with 'N passed, N failed'.
+its file stays as it is. Each page has a kernel of its own, in the folder of the pages;
+`--jobs 2` runs two at once. Cells marked `#| eval: false` are left out; with --copy so are tests
+marked `#| slow`, which `make test` runs anyway. Ends with 'N passed, N failed'.
 """
 
 import argparse

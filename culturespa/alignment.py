@@ -20,7 +20,8 @@ from .prompts import METHODS, NO_CULTURE
 from .survey import InputError, Survey, codes_of, one_of
 
 # %% ../nbs/50_alignment.ipynb #93c1301a
-SHEET = ['model', 'method', 'culture', 'order', 'run']  # what tells one answer sheet from another
+# what tells one answer sheet from another
+SHEET = ['model', 'method', 'culture', 'order', 'repeat']
 KIND = ['model', 'method', 'order']                     # has a score: orders are never averaged
 UNREADABLE = -1                                         # asked, but the reply names no code
 FLOOR = 'median of the other countries'                 # floor and ceiling, page 52
@@ -28,7 +29,7 @@ CEILING = 'fresh sample'
 
 def tidy_answers(
     survey:Survey,
-    answers:pd.DataFrame,  # culture, question_id, code; optional: model, method, order, run, source
+    answers:pd.DataFrame,  # culture, question_id, code; and model, method, order, repeat, source
 )->pd.DataFrame:           # the same with all of `SHEET`; code as float, missing if unreadable
     "An answers table with all that scoring needs. Raises `InputError` naming what is wrong"
     _check_columns(answers)
@@ -39,7 +40,7 @@ def tidy_answers(
         model='model',
         method=np.where(plain, 'unaware', 'given'),
         order='original',
-        run=0)
+        repeat=0)
     added = {name: value for name, value in defaults.items() if name not in answers}
     code = pd.to_numeric(answers.code, errors='coerce').astype('Float64').astype(float)
     _check_whole(answers, code)
@@ -72,7 +73,7 @@ def answer_sheets(
     answers:pd.DataFrame,  # see `tidy_answers`; generated questions are left out
 )->pd.DataFrame:           # a row per sheet (`SHEET`), a column per question: code, -1 unreadable,
                            # NaN not asked
-    """One sheet per persona and run. Raises `InputError` if `answers` are to another survey
+    """One sheet per persona and repeat. Raises `InputError` if `answers` are to another survey
 
     >>> from culturespa.toys import made_answers, made_survey
     >>> survey = made_survey({'USA': [1, 2]}, options=[4, 2])
@@ -119,13 +120,13 @@ def _check_codes(survey:Survey, answers:pd.DataFrame):
                          "these answers belong to another survey")
 
 def _check_once(answers:pd.DataFrame):
-    "Nobody answers a question twice in one run"
+    "Nobody answers a question twice in one repeat"
     again = answers[answers.duplicated([*SHEET, 'question_id'])]
     if not again.empty:
         row = next(again.itertuples())
         raise InputError(f"{row.culture} answers {row.question_id} twice under {row.model}, "
                          f"{row.method}: the answers must differ in model, method, culture, "
-                         "question, order or run")
+                         "question, order or repeat")
 
 def _for_every_culture(
     wide:pd.DataFrame,
@@ -150,7 +151,7 @@ def _in_order(
         others = sorted(set(level) - set(known))
         rank = {name: place for place, name in enumerate([*known, *others])}
         return level.map(rank)
-    return wide.sort_index(level=['model', 'method', 'order', 'run', 'culture'], key=position)
+    return wide.sort_index(level=['model', 'method', 'order', 'repeat', 'culture'], key=position)
 
 # %% ../nbs/50_alignment.ipynb #73129ef5
 SCORES = pd.DataFrame([
@@ -250,9 +251,9 @@ COUNTS = ['answered', 'unparsed', 'not_asked']
 
 def align(
     survey:Survey,
-    answers:pd.DataFrame,  # see `tidy_answers`; any number of models, methods, orders and runs
+    answers:pd.DataFrame,  # see `tidy_answers`; any number of models, methods, orders and repeats
 )->pd.DataFrame:           # survey, `SHEET`, score, `COUNTS`, note
-    """S per culture and on `average`, for each run. Raises `InputError` if nothing can be scored
+    """S per culture and on `average`, for each repeat. Raises `InputError` if nothing can be scored
 
     >>> from culturespa.toys import made_answers, made_survey
     >>> survey = made_survey({'USA': [1, 2], 'KEN': [3, 1]}, options=[4, 2])
@@ -294,17 +295,17 @@ def _why_without(
     return np.select(list(reasons.values()), list(reasons), '')
 
 def _with_average(table:pd.DataFrame)->pd.DataFrame:
-    "Add to each run the mean score and the summed counts of its cultures"
-    key, parts = ['model', 'method', 'order', 'run'], []
+    "Add to each repeat the mean score and the summed counts of its cultures"
+    key, parts = ['model', 'method', 'order', 'repeat'], []
     for names, rows in table.groupby(key, sort=False):
         average = _average_of(rows).assign(**dict(zip(key, names)))
         parts += [rows, average]
     return pd.concat(parts, ignore_index=True)
 
 def _average_of(
-    rows:pd.DataFrame,  # the cultures of one run
+    rows:pd.DataFrame,  # the cultures of one repeat
 )->pd.DataFrame:        # one row
-    "The average of a run"
+    "The average of a repeat"
     counts = rows[COUNTS].sum().to_frame().T
     return counts.assign(
         survey=rows.survey.iloc[0],

@@ -135,7 +135,7 @@ def _with_labels(
     rows:pd.DataFrame,  # from `_file_rows`
     survey:Survey,
     given:dict,         # culture, method and model as options; None: not given
-)->pd.DataFrame:        # the same with source, model, method, culture, order and run
+)->pd.DataFrame:        # the same with source, model, method, culture, order and repeat
     "Say of each answer whose it is"
     _refuse_twice(path, rows, given)
     said = read_file_name(path, survey.cultures, given['model'])
@@ -154,8 +154,8 @@ def _with_labels(
     rows['source'] = _filled(rows, 'source', 'survey')
     rows['model'] = _filled(rows, 'model', said['model'] or 'base')
     rows['order'] = _filled(rows, 'order', 'original')
-    run = said['run'] or 0
-    rows['run'] = rows.run.fillna(run) if 'run' in rows else run
+    repeat = said['repeat'] or 0
+    rows['repeat'] = rows.repeat.fillna(repeat) if 'repeat' in rows else repeat
     return rows
 
 # %% ../nbs/14_answer_files.ipynb #bb11b450
@@ -167,7 +167,7 @@ def _cell_code(value:Any, codes:Sequence[int])->int|None:
         raise ValueError
     return int(float(value))
 
-def _cell_run(value:Any, codes:Sequence[int])->int:
+def _cell_repeat(value:Any, codes:Sequence[int])->int:
     "A whole number"
     if float(value) % 1:
         raise ValueError
@@ -189,7 +189,7 @@ def _cell_probability(value:Any, codes:Sequence[int])->list[float]|None:
 # %% ../nbs/14_answer_files.ipynb #4956aff3
 CELLS = dict(   # column -> what reads it, what it accepts
     code=(_cell_code, 'one of {codes}, or nothing'),
-    run=(_cell_run, 'a whole number'),
+    repeat=(_cell_repeat, 'a whole number'),
     probability=(_cell_probability, 'a list of {n} numbers that add up to at most 1, or nothing'))
 
 def _column(
@@ -243,7 +243,7 @@ def _with_codes(
     if 'probability' in rows:
         probability = _column(path, rows, 'probability', codes)
     rows = rows.assign(
-        run=_column(path, rows, 'run', codes),
+        repeat=_column(path, rows, 'repeat', codes),
         code=pd.array(read, 'Int64'),
         outside=[_outside(numbers) for numbers in probability],
         probability=pd.Series(probability, rows.index, dtype=object))

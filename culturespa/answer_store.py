@@ -61,7 +61,7 @@ def _part_schema():
         question_id=pa.string(),
         question_hash=pa.string(),
         order=pa.string(),
-        run=pa.int64(),
+        repeat=pa.int64(),
         text=pa.string(),
         code=pa.int64(),
         probability=pa.list_(pa.float64()),
@@ -129,7 +129,7 @@ def read_kept(
     "Answers kept in a run folder. Raises `InputError` where there are none"
     import pyarrow as pa
     import pyarrow.compute as pc
-    wanted = dict(question_id=question_ids, order=orders, run=repeats)
+    wanted = dict(question_id=question_ids, order=orders, repeat=repeats)
     tables = []
     for *key, files in kept_parts(out, source, model, methods, cultures):
         tables += [_read_part(file, key, wanted) for file in files]
@@ -271,7 +271,7 @@ def save_answers(
     folder.mkdir(parents=True, exist_ok=True)
     key = ANSWER_KEY[1:]      # all are answers to the survey
     kept = answers[answers.source == 'survey'][[*key, 'code']].sort_values(key, kind='stable')
-    types = dict.fromkeys(NAMES, 'category') | dict(run='int8', code='Int8')
+    types = dict.fromkeys(NAMES, 'category') | dict(repeat='int8', code='Int8')
     kept.astype(types).to_parquet(folder/'answers.parquet', index=False, compression='zstd')
     record |= dict(
         survey=survey.name,
@@ -295,6 +295,6 @@ def load_saved(
     if record['survey_digest'] != survey_digest(survey):
         raise InputError(f'{folder} holds answers to another survey than this {survey.name}; '
                          f'they were made by: {record.get("command")}')
-    types = dict.fromkeys(NAMES, str) | dict(code='Int64', run=int)
+    types = dict.fromkeys(NAMES, str) | dict(code='Int64', repeat=int)
     answers = pd.read_parquet(folder/'answers.parquet').astype(types)
     return answers.assign(source='survey', probability=None), record

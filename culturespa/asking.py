@@ -152,7 +152,7 @@ def answer_block(
         found = answer(model, chats, codes, seeds, settings, tick)
         yield repeat, _as_asked(found, codes, rows, block.order).assign(
             source=source, model=model.name, method=block.method, culture=block.culture,
-            order=block.order, run=repeat)[ANSWER_COLUMNS]
+            order=block.order, repeat=repeat)[ANSWER_COLUMNS]
 
 def _written(
     model:Any,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from .alignment import (CEILING, FLOOR, KIND, SCORES, SHEET, known_mean, modal_codes,
+from .alignment import (CEILING, FLOOR, KIND, SCORES, SHEET, known_mean, modal_codes, shown_name,
                                   score_sheets)
 from .distributions import (DISTRIBUTION_SCORES, compare_distributions, normalised,
                                       sample_people, share_array)
@@ -115,19 +115,19 @@ def as_sheets(
     survey:Survey,
     model:str,         # what the sheets will be called
     method:str,
-    codes:np.ndarray,  # run x culture x question
+    codes:np.ndarray,  # repeat x culture x question
 )->pd.DataFrame:       # rows `SHEET`, a column per question
     "Answer sheets out of codes"
     index = pd.MultiIndex.from_product(
         [[model], [method], range(len(codes)), survey.cultures.culture, ['original']],
-        names=['model', 'method', 'run', 'culture', 'order'])
+        names=['model', 'method', 'repeat', 'culture', 'order'])
     filled = codes.reshape(len(index), len(survey.questions))
     return pd.DataFrame(filled, index.reorder_levels(SHEET), survey.questions.question_id)
 
 # %% ../nbs/52_baselines.ipynb #fbf69f2e
 def baseline_answers(
     survey:Survey,
-    draws:int=200,  # runs of the random ones
+    draws:int=200,  # repeats of the random ones
     seed:int=0,
 )->pd.DataFrame:    # sheets; `model` is 'floor' or 'ceiling', `method` names the predictor
     "Answer sheets that need no model"
@@ -361,7 +361,7 @@ def _baselines_of_modes(
     scores = {}
     for name in SCORES.index:
         scores[name] = score_sheets(survey, everything, name, human=human)
-    return _named(_over_runs(pd.DataFrame(scores, everything.index)))
+    return _named(_over_repeats(pd.DataFrame(scores, everything.index)))
 
 def _halves(survey:Survey, draws:int, seed:int)->list:
     "Sheets of half of the people, and of another half"
@@ -372,15 +372,15 @@ def _halves(survey:Survey, draws:int, seed:int)->list:
         halves.append(as_sheets(survey, 'ceiling', 'split half', modes))
     return halves
 
-def _over_runs(
+def _over_repeats(
     scores:pd.DataFrame,  # a row per sheet, a column per score
-)->pd.DataFrame:          # `KIND`: mean scores, and sd: how far S varies from run to run
-    "Average over cultures, then over runs; add the nearest other country"
-    runs = scores.groupby([*KIND, 'run'], sort=False).mean()
-    rows = runs.groupby(KIND, sort=False).mean()
-    rows['sd'] = runs.S.groupby(KIND, sort=False).std()
+)->pd.DataFrame:          # `KIND`: mean scores, and sd: how far S varies from repeat to repeat
+    "Average over cultures, then over repeats; add the nearest other country"
+    repeats = scores.groupby([*KIND, 'repeat'], sort=False).mean()
+    rows = repeats.groupby(KIND, sort=False).mean()
+    rows['sd'] = repeats.S.groupby(KIND, sort=False).std()
     are_countries = rows.index.get_level_values('method') == 'another country'
-    rows.loc[are_countries, 'sd'] = np.nan           # its runs are countries, not draws
+    rows.loc[are_countries, 'sd'] = np.nan           # its repeats are countries, not draws
     others = scores.xs('another country', level='method')
     nearest = others.groupby('culture', sort=False).max()
     rows.loc[('ceiling', 'nearest other country', 'original'), SCORES.index] = nearest.mean()
@@ -400,7 +400,8 @@ def _named(
 def _names(rows:pd.DataFrame)->pd.Series:
     "How that table calls a model: with the order of options if that is not the survey's own"
     turned = np.where(rows['order'] == 'original', '', ', options ' + rows['order'])
-    return rows.model + ', ' + rows.method + turned
+    names = [shown_name(*kind) for kind in zip(rows.model, rows.method)]
+    return pd.Series(names, rows.index, dtype=object) + turned
 
 # %% ../nbs/52_baselines.ipynb #b08ec437
 def _rows_of_models(distributions:pd.DataFrame)->pd.DataFrame:
@@ -422,7 +423,7 @@ MOST_SAMPLES = 100   # fresh samples behind the two ends of a method between flo
 def baseline_table(
     survey:Survey,
     sheets:pd.DataFrame|None=None,         # of models, between floors and ceilings; None: none
-    draws:int=200,                         # runs of the random predictors
+    draws:int=200,                         # repeats of the random predictors
     seed:int=0,
     distributions:pd.DataFrame|None=None,  # from `distribution_scores`: fills in the models' rows
 )->pd.DataFrame:                           # kind, predictor, `KIND`, `SCORES`, sd of S,

@@ -45,7 +45,7 @@ def _of_cultures(
     weights:np.ndarray,   # label x question
     labels:list,
 )->pd.Series:             # (culture, label) and (average, label)
-    "Scores on each group of questions, mean over runs"
+    "Scores on each group of questions, mean over repeats"
     scores = score_sheets(survey, sheets, score, weights)
     table = pd.DataFrame(scores.T, sheets.index, labels)
     single = table.groupby(level='culture', sort=False).mean()

@@ -25,7 +25,7 @@ from .survey import InputError, Survey, one_of
 def on_same_cells(
     part:np.ndarray,     # `misses`: ... x culture x question
     *others:np.ndarray,  # that broadcast against `part`
-)->np.ndarray:           # pair of runs x culture x question
+)->np.ndarray:           # pair of repeats x culture x question
     "`part`, missing wherever one of the others is"
     for other in others:
         part = np.where(np.isnan(other), np.nan, part)
@@ -33,20 +33,20 @@ def on_same_cells(
 
 # %% ../nbs/54_comparison.ipynb #2ebd8d5d
 def swapped_differences(
-    lost_a:np.ndarray,  # unit x run x culture, from `sums_of_units`
+    lost_a:np.ndarray,  # unit x repeat x culture, from `sums_of_units`
     lost_b:np.ndarray,  # of the other method, on the same cells
     most:np.ndarray,    # of both
     flips:np.ndarray,   # pattern x unit, from `sign_flips`
     score:str='S',
-)->np.ndarray:          # pattern x culture, mean over runs; the first row swaps nothing
+)->np.ndarray:          # pattern x culture, mean over repeats; the first row swaps nothing
     "Score of a minus score of b when their names are swapped, unit by unit"
-    _, runs, cultures = most.shape
+    _, repeats, cultures = most.shape
     total = np.zeros((len(flips), cultures))
-    for run in range(runs):              # one at a time: many runs would fill the memory
-        own = lost_a[:, run], lost_b[:, run], most[:, run]
+    for repeat in range(repeats):              # one at a time: many repeats would fill the memory
+        own = lost_a[:, repeat], lost_b[:, repeat], most[:, repeat]
         difference = _swapped_in_one_run(*own, flips, score)
         total += np.nan_to_num(difference)
-    asked = most.any(0)                  # a culture may lack a run
+    asked = most.any(0)                  # a culture may lack a repeat
     return quotient(total, asked.sum(0))
 
 def _swapped_in_one_run(
@@ -56,7 +56,7 @@ def _swapped_in_one_run(
     flips:np.ndarray,
     score:str,
 )->np.ndarray:          # pattern x culture
-    "The differences of a single run"
+    "The differences of a single repeat"
     middle, half = (lost_a + lost_b).sum(0) / 2, (lost_a - lost_b) / 2
     all_most = most.sum(0)
     moved = flips @ half
@@ -203,7 +203,7 @@ def _without_largest(
     return (a - b)[heaviest, group]
 
 def _each_left_out(
-    lost:np.ndarray,         # battery x run x culture
+    lost:np.ndarray,         # battery x repeat x culture
     most:np.ndarray,
     score:str,
     averages:pd.DataFrame,
@@ -220,7 +220,7 @@ def one_kind(
     kind:tuple,         # (model, method)
 )->pd.DataFrame:
     "The sheets of one model and method. Raises `InputError` if there are none"
-    kinds = list(sheets.index.droplevel(['culture', 'order', 'run']).unique())
+    kinds = list(sheets.index.droplevel(['culture', 'order', 'repeat']).unique())
     model, method = one_of('(model, method)', tuple(kind), kinds)
     names = sheets.index.get_level_values
     of_model = names('model') == model
@@ -257,7 +257,7 @@ def position(
 
 # %% ../nbs/54_comparison.ipynb #2ade9b96
 def with_ends(
-    own:np.ndarray,      # `misses` of a model: run x culture x question
+    own:np.ndarray,      # `misses` of a model: repeat x culture x question
     floor:np.ndarray,    # 1 x culture x question
     ceiling:np.ndarray,  # fresh sample x culture x question
 )->tuple:                # own, floor and ceiling on the cells that all three have

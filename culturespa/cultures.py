@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .alignment import known_mean
+from .alignment import known_mean, shown_name
 from .inference import batteries, jackknife
 from .matrices import (
     NO_MATRIX, all_alike, culture_matrix, kinds_of, left_out, left_out_note, one_method,
@@ -162,7 +162,7 @@ def _answered(
     survey:Survey,
     part:pd.DataFrame,  # sheets of one model and method
 )->pd.DataFrame:        # culture x question
-    "Which questions each comparable persona answered in any run"
+    "Which questions each comparable persona answered in any repeat"
     answered = (part >= 0).groupby(level='culture').any()
     return answered.loc[comparable(survey, part)]
 
@@ -390,7 +390,7 @@ def _in_common(
     "The survey of these cultures. Raises `InputError` if there is nothing to compare"
     common = _cultures_in_common(survey, sheets, kinds)
     some = _only(survey, common) if common else survey
-    names = [', '.join(kind) for kind in kinds]
+    names = [shown_name(*kind) for kind in kinds]
     for kind, name in zip(kinds, names):
         reason = why_no_correlation(some, sheets, *kind)
         if reason:

@@ -23,9 +23,9 @@ from .survey import InputError, Survey, similarity_matrix
 # %% ../nbs/55_diagnostics.ipynb #de139d61
 def cross_scores(
     survey:Survey,        # the whole survey, also when few personas were asked
-    sheets:pd.DataFrame,  # of one model and method; any number of personas, orders and runs
+    sheets:pd.DataFrame,  # of one model and method; any number of personas, orders and repeats
     score:str='S',        # a row of `SCORES`
-)->pd.DataFrame:          # persona asked x country with human answers, mean over orders and runs
+)->pd.DataFrame:          # persona asked x country with human answers, mean over orders and repeats
     "Score every persona on every country"
     rows = pd.Index(asked_personas(survey, sheets), name='persona')
     columns = pd.Index(known_countries(survey), name='country')
@@ -143,7 +143,7 @@ SPECIFICITY_COLUMNS = ['model', 'method', 'personas', 'countries',
 
 def specificity(
     survey:Survey,           # the whole survey, also when few personas were asked
-    sheets:pd.DataFrame,     # any number of models, methods, personas, orders and runs
+    sheets:pd.DataFrame,     # any number of models, methods, personas, orders and repeats
     score:str='S',           # a row of `SCORES`
     permutations:int=9_999,  # for the p of specificity, see `label_p`
     seed:int=0,
@@ -238,7 +238,7 @@ def _floor(
 )->pd.DataFrame:         # the same rows and columns
     "What no model answers, wherever the sheets hold a readable answer"
     answers = baseline_answers(survey, draws=1).xs(FLOOR, level='method')
-    answers = answers.droplevel(['model', 'order', 'run'])
+    answers = answers.droplevel(['model', 'order', 'repeat'])
     answers = answers.reindex(sheets.index.get_level_values('culture'))
     return answers.set_index(sheets.index).where(sheets >= 0)
 
@@ -356,7 +356,7 @@ def in_order(sheets:pd.DataFrame, order:str)->pd.DataFrame:
 def readable_codes(
     sheets:pd.DataFrame,
     culture:str,
-)->np.ndarray:           # run x question; missing where there is no readable answer
+)->np.ndarray:           # repeat x question; missing where there is no readable answer
     "The sheets of a culture"
     ours = sheets.index.get_level_values('culture') == culture
     codes = sheets[ours].to_numpy(float)

@@ -18,7 +18,7 @@ from .survey import Survey, similarity_matrix
 # %% ../nbs/58_diversity.ipynb #c9e2012e
 DIVERSITY_COLUMNS = ['model', 'method',
                      'diversity',       # mean distance of two personas, 0 to 100, chance included
-                     'between_runs',    # mean distance of two runs of one persona
+                     'between_repeats',    # mean distance of two repeats of one persona
                      'humans',          # mean distance of the modal answers of people
                      'net',             # root mean square distance of personas, net of chance
                      'net_humans',      # root mean square distance of the mean answers of people
@@ -26,8 +26,8 @@ DIVERSITY_COLUMNS = ['model', 'method',
 
 def diversity(
     survey:Survey,
-    sheets:pd.DataFrame,  # any number of models, methods, personas, orders and runs
-)->pd.DataFrame:          # `DIVERSITY_COLUMNS`; between_runs and net are missing with one run
+    sheets:pd.DataFrame,  # any number of models, methods, personas, orders and repeats
+)->pd.DataFrame:          # `DIVERSITY_COLUMNS`; between_repeats and net are missing with one repeat
     "How far apart personas answer, beside the people of their countries on the questions asked"
     rows = []
     for (model, method), part in sheets.groupby(level=['model', 'method'], sort=False):
@@ -41,7 +41,7 @@ def diversity(
         elif len(personas) < 2:
             row['diversity_note'] = 'fewer than two personas'
         elif np.isnan(row['net']):
-            row['diversity_note'] = 'no two runs to compare: part of the diversity is chance'
+            row['diversity_note'] = 'no two repeats to compare: part of the diversity is chance'
         rows.append(row)
     return pd.DataFrame(rows, columns=DIVERSITY_COLUMNS)
 
@@ -51,12 +51,12 @@ def _personas_apart(
     codes:pd.DataFrame,  # a row per sheet
     personas:list,
 )->dict:
-    "Distances of personas, of runs, and of personas net of chance"
-    runs = codes.groupby(level=['order', 'run'])
+    "Distances of personas, of repeats, and of personas net of chance"
+    repeats = codes.groupby(level=['order', 'repeat'])
     same = codes.groupby(level=['order', 'culture'])
     return dict(
-        diversity=_mean_distance_in(survey, runs),
-        between_runs=_mean_distance_in(survey, same),
+        diversity=_mean_distance_in(survey, repeats),
+        between_repeats=_mean_distance_in(survey, same),
         net=_net_distance(survey, codes, personas))
 
 def _mean_distance_in(survey:Survey, groups:Iterable[tuple])->float:
@@ -81,10 +81,10 @@ def _net_square(
     most:np.ndarray,      # the largest squared step of each question
 )->float:
     "Mean over pairs of personas"
-    runs = codes.groupby(level='culture')
-    chance = runs.var() / runs.count()                  # missing with one run
+    repeats = codes.groupby(level='culture')
+    chance = repeats.var() / repeats.count()                  # missing with one repeat
     chance = chance.reindex(personas).to_numpy()
-    mean = runs.mean().reindex(personas).to_numpy()
+    mean = repeats.mean().reindex(personas).to_numpy()
     first, second = np.triu_indices(len(personas), 1)
     far = (mean[first] - mean[second])**2
     far = far - chance[first] - chance[second]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METHOD_NAMES', 'METHOD_WORDS', 'SAY_NOTHING', 'words_of', 'phrases_of', 'method_words',
-           'culture_words', 'run_number', 'understood', 'read_file_name', 'method_name']
+           'culture_words', 'repeat_number', 'understood', 'read_file_name', 'method_name']
 
 # %% ../nbs/13_file_names.ipynb #28f2ea22
 import re
@@ -64,12 +64,12 @@ def culture_words(
     return meaning
 
 # %% ../nbs/13_file_names.ipynb #44a5adc4
-def run_number(
+def repeat_number(
     phrases:Sequence[str],  # from `phrases_of`
     named:Iterable[str],    # those of them that name a method or a culture
 )->int|None:                # None: the name does not tell
     "Which repetition a file's name says it is"
-    said = re.search(r'\brun ?(\d{1,8})\b', ' '.join(phrases))
+    said = re.search(r'\b(?:run|repeat) ?(\d{1,8})\b', ' '.join(phrases))
     if said:
         return int(said.group(1))
     places = [place for place, phrase in enumerate(phrases) if phrase in named]
@@ -83,7 +83,7 @@ def run_number(
 # %% ../nbs/13_file_names.ipynb #59eeae96
 SAY_NOTHING = set(
     'wvs survey result results answer answers reply replies response responses '
-    'output outputs table culture country method prompt prompting run seed'.split())
+    'output outputs table culture country method prompt prompting run repeat seed'.split())
 
 def understood(
     phrase:str,
@@ -93,7 +93,7 @@ def understood(
     "Is it known what this part of a file's name is for?"
     if phrase in named or phrase in SAY_NOTHING or phrase.isdecimal():
         return True
-    if re.fullmatch(r'(run|seed)\d+', phrase):
+    if re.fullmatch(r'(run|repeat|seed)\d+', phrase):
         return True
     return phrase in words_of(model or '')
 
@@ -102,7 +102,7 @@ def read_file_name(
     path:str|Path,          # e.g. .../Meta-Llama-3-8B-Instruct/wvs_result_culture_aware_ZWE_0.json
     cultures:pd.DataFrame,  # culture, name and adjective
     model:str|None=None,    # None: the folder's name is the model's
-)->dict:  # model, method, culture and run (None where not told), unknown: words not understood
+)->dict:  # model, method, culture and repeat (None where not told), unknown: words not understood
     "What a file's name says of the answers inside; two methods or cultures are joined by a plus"
     path = Path(path)
     model = model or path.parent.name or None
@@ -114,7 +114,7 @@ def read_file_name(
         model=model,
         method=method_words(named) or None,
         culture='+'.join(sorted(said)) or None,
-        run=run_number(phrases, named),
+        repeat=repeat_number(phrases, named),
         unknown=[phrase for phrase in phrases if not understood(phrase, named, model)])
 
 # %% ../nbs/13_file_names.ipynb #7471f702

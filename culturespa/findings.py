@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .alignment import ENOUGH_OF_A_SURVEY
+from .alignment import ENOUGH_OF_A_SURVEY, shown_name
 from .comparison import PREDICTORS
 from .prompts import METHODS
 
@@ -21,12 +21,12 @@ def label(
     model:str,
     method:str,
     order:str='original',  # of the options; named only where it is not the survey's own
-)->str:                    # e.g. 'base, P3 †'
+)->str:                    # e.g. 'P3 †'
     "How a report calls a model and method; † if the prompt shows human answers of the survey"
     sees_people = method in METHODS.index and METHODS.human[method]
     turned = '' if order == 'original' else f', options {order}'
     mark = ' †' if sees_people else ''
-    return f'{model}, {method}{turned}{mark}'
+    return f'{shown_name(model, method)}{turned}{mark}'
 
 def number(
     value:Any,         # a number, text, or None or NA where there is none
@@ -321,7 +321,7 @@ def _finding_diversity(tables:dict)->Iterator[str]:
     table = tables['diversity'].dropna(subset='diversity')
     named = table[table.method != 'unaware']
     for row in named.to_dict('records'):
-        luck = ', part of it by chance (one run)'
+        luck = ', part of it by chance (one repeat)'
         if _known(row['net']):
             luck = f", {number(row['net'])} net of chance"
         yield (f"Personas of {_who(row)} lie {row['diversity']:.1f} apart{luck}; "

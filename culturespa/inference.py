@@ -177,17 +177,17 @@ def misses(
     survey:Survey,
     sheets:pd.DataFrame,  # of one model, method and order
     score:str='S',        # a row of `SCORES`
-)->np.ndarray:            # run x culture x question: 0 a hit, 1 the whole scale; NaN does not count
+)->np.ndarray:   # repeat x culture x question: 0 a hit, 1 the whole scale; NaN does not count
     "How far each answer lies from the people's, as a part of its scale"
     questions, cultures = len(survey.questions), survey.cultures.culture
     alone = score_sheets(survey, sheets, score, np.eye(questions))     # question x sheet
-    run_of_sheet = sheets.index.get_level_values('run')
-    runs = run_of_sheet.unique()
-    run = runs.get_indexer(run_of_sheet)
+    repeat_of_sheet = sheets.index.get_level_values('repeat')
+    repeats = repeat_of_sheet.unique()
+    repeat = repeats.get_indexer(repeat_of_sheet)
     culture = pd.Index(cultures).get_indexer(sheets.index.get_level_values('culture'))
     known = culture >= 0                            # the survey may lack a culture
-    table = np.full((len(runs), len(cultures), questions), np.nan)
-    table[run[known], culture[known]] = 1 - alone.T[known] / 100
+    table = np.full((len(repeats), len(cultures), questions), np.nan)
+    table[repeat[known], culture[known]] = 1 - alone.T[known] / 100
     return table
 
 def sums_of_units(
@@ -195,7 +195,7 @@ def sums_of_units(
     part:np.ndarray,     # from `misses`
     score:str='S',
     unit:str='battery',  # or 'question'
-)->tuple:                # lost and most, each unit x run x culture
+)->tuple:                # lost and most, each unit x repeat x culture
     "What was lost in each battery and what could have been lost at most"
     span = survey.n_options.to_numpy(float) - 1
     squares = SCORES.weighs[score] == 'squares'
@@ -206,9 +206,9 @@ def sums_of_units(
     return _sums(lost, group), _sums(most, group)
 
 def _sums(
-    values:np.ndarray,  # run x culture x question
+    values:np.ndarray,  # repeat x culture x question
     group:np.ndarray,   # number of each question's unit
-)->np.ndarray:          # unit x run x culture
+)->np.ndarray:          # unit x repeat x culture
     "Add up the questions of each unit"
     _, starts = np.unique(group, return_index=True)
     by_unit = np.add.reduceat(values, starts, axis=-1)
@@ -227,10 +227,10 @@ def score_of_sums(
 
 # %% ../nbs/53_inference.ipynb #be31c42b
 def pulls_on_score(
-    lost:np.ndarray,  # unit x run x culture, from `sums_of_units`
+    lost:np.ndarray,  # unit x repeat x culture, from `sums_of_units`
     most:np.ndarray,
     score:str='S',
-)->np.ndarray:        # unit x run x culture; adds up to 0 over units
+)->np.ndarray:        # unit x repeat x culture; adds up to 0 over units
     "What each unit pulls a score up or down, to first order"
     all_most = most.sum(0)
     rate = quotient(lost.sum(0), all_most)
@@ -273,25 +273,25 @@ def over_groups(
     return np.where(missing, np.nan, np.nan_to_num(values) @ weight)
 
 def average_scores(
-    lost:np.ndarray,        # unit x run x culture, from `sums_of_units`
+    lost:np.ndarray,        # unit x repeat x culture, from `sums_of_units`
     most:np.ndarray,
     score:str,
     averages:pd.DataFrame,  # from `group_averages`
 )->np.ndarray:              # group
-    "Scores, averaged over runs, then over the cultures of each group"
-    by_run = score_of_sums(lost.sum(0), most.sum(0), score)
-    return over_groups(known_mean(by_run, 0), averages)
+    "Scores, averaged over repeats, then over the cultures of each group"
+    by_repeat = score_of_sums(lost.sum(0), most.sum(0), score)
+    return over_groups(known_mean(by_repeat, 0), averages)
 
 # %% ../nbs/53_inference.ipynb #59da4809
 MIN_QUESTIONS = MIN_BATTERIES = 20  # fewer give no verdict
 UNITS = ['battery', 'question']
 
 def weight_shares(
-    most:np.ndarray,  # unit x run x culture, from `sums_of_units`
+    most:np.ndarray,  # unit x repeat x culture, from `sums_of_units`
 )->np.ndarray:        # unit x culture; adds up to 1 over units
-    "Share of each unit in what a culture could lose, mean over runs"
-    by_run = quotient(most, most.sum(0))
-    return known_mean(by_run, 1)
+    "Share of each unit in what a culture could lose, mean over repeats"
+    by_repeat = quotient(most, most.sum(0))
+    return known_mean(by_repeat, 1)
 
 def rests_on(
     part:np.ndarray,        # from `misses`
@@ -299,7 +299,7 @@ def rests_on(
     averages:pd.DataFrame,  # from `group_averages`
 )->pd.DataFrame:            # group: cultures, questions (mean), batteries, effective, note
     "How much stands behind each average, and a note where it is too little for a verdict"
-    counts = (~np.isnan(part)).sum(-1).astype(float)         # run x culture
+    counts = (~np.isnan(part)).sum(-1).astype(float)         # repeat x culture
     counts = known_mean(np.where(counts > 0, counts, np.nan), 0)
     in_group = over_groups(shares, averages)
     table = pd.DataFrame(index=averages.columns)
@@ -371,7 +371,7 @@ def _of_each_unit(
     "What each unit pulls the result, and its part of what the result is divided by"
     without = []
     for average, (lost, most) in zip(whole, pairs):
-        pulls = known_mean(pulls_on_score(lost, most, score), 1)        # mean over runs
+        pulls = known_mean(pulls_on_score(lost, most, score), 1)        # mean over repeats
         without.append(average - over_groups(pulls, averages))
     (_, most), *_ = pairs
     shares = over_groups(weight_shares(most), averages)
@@ -382,7 +382,8 @@ def _of_each_unit(
 
 # %% ../nbs/53_inference.ipynb #c900b213
 INTERVALS = ['model', 'method', 'culture', 'order', 'score', 'low', 'high', 'question_low',
-             'question_high', 'runs', 'run_sd', 'run_low', 'run_high', 'cultures', 'questions',
+             'question_high', 'repeats', 'repeat_sd', 'repeat_low', 'repeat_high', 'cultures',
+             'questions',
              'batteries', 'effective', 'note']
 
 def intervals(
@@ -404,7 +405,7 @@ def intervals(
         sums = sums_for(survey, [far], score)
         table = with_bounds(far, sums, score, averages, flips, level)
         [(lost, most)] = sums['battery']
-        table = table.join(_over_runs(lost, most, score, averages, table, level))
+        table = table.join(_over_repeats(lost, most, score, averages, table, level))
         tables[kind] = on_scale(table.rename(columns=dict(value='score')))
     return stacked(tables, INTERVALS)
 
@@ -415,23 +416,23 @@ def on_scale(
     bounds = [column for column in table if column.endswith(('low', 'high'))]
     return table.assign(**table[bounds].clip(0, 100))
 
-def _over_runs(
-    lost:np.ndarray,        # battery x run x culture
+def _over_repeats(
+    lost:np.ndarray,        # battery x repeat x culture
     most:np.ndarray,
     score:str,
     averages:pd.DataFrame,
     table:pd.DataFrame,     # from `with_bounds`
     level:float,
-)->pd.DataFrame:            # runs, run_sd, run_low, run_high
-    "How far runs spread, and an interval that allows for them"
-    by_run = over_groups(score_of_sums(lost.sum(0), most.sum(0), score), averages)
-    by_run = pd.DataFrame(by_run, columns=averages.columns)
-    complete, spread = by_run.count(), by_run.std()         # one run has no spread
+)->pd.DataFrame:            # repeats, repeat_sd, repeat_low, repeat_high
+    "How far repeats spread, and an interval that allows for them"
+    by_repeat = over_groups(score_of_sums(lost.sum(0), most.sum(0), score), averages)
+    by_repeat = pd.DataFrame(by_repeat, columns=averages.columns)
+    complete, spread = by_repeat.count(), by_repeat.std()         # one repeat has no spread
     _, t = stats.t.interval(level, np.maximum(complete - 1, 1))
     reach = t * spread / np.sqrt(complete)
-    found = pd.DataFrame(dict(runs=len(by_run), run_sd=spread))
-    found['run_low'] = table.value - np.hypot(table.value - table.low, reach)
-    found['run_high'] = table.value + np.hypot(table.high - table.value, reach)
+    found = pd.DataFrame(dict(repeats=len(by_repeat), repeat_sd=spread))
+    found['repeat_low'] = table.value - np.hypot(table.value - table.low, reach)
+    found['repeat_high'] = table.value + np.hypot(table.high - table.value, reach)
     return found
 
 def stacked(

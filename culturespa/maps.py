@@ -221,7 +221,7 @@ def _mean_codes(
     survey:Survey,
     sheets:pd.DataFrame,
 )->pd.DataFrame:          # (model, method, culture) x question; people first, 'none' is unaware
-    "Codes, mean over runs"
+    "Codes, mean over repeats"
     names = ['model', 'method', 'culture']
     readable = sheets.where(sheets >= 0)
     personas = readable.groupby(level=names, sort=False).mean()

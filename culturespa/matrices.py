@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from .alignment import COLOURS, known_mean
+from .alignment import COLOURS, known_mean, shown_name
 from .prompts import METHODS
 from .survey import InputError, Survey, one_of
 
@@ -94,12 +94,12 @@ def left_out_note(
     return '; '.join(parts)
 
 # %% ../nbs/60_matrices.ipynb #58c0dc94
-def _runs(survey:Survey, sheets:pd.DataFrame)->list[np.ndarray]:
-    "Readable codes of each order and run, culture x question, in the survey's order of cultures"
+def _repeats(survey:Survey, sheets:pd.DataFrame)->list[np.ndarray]:
+    "Readable codes of each order and repeat, culture x question, in the survey's order of cultures"
     readable = sheets.where(sheets >= 0)
     tables = []
-    for _, run in readable.groupby(level=['order', 'run']):
-        of_culture = run.droplevel(['model', 'method', 'order', 'run'])
+    for _, repeat in readable.groupby(level=['order', 'repeat']):
+        of_culture = repeat.droplevel(['model', 'method', 'order', 'repeat'])
         of_culture = of_culture.reindex(survey.cultures.culture)
         tables.append(of_culture.to_numpy(float))
     return tables
@@ -109,9 +109,9 @@ def similarity_of_pairs(
     sheets:pd.DataFrame,           # of one model and method
     weights:np.ndarray|None=None,  # draw x question; None: each question once
 )->np.ndarray:                     # a similarity per pair of the survey's cultures, or draw x pair
-    "`pair_scores` of personas, mean over the runs (and orders) in which both of a pair answered"
-    runs = [pair_scores(survey, codes, weights) for codes in _runs(survey, sheets)]
-    return known_mean(np.array(runs), 0)
+    "`pair_scores` of personas, mean over the repeats (and orders) in which both of a pair answered"
+    repeats = [pair_scores(survey, codes, weights) for codes in _repeats(survey, sheets)]
+    return known_mean(np.array(repeats), 0)
 
 def square(
     values:np.ndarray,       # of pairs: upper triangle, row by row
@@ -264,7 +264,7 @@ def plot_pairs(
     "Scatter of every pair's similarity against the people's, one panel a method"
     import matplotlib.pyplot as plt
     panels = dict(list(pairs.groupby(['model', 'method'], sort=False)))
-    titles = {kind: ', '.join(kind) for kind in panels} | (notes or {})
+    titles = {kind: shown_name(*kind) for kind in panels} | (notes or {})
     ends = [pairs.human.min(), pairs.human.max()]
     count = len(panels)
     size = (3.3 * count, 3.4)
@@ -301,7 +301,7 @@ def nearest_cultures(
     "The most similar other culture of each culture, among all people of the survey and personas"
     columns = {'people': nearest(survey.similarity)}
     for kind in kinds_with_matrix(sheets):
-        columns[', '.join(kind)] = nearest(culture_matrix(survey, sheets, *kind))
+        columns[shown_name(*kind)] = nearest(culture_matrix(survey, sheets, *kind))
     return pd.DataFrame(columns).rename_axis('culture')
 
 def _right(
@@ -354,5 +354,5 @@ def flattened_topics(
     for kind in kinds_with_matrix(sheets):
         part = one_method(sheets, *kind)
         personas = 100 - similarity_of_pairs(survey, part, of_topic)
-        table[', '.join(kind)] = _flattening(personas, people)
+        table[shown_name(*kind)] = _flattening(personas, people)
     return table

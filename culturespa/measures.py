@@ -57,7 +57,7 @@ def worth_comparing(
 # %% ../nbs/70_measures.ipynb #089e6e4a
 def kinds_among(sheets:pd.DataFrame)->list[tuple]:
     "(model, method) of sheets, in their order"
-    kinds = sheets.index.droplevel(['culture', 'order', 'run'])
+    kinds = sheets.index.droplevel(['culture', 'order', 'repeat'])
     return list(kinds.unique())
 
 def differences(

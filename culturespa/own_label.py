@@ -21,8 +21,8 @@ from .survey import Survey
 @dataclass(frozen=True)
 class Cells:
     "What k personas and the unaware said about k countries, in one order of the options"
-    squares:np.ndarray       # persona x country x question: squared steps from the mode, run mean
-    read:np.ndarray          # persona x question: in how many runs it can be read
+    squares:np.ndarray       # persona x country x question: squared steps from the mode, mean
+    read:np.ndarray          # persona x question: in how many repeats it can be read
     start:np.ndarray         # country x question: squared steps of the unaware
     start_read:np.ndarray    # country x question: the same; 0 without a mode
     most:np.ndarray          # question: the largest squared step
@@ -54,10 +54,10 @@ class Cells:
         return others if len(others) else np.array([persona])
 
 # %% ../nbs/56_own_label.ipynb #a4600008
-def _runs_known(
-    values:np.ndarray,  # run x ...
+def _repeats_known(
+    values:np.ndarray,  # repeat x ...
 )->np.ndarray:
-    "In how many runs there is a value"
+    "In how many repeats there is a value"
     return (~np.isnan(values)).sum(axis=0)
 
 def cells_of(
@@ -70,13 +70,13 @@ def cells_of(
     human = modal_codes(survey, personas)
     squares, read, start, start_read = [], [], [], []
     for modes, persona in zip(human, personas):
-        codes = readable_codes(aware, persona)              # run x question
-        far = (codes[:, None] - human)**2                   # run x country x question
+        codes = readable_codes(aware, persona)              # repeat x question
+        far = (codes[:, None] - human)**2                   # repeat x country x question
         squares.append(known_mean(far, axis=0))
-        read.append(_runs_known(codes))
+        read.append(_repeats_known(codes))
         far = (readable_codes(unaware, persona) - modes)**2
         start.append(known_mean(far, axis=0))
-        start_read.append(_runs_known(far))
+        start_read.append(_repeats_known(far))
     most = (survey.n_options.to_numpy(float) - 1)**2
     return Cells(
         np.array(squares),

@@ -34,7 +34,7 @@ def pair_answers(
     >>> both.moved.tolist()
     [False, True]
     """
-    key = ['question_id', 'order', 'run']
+    key = ['question_id', 'order', 'repeat']
     plain = _answers_under(answers, 'unaware', method)
     aware = _answers_under(answers, method, method)
     plain = plain[[*key, 'code']].rename(columns=dict(code='unaware'))
@@ -94,9 +94,9 @@ FLIP_COLUMNS = [
     'beyond_chance', 'error']
 _RATES = FLIP_COLUMNS[2:-1]
 
-def _codes_by_run(answers:pd.DataFrame, key:list[str], prefix:str)->pd.DataFrame:
-    "The codes of runs 0 and 1 side by side"
-    wide = answers.pivot(index=key, columns='run', values='code')
+def _codes_by_repeat(answers:pd.DataFrame, key:list[str], prefix:str)->pd.DataFrame:
+    "The codes of repeats 0 and 1 side by side"
+    wide = answers.pivot(index=key, columns='repeat', values='code')
     return wide.reindex(columns=[0, 1]).add_prefix(prefix)
 
 def _asked_twice(
@@ -107,12 +107,12 @@ def _asked_twice(
 )->pd.DataFrame:           # culture, question_id, unaware_0, unaware_1, aware_0, aware_1
     "Where all four codes can be read"
     known = answers[answers.code.notna()]
-    read = known[known.run.isin([0, 1]) & known.method.isin(['unaware', method])]
+    read = known[known.repeat.isin([0, 1]) & known.method.isin(['unaware', method])]
     if not non_answers:
         read = read[~avoids(read, 'code', questions)]
     key = ['question_id', 'order']
-    plain = _codes_by_run(read[read.method == 'unaware'], key, 'unaware_')
-    aware = _codes_by_run(read[read.method == method], ['culture', *key], 'aware_')
+    plain = _codes_by_repeat(read[read.method == 'unaware'], key, 'unaware_')
+    aware = _codes_by_repeat(read[read.method == method], ['culture', *key], 'aware_')
     four = aware.join(plain, on=key)
     return four.dropna().reset_index()
 
@@ -138,7 +138,7 @@ def _mean_flips(culture:str, flips:pd.DataFrame)->list:
     return [culture, len(single), *flips[_RATES].mean(), error]
 
 def flip_rates(
-    answers:pd.DataFrame,      # the answers table: runs 0 and 1 of both kinds on some questions
+    answers:pd.DataFrame,      # the answers table: repeats 0 and 1 of both kinds on some questions
     questions:pd.DataFrame,
     method:str = 'P1',
     non_answers:bool = False,  # as in `pair_answers`
@@ -186,7 +186,8 @@ def plot_kept(
 
 # %% ../nbs/46_pairs.ipynb #3c29de4a
 STRATEGIES = ['crqpc', 'rds', 'cds', 'shuffled']
-PAIR_COLUMNS = ['strategy', 'culture', 'question_id', 'order', 'run', 'unaware', 'code', 'repeat']
+PAIR_COLUMNS = ['strategy', 'culture', 'question_id', 'order', 'repeat', 'unaware', 'code',
+                'repeated']
 
 def _pools(both:pd.DataFrame)->dict[str, pd.DataFrame]:
     "What each strategy may draw from"
@@ -275,7 +276,7 @@ def _sampled(
         rng = np.random.default_rng(item_seed(seed, source, culture))
         at = _draw(len(own), n, rng)
         again = np.arange(len(at)) >= len(own)
-        parts.append(own.iloc[at].assign(repeat=again))
+        parts.append(own.iloc[at].assign(repeated=again))
     rows = pd.concat(parts).sort_index(kind='stable')
     if name == 'shuffled':
         rows = exchange_cultures(rows, seed)
@@ -323,15 +324,15 @@ def _compared(both:pd.DataFrame)->pd.DataFrame:
     return pd.DataFrame(dict(compared=moved.size(), moved=moved.sum(), moved_share=moved.mean()))
 
 def _chosen(pairs:pd.DataFrame)->pd.DataFrame:
-    "How many pairs of one strategy were taken and how many are repeats, by culture and topic"
-    repeat = pairs.groupby(['culture', 'topic'], sort=False).repeat
-    return pd.DataFrame(dict(pairs=repeat.size(), repeats=repeat.sum()))
+    "How many pairs of one strategy were taken and how many are repeated, by culture and topic"
+    repeated = pairs.groupby(['culture', 'topic'], sort=False).repeated
+    return pd.DataFrame(dict(pairs=repeated.size(), repeated=repeated.sum()))
 
 def count_pairs(
     pairs:pd.DataFrame,      # from `collect_pairs`
     both:pd.DataFrame,       # from `pair_answers`
     questions:pd.DataFrame,
-)->pd.DataFrame:             # also repeats, compared, moved, moved_share (0 to 1)
+)->pd.DataFrame:             # also repeated, compared, moved, moved_share (0 to 1)
     "Training pairs by culture and topic for every strategy, beside what was compared and moved"
     topic = questions.set_index('question_id').topic
     compared = _compared(both.assign(topic=both.question_id.map(topic)))
@@ -339,12 +340,12 @@ def count_pairs(
     tables = []
     for strategy, part in pairs.groupby('strategy', sort=False):
         table = compared.join(_chosen(part))
-        table = table.fillna(dict(pairs=0, repeats=0))
+        table = table.fillna(dict(pairs=0, repeated=0))
         tables.append(table.reset_index().assign(strategy=strategy))
     found = pd.concat(tables, ignore_index=True)
-    counts = ['pairs', 'repeats', 'compared', 'moved']
+    counts = ['pairs', 'repeated', 'compared', 'moved']
     found = found[['strategy', 'culture', 'topic', *counts, 'moved_share']]
-    return found.astype(dict(pairs=int, repeats=int, moved=int, moved_share=float))
+    return found.astype(dict(pairs=int, repeated=int, moved=int, moved_share=float))
 
 # %% ../nbs/46_pairs.ipynb #a22fd953
 def _moved_share(by:pd.DataFrame)->pd.Series:
@@ -427,7 +428,7 @@ def _heatmap(ax, wide:pd.DataFrame, colours:str, most:float, label:str, cbar:boo
     ax.tick_params(labelsize=8, length=0)
 
 def _panel_title(strategy:str, part:pd.DataFrame)->str:
-    "'cds: 1,204, 31 repeats'"
-    repeats = part.repeats.sum()
-    counted = f', {repeats:,} repeats' if repeats else ''
+    "'cds: 1,204, 31 repeated'"
+    repeated = part.repeated.sum()
+    counted = f', {repeated:,} repeated' if repeated else ''
     return f'{strategy}: {part.pairs.sum():,}{counted}'

@@ -150,7 +150,7 @@ def pairs_step(run:Run)->str:
                          'run `culturespa answers --on generated` first')
     with run.writing():
         answers = read_kept(run.out, 'generated', 'base', ['unaware', c.learn_from])
-        both = pair_answers(answers[answers.run == 0], questions, c.learn_from, c.non_answers)
+        both = pair_answers(answers[answers.repeat == 0], questions, c.learn_from, c.non_answers)
         pairs = collect_pairs(both, c.strategies, c.fraction, c.seed, c.matched)
         flips = flip_rates(answers, questions, c.learn_from, c.non_answers)
         by = count_pairs(pairs, both, questions)
@@ -163,8 +163,8 @@ def pairs_step(run:Run)->str:
     return f"pairs: {_moved_in_words(run.steps['pairs'])}"
 
 def _sizes(by:pd.DataFrame)->dict:
-    "Strategy -> pairs, and how many of them repeat another"
-    totals = by.groupby('strategy', sort=False)[['pairs', 'repeats']].sum()
+    "Strategy -> pairs, and how many of them are repeated"
+    totals = by.groupby('strategy', sort=False)[['pairs', 'repeated']].sum()
     return totals.astype(int).to_dict('index')
 
 def _moved_in_words(counts:dict)->str:
@@ -176,8 +176,8 @@ def _moved_in_words(counts:dict)->str:
             text += (f" (asked twice, {100 * between:.1f} % between the conditions,"
                      f" {100 * row['chance']:.1f} % by chance)")
     for strategy, size in counts['strategies'].items():
-        repeats = f" with {size['repeats']:,} repeats" if size['repeats'] else ''
-        text += f"; {strategy} {size['pairs']:,} pairs{repeats}"
+        repeated = f" with {size['repeated']:,} repeated" if size['repeated'] else ''
+        text += f"; {strategy} {size['pairs']:,} pairs{repeated}"
     return text
 
 def _draw_pairs(run:Run, flips:pd.DataFrame, by:pd.DataFrame):
@@ -341,7 +341,8 @@ def training_sections(run:Run)->list[dict]:  # for `render_report`; none before 
                 "Training pairs by culture and topic, and the share that moved "
                 "(the paper's Figure 3).")]
     per_culture = by.pivot_table(
-        index='culture', columns='strategy', values=['pairs', 'repeats'], aggfunc='sum', sort=False)
+        index='culture', columns='strategy', values=['pairs', 'repeated'], aggfunc='sum',
+        sort=False)
     per_culture.columns = [f'{strategy} {what}' for what, strategy in per_culture.columns]
     return [dict(title='What it was trained on', text=f'{TRAINED_ON} {words}.', pictures=shown,
                  table=per_culture.reset_index())]

@@ -94,10 +94,10 @@ def _refuse_at_odds(
 ):
     "Say where the two answers stand"
     places = f'{pair.file_first}, row {pair.row_first}, and {pair.file}, row {pair.row},'
-    sheet = f'{pair.method}, {pair.culture}, run {pair.run}'
+    sheet = f'{pair.method}, {pair.culture}, repeat {pair.repeat}'
     raise InputError(
         f'{places} disagree on {pair.question_id} ({sheet}): they must differ in '
-        'culture, method, model or run')
+        'culture, method, model or repeat')
 
 def _taken_once(
     rows:pd.DataFrame,  # `ANSWER_COLUMNS`, file and row
@@ -124,7 +124,7 @@ def coverage_table(
     "How much of each sheet the survey knows, and how much of the survey each sheet answers"
     known = rows.question_id.isin(survey.questions.question_id)
     counted = rows.assign(known=known, foreign=~known, answered=rows.code.notna())
-    sheet = ['model', 'method', 'culture', 'order', 'run']
+    sheet = ['model', 'method', 'culture', 'order', 'repeat']
     sheets = counted.groupby(sheet, sort=False)
     table = sheets[['known', 'foreign', 'answered']].sum()
     table['survey'] = len(survey.questions)

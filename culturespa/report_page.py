@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .alignment import CEILING, FLOOR, plot_scores, answer_sheets, write_scores
+from .alignment import (
+    CEILING, FLOOR, answer_sheets, plot_scores, shown_name, write_scores)
 from .findings import interval, label, number
 from .maps import joint_map, plot_map
 from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs
@@ -131,7 +132,7 @@ def _ends(
     return ends if known else None
 
 def _average_in_words(row:dict)->str:
-    "'base, P1 64.5'"
+    "'P1 64.5'"
     name = label(row['model'], row['method'], row['order'])
     return f"{name} {number(row['score'])}"
 
@@ -158,7 +159,7 @@ def _matrix_picture(
     kinds:list[tuple],    # (model, method); the last says which cultures are drawn
 )->dict:
     "Matrices of the people and of the methods that have the same cultures"
-    drawn = {', '.join(kind): culture_matrix(survey, sheets, *kind) for kind in kinds}
+    drawn = {shown_name(*kind): culture_matrix(survey, sheets, *kind) for kind in kinds}
     last = ', '.join(kinds[-1])
     cultures = list(drawn[last].index)
     matrices = {'people': survey.similarity.loc[cultures, cultures]}
@@ -178,7 +179,7 @@ def _scatter_picture(
     pearson:pd.Series,    # of the methods to draw, by model and method
 )->dict:
     "A dot for every two cultures, and each method's correlation"
-    notes = {kind: f"{', '.join(kind)}: r = {r:.2f}" for kind, r in pearson.items()}
+    notes = {kind: f"{shown_name(*kind)}: r = {r:.2f}" for kind, r in pearson.items()}
     drawn = [kind in notes for kind in zip(pairs.model, pairs.method)]
     return picture(
         'pairs',
@@ -193,7 +194,7 @@ def _map_path(
     kinds:list[tuple],    # (model, method)
 )->list[tuple]:           # at least two
     "What the arrows of the map join: plain answers, then one prompt before and after tuning"
-    asked = sheets.index.droplevel(['culture', 'order', 'run'])
+    asked = sheets.index.droplevel(['culture', 'order', 'repeat'])
     plain = [kind for kind in asked.unique() if kind[1] == 'unaware']
     start = plain[:1]
     last = kinds[-1]
@@ -211,7 +212,7 @@ def _map_picture(
     read = 'low enough to read distances'
     if stress > .2:
         read = 'above 0.2, so read directions, not distances'
-    order = ' to '.join(', '.join(kind) for kind in path)
+    order = ' to '.join(shown_name(*kind) for kind in path)
     ax = plot_map(places, path)
     return picture(
         'map',
@@ -299,7 +300,7 @@ def _section(section:dict)->dict:
     return section | dict(table=_wide_rows(section['table']))
 
 def _pair_name(row:dict)->str:
-    "'base+joint, P1 minus base, P1'"
+    "'CultureSPA (joint) minus P1'"
     order = row.get('order', 'original')
     one = label(row['a_model'], row['a_method'], order)
     two = label(row['b_model'], row['b_method'], order)

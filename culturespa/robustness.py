@@ -45,7 +45,7 @@ def _one_format(
 def by_format(
     survey:Survey,
     answers:pd.DataFrame,  # answers table
-    by:str='order',        # column that tells formats apart: order, run, or your own, e.g. wording
+    by:str='order',        # column that tells formats apart: order, repeat, your own, e.g. wording
 )->pd.DataFrame:           # model, method, `by`, cultures, score, `SPECIFICITY`
     "Score S and specificity under each format. Raises `InputError` if there is no column `by`"
     if by not in answers:
@@ -129,10 +129,10 @@ def _component(
 def components(
     means:dict,    # from `pair_means`
     names:tuple,   # of the factors
-)->dict:           # 'culture', 'culture x item', ..., 'run' -> variance per draw
+)->dict:           # 'culture', 'culture x item', ..., 'repeat' -> variance per draw
     "Variance components of half squared differences"
     factors = tuple(range(len(names)))
-    run = means[factors]
+    repeat = means[factors]
     found = {}
     for effect in subsets(factors)[1:]:
         label = ' x '.join(names[factor] for factor in effect)
@@ -140,8 +140,8 @@ def components(
     if found:
         *smaller, largest = found
         rest = means[()] - sum(found[label] for label in smaller)
-        found[f'{largest} + run'] = np.where(np.isnan(run), rest, np.nan)
-    return found | {'run': run}
+        found[f'{largest} + repeat'] = np.where(np.isnan(repeat), rest, np.nan)
+    return found | {'repeat': repeat}
 
 # %% ../nbs/57_robustness.ipynb #0f4fdfa3
 def _scaled(
@@ -181,7 +181,7 @@ def _sums(
     tables = []
     for values in (~np.isnan(codes), answers, answers**2):
         table = np.zeros(shape)
-        np.add.at(table, tuple(places), values)       # runs share a place
+        np.add.at(table, tuple(places), values)       # repeats share a place
         tables.append(np.moveaxis(table, -1, names.index('item')))
     return tables
 
@@ -225,11 +225,11 @@ def _rows(
     table:pd.DataFrame,  # a row per component found
     names:list,
 )->list:
-    "The components to show: all there could be, and the sum with the run if that is all we know"
+    "The components to show: all there could be, and the sum with the repeat if that is all we know"
     effects = [' x '.join(effect) for effect in subsets(names)[1:]]
     known = table.index[table.variance.notna()]
     sums = [label for label in known if ' + ' in label]
-    return [*effects, 'run', *sums]
+    return [*effects, 'repeat', *sums]
 
 def _missing(
     component:str,
@@ -242,7 +242,8 @@ def _missing(
         if name in names and name not in varied:
             return f'one {name} only'
     if np.isnan(variance):
-        return 'one run only' if component in ('run', ' x '.join(varied)) else 'too few answers'
+        of_repeats = component in ('repeat', ' x '.join(varied))
+        return 'one repeat only' if of_repeats else 'too few answers'
     return ''
 
 def _notes(
@@ -284,10 +285,10 @@ def _components_table(
 # %% ../nbs/57_robustness.ipynb #a4500023
 def variance_components(
     survey:Survey,
-    answers:pd.DataFrame,  # answers table; orders, wordings and runs as columns
+    answers:pd.DataFrame,  # answers table; orders, wordings and repeats as columns
     level:float=.95,       # of the intervals over batteries
 )->pd.DataFrame:           # model, method, component, variance, low, high, share, note
-    """Variance of the answers, scaled to 0..1, by culture, item, format, combination and run.
+    """Variance of the answers, scaled to 0..1, by culture, item, format, combination and repeat.
     Raises `InputError` if no answer is to a question of the survey."""
     names = list(FACTORS)
     if 'wording' not in answers:

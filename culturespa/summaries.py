@@ -33,10 +33,10 @@ def _counts(scores:pd.DataFrame)->pd.DataFrame:
     return counts.reset_index()
 
 def _runs(intervals:pd.DataFrame)->pd.DataFrame:
-    "What questions and runs each add to a score's uncertainty"
+    "What questions and repeats each add to a score's uncertainty"
     bounds = ['question_low', 'question_high']
-    runs = ['runs', 'run_sd', 'run_low', 'run_high']
-    return _only_average(intervals)[[*_METHOD, *bounds, *runs]]
+    repeats = ['repeats', 'repeat_sd', 'repeat_low', 'repeat_high']
+    return _only_average(intervals)[[*_METHOD, *bounds, *repeats]]
 
 def _other_scores(baselines:pd.DataFrame)->pd.DataFrame:
     "Scores other than S, of the models alone"

@@ -318,7 +318,7 @@ def survey_digest(
     return hashlib.sha256('\n'.join(texts).encode()).hexdigest()[:12]
 
 # %% ../nbs/10_survey.ipynb #6f1cb229
-ANSWER_COLUMNS = ['source', 'model', 'method', 'culture', 'question_id', 'order', 'run', 'text',
+ANSWER_COLUMNS = ['source', 'model', 'method', 'culture', 'question_id', 'order', 'repeat', 'text',
                   'code', 'probability', 'outside']
 ANSWER_KEY = ANSWER_COLUMNS[:7]  # no two answers share these
 

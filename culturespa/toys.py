@@ -60,14 +60,14 @@ def made_answers(
     codes:dict,                 # culture -> code per question, None for a reply nobody could read
     model:str = 'base',         # who answered
     method:str = 'P1',          # how it was asked
-    run:int = 0,                # number of the run
+    repeat:int = 0,                # number of the repeat
     order:str = 'original',     # of the options: original or reversed
 )->pd.DataFrame:                # `ANSWER_COLUMNS`, one row per answer
     "The answers table of personas that say what you tell them"
     rows = []
     for culture, replies in codes.items():
         for i, code in enumerate(replies):
-            asked = ('survey', model, method, culture, f'q{i + 1}', order, run)
+            asked = ('survey', model, method, culture, f'q{i + 1}', order, repeat)
             rows.append((*asked, '', code, None, None))    # neither a text nor probabilities
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS).astype(dict(code='Int64'))
 
@@ -141,13 +141,13 @@ def persona_answers(
     if method == 'unaware':
         cultures = ['none']
     rows = []
-    for run in range(repeats):
+    for repeat in range(repeats):
         for culture in cultures:
             for question_id in survey.questions.question_id:
                 leans = rng.random() < lean and culture != 'none'
                 answerer = culture if leans else 'USA'
                 codes, shares = people[answerer, question_id]
                 code = _said(codes, shares, refuse, rng)
-                key = ('survey', model, method, culture, question_id, order, run)
+                key = ('survey', model, method, culture, question_id, order, repeat)
                 rows.append((*key, '', code, list(shares), 0.))
     return pd.DataFrame(rows, columns=ANSWER_COLUMNS).astype(dict(code='Int64'))

@@ -25,7 +25,7 @@ def test_a_table_of_three_columns_can_be_scored():
     filled = answer_sheets(made, mine)
     assert [key[1:3] for key in filled.index] == [('unaware', 'USA'), ('given', 'USA')]
     assert filled.iloc[1].tolist() == [1, 2, -1]
-    assert set(filled.index.get_level_values('run')) == {0}
+    assert set(filled.index.get_level_values('repeat')) == {0}
     wrong = {
         'lack the column code:': mine.drop(columns='code'),
         'lack the columns culture, code:': mine.drop(columns=['culture', 'code']),
@@ -149,16 +149,16 @@ def test_every_note_fits_its_row():
 
 def test_score_table_keeps_every_culture_and_method():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
-    first = made_answers({'USA': [1, 2, 4], 'KEN': [4, None, 3]}, run=0)
-    second = made_answers({'USA': [1, 2, 1], 'KEN': [4, 1, 3]}, run=1)
-    runs = pd.concat([first, second])
-    table = score_table(align(made, runs))['base', 'P1']
+    first = made_answers({'USA': [1, 2, 4], 'KEN': [4, None, 3]}, repeat=0)
+    second = made_answers({'USA': [1, 2, 1], 'KEN': [4, 1, 3]}, repeat=1)
+    repeats = pd.concat([first, second])
+    table = score_table(align(made, repeats))['base', 'P1']
     assert list(table.index) == ['USA', 'KEN', 'average', 'unparsed %']
     assert table['unparsed %'] == pytest.approx(100 / 12)
-    usa = (100 + 100 * (1 - np.sqrt(9 / 19))) / 2                # the mean of both runs
+    usa = (100 + 100 * (1 - np.sqrt(9 / 19))) / 2                # the mean of both repeats
     assert table[['USA', 'KEN', 'average']].tolist() == pytest.approx([usa, 100, (usa + 100) / 2])
     ends = pd.DataFrame(dict(floor=[1., 2, 3], ceiling=9.), index=['USA', 'KEN', 'average'])
-    with_ends = score_table(align(made, runs), ends)['ends']
+    with_ends = score_table(align(made, repeats), ends)['ends']
     assert with_ends.floor[:3].tolist() == [1, 2, 3] and with_ends.ceiling['average'] == 9
 
 
@@ -167,7 +167,7 @@ def test_code_zero_is_an_answer():
     filled = answer_sheets(made, made_answers({'USA': [0, 0]}))
     assert score_sheets(made, filled)[0] == pytest.approx(100 * (1 - np.sqrt(4 / 8)))
     row = align(made, made_answers({'USA': [0, 0]})).iloc[0]
-    assert row[[*COUNTS, 'run', 'order']].tolist() == [2, 0, 0, 0, 'original']
+    assert row[[*COUNTS, 'repeat', 'order']].tolist() == [2, 0, 0, 0, 'original']
     refused = answer_sheets(made, made_answers({'USA': [1, None]}))
     for score, steps in dict(worst=2, middle=1).items():
         expected = 100 * (1 - np.sqrt((1 + steps**2) / 8))

@@ -50,7 +50,7 @@ def test_what_is_kept_is_read_back_and_chosen_from():
     for repeat in (0, 1):
         place = part_folder(out, 'survey', 'a/b c', 'P1', 'KEN')
         name = part_name('original', repeat, hashes)
-        write_part(kenyan([3, None], run=repeat), hashes, place/name)
+        write_part(kenyan([3, None], repeat=repeat), hashes, place/name)
     everything = read_kept(out)
     assert list(everything.columns) == ANSWER_COLUMNS and set(everything.model) == {'a/b c'}
     assert everything.equals(everything.sort_values(ANSWER_KEY))

@@ -16,21 +16,22 @@ def test_predictors_by_hand():
     modes = {'USA': [1, 4], 'GBR': [2, 1], 'THA': [4, 2], 'KEN': [4, None]}
     made = made_survey(modes, options=[4, 4])
     bare = baseline_answers(made, draws=3).droplevel(['model', 'order'])
-    def said(method, culture, run=0):
-        return bare.loc[(method, culture, run)].tolist()
+    def said(method, culture, repeat=0):
+        return bare.loc[(method, culture, repeat)].tolist()
     # the others of KEN say 1, 2, 4 and 4, 1, 2; those of the USA 2, 4, 4 and 1, 2
     assert said('median of the other countries', 'KEN') == [2, 2]
     assert said('median of the other countries', 'USA') == [4, 1.5]
     assert said('mode of the other countries', 'USA') == [4, 1]     # 1 and 2 tie: the lower
     assert said('middle of the scale', 'USA') == [2.5, 2.5]
-    assert [said('another country', 'USA', run) for run in range(2)] == [[2, 1], [4, 2]]
+    assert [said('another country', 'USA', repeat) for repeat in range(2)] == [[2, 1], [4, 2]]
     assert said('people of the other countries', 'USA') == [4, 1]
     # USA and GBR lie on different continents here, THA and KEN too: all others are abroad
     assert said('median of other continents', 'GBR') == [4, 3]
-    for run in range(3):                                            # everybody answers alike
-        assert said('fresh sample', 'GBR', run) == said('one compatriot', 'GBR', run) == [2, 1]
-        assert np.isnan(said('one compatriot', 'KEN', run)[1])
-        assert set(said('random option', 'USA', run)) <= {1, 2, 3, 4}
+    for repeat in range(3):                                            # everybody answers alike
+        sampled = said('fresh sample', 'GBR', repeat)
+        assert sampled == said('one compatriot', 'GBR', repeat) == [2, 1]
+        assert np.isnan(said('one compatriot', 'KEN', repeat)[1])
+        assert set(said('random option', 'USA', repeat)) <= {1, 2, 3, 4}
 
 
 def test_random_options_are_all_equally_likely():
@@ -83,7 +84,7 @@ def test_a_floor_is_on_the_questions_that_were_answered():
     made = made_survey(modes, options=[4, 4, 4])
     mine = answer_sheets(made, made_answers({'KEN': [4, None], 'USA': [None, 2]}))
     floor = on_cells(baseline_answers(made, 1), answered_cells(mine)).xs(FLOOR, level='method')
-    floor = floor.droplevel(['model', 'order', 'run'])
+    floor = floor.droplevel(['model', 'order', 'repeat'])
     assert list(floor.index) == ['USA', 'KEN']
     assert floor.loc['KEN', 'q1'] == 1.5                            # between 1 and 2
     assert floor.loc['KEN', ['q2', 'q3']].isna().all()
@@ -91,11 +92,11 @@ def test_a_floor_is_on_the_questions_that_were_answered():
     assert asked_cells(mine).loc['USA'].tolist() == [True, True, False]
 
 
-def test_a_cell_counts_if_one_of_its_runs_does():
+def test_a_cell_counts_if_one_of_its_repeats_does():
     made = made_survey({'USA': [0, 1, 1]}, options=[3, 3, 3], first=0)
     first_run = made_answers({'USA': [0, None]})                    # 0 is an answer
-    second_run = made_answers({'USA': [None, None, 2]}, run=1)
-    two = answer_sheets(made, pd.concat([first_run, second_run]))
+    second_repeat = made_answers({'USA': [None, None, 2]}, repeat=1)
+    two = answer_sheets(made, pd.concat([first_run, second_repeat]))
     assert answered_cells(two).loc['USA'].tolist() == [True, False, True]
     assert asked_cells(two).loc['USA'].tolist() == [True, True, True]
     assert asked_cells(answer_sheets(made, first_run)).loc['USA'].tolist() == [True, True, False]
@@ -190,8 +191,8 @@ def test_the_ruler_keeps_orders_apart():
     whole = distribution_scores(made, both)
     rows = baseline_table(made, answer_sheets(made, both), 3, distributions=whole)
     models = rows[rows.kind == 'model'].set_index('predictor')
-    assert sorted(models.index) == ['base, P1', 'base, P1, options reversed']
-    right_and_wrong = {'base, P1': 1, 'base, P1, options reversed': 0}
+    assert sorted(models.index) == ['P1', 'P1, options reversed']
+    right_and_wrong = {'P1': 1, 'P1, options reversed': 0}
     assert (models.S / 100).to_dict() == models.js.to_dict() == right_and_wrong
 
 
@@ -204,31 +205,31 @@ def test_the_ruler_by_hand():
     assert rows.S['nearest other country'] == pytest.approx(near)
     assert rows.balanced['nearest other country'] == pytest.approx(50)
     assert rows.S['middle of the scale'] == pytest.approx(50)
-    assert rows.S['base, P1'] == pytest.approx(100 * (1 - np.sqrt(1 / 18)))
+    assert rows.S['P1'] == pytest.approx(100 * (1 - np.sqrt(1 / 18)))
     assert rows.sd['random option'] > 0 and rows.sd['one compatriot'] == 0
-    assert np.isnan(rows.sd['another country'])             # its runs are countries
+    assert np.isnan(rows.sd['another country'])             # its repeats are countries
     assert rows.kind.tolist() == ['floor'] * 9 + ['model'] + ['ceiling'] * 4
     for _, kind in rows.groupby('kind'):
         assert kind.S.dropna().is_monotonic_increasing
     columns = ['kind', 'model', 'method', 'order', 'S', 'balanced', 'ordered', 'worst', 'middle']
     assert list(rows)[:9] == columns
-    assert rows.loc['base, P1', ['model', 'method', 'order']].tolist() == ['base', 'P1', 'original']
-    assert (rows.model.drop('base, P1') == '').all()
+    assert rows.loc['P1', ['model', 'method', 'order']].tolist() == ['base', 'P1', 'original']
+    assert (rows.model.drop('P1') == '').all()
     # beside the model stand the ends of its own questions
     both = ['floor', 'ceiling']
     ends = ends_by_method(made, mine, draws=5).set_index('culture').loc['average', both]
-    assert rows.loc['base, P1', both].tolist() == ends.tolist()
-    assert rows.floor.drop('base, P1').isna().all()
+    assert rows.loc['P1', both].tolist() == ends.tolist()
+    assert rows.floor.drop('P1').isna().all()
 
 
 def test_a_split_half_is_half_of_the_people_against_another_half():
     invented = invented_survey()
-    # four runs
+    # four repeats
     halves = [modes_of(sample_people(invented, 4, .5, seed), first=1) for seed in (4, 5)]
     half, goal = (as_sheets(invented, 'ceiling', 'split half', codes) for codes in halves)
-    by_run = score_sheets(invented, half, human=goal.to_numpy()).reshape(4, 6).mean(1)
+    by_repeat = score_sheets(invented, half, human=goal.to_numpy()).reshape(4, 6).mean(1)
     row = baseline_table(invented, None, draws=4, seed=3).set_index('predictor').loc['split half']
-    assert [row.S, row.sd] == pytest.approx([by_run.mean(), by_run.std(ddof=1)])
+    assert [row.S, row.sd] == pytest.approx([by_repeat.mean(), by_repeat.std(ddof=1)])
 
 
 def test_orders_of_options_have_rows_of_their_own():
@@ -236,4 +237,4 @@ def test_orders_of_options_have_rows_of_their_own():
     turned = made_answers({'KEN': [1, 4]}, order='reversed')
     both = answer_sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), turned]))
     models = baseline_table(made, both, 3).query("kind == 'model'").set_index('predictor').S
-    assert models['base, P1'] == 100 and models['base, P1, options reversed'] == 0
+    assert models['P1'] == 100 and models['P1, options reversed'] == 0

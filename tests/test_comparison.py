@@ -30,7 +30,7 @@ def test_names_are_swapped_battery_by_battery():
     lost_a, lost_b = rng.uniform(0, 9, (2, 5, 3, 2))
     most = np.full((5, 3, 2), 9.)
     for table in (most, lost_a, lost_b):
-        table[:, 0, 1] = 0                          # the second culture was asked in two runs only
+        table[:, 0, 1] = 0                          # the second culture was asked in two only
         table[1, :, 0] = 0                          # the first was not asked one battery
     flips = sign_flips(5)
     found = swapped_differences(lost_a, lost_b, most, flips)
@@ -193,9 +193,9 @@ def test_interval_and_test_agree_on_single_cultures():
 def test_runs_and_orders_are_paired():
     ones = [1] * 20
     made = made_survey({'USA': ones}, options=[4] * 20, topic=list(range(20)))
-    def asked(model, order, run, steps):
+    def asked(model, order, repeat, steps):
         "Answers that miss one question by so many steps"
-        return made_answers({'USA': [1 + steps] + ones[1:]}, model, order=order, run=run)
+        return made_answers({'USA': [1 + steps] + ones[1:]}, model, order=order, repeat=repeat)
     kinds = [('a', 'original', 0, 0), ('a', 'original', 1, 1), ('a', 'reversed', 0, 2),
              ('b', 'original', 0, 3), ('b', 'shuffled', 0, 0), ('floor', 'original', 0, 1)]
     all_of_them = answer_sheets(made, pd.concat([asked(*kind) for kind in kinds]))
@@ -203,9 +203,9 @@ def test_runs_and_orders_are_paired():
         table = compare(made, all_of_them, (a, 'P1'), (b, 'P1'), draws=200)
         return table[table.culture == 'average'].set_index('order').difference.to_dict()
     lost = [100 * np.sqrt(steps**2 / 180) for steps in range(4)]
-    two_runs = lost[1] / 2                                           # their mean
-    assert average('a', 'b') == pytest.approx(dict(original=lost[3] - two_runs))
-    above = dict(original=two_runs, reversed=lost[1] - lost[2])      # a floor has no order
+    two_repeats = lost[1] / 2                                           # their mean
+    assert average('a', 'b') == pytest.approx(dict(original=lost[3] - two_repeats))
+    above = dict(original=two_repeats, reversed=lost[1] - lost[2])      # a floor has no order
     assert average('a', 'floor') == pytest.approx(above)
     below = {order: -value for order, value in above.items()}
     assert average('floor', 'a') == pytest.approx(below)
@@ -228,7 +228,7 @@ def test_positions_worked_by_hand():
 
 
 def test_a_model_and_its_ends_on_the_same_cells():
-    gap = np.nan           # two cultures, three questions; two runs, one floor, two samples
+    gap = np.nan           # two cultures, three questions; two repeats, one floor, two samples
     own = np.array([[[.1, .2, gap], [.3, .4, .5]], [[.6, gap, .7], [.8, .9, 1.]]])
     floor = np.array([[[0., 1., 1.], [gap, gap, gap]]])
     ceiling = np.array([[[gap, .1, .2], [.3, .4, .5]], [[gap, .6, .7], [.8, .9, 1.]]])

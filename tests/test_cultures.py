@@ -309,7 +309,7 @@ def test_a_part_of_the_questions_is_said():
     assert correlate(world, answer_sheets(world, foreign), 99).note[0] == (
         'without FRA: not in the survey; personas answered as few as 4 of 30 questions; '
         'batteries answered, at the fewest: 4; an interval needs 20')
-    second = asked[asked.question_id.isin(ids[26:])].assign(run=1)   # the rest in another run
+    second = asked[asked.question_id.isin(ids[26:])].assign(repeat=1)   # the rest in another repeat
     in_parts = answer_sheets(world, pd.concat([asked[asked.question_id.isin(ids[:26])], second]))
     assert correlate(world, in_parts, 99).note[0] == ''
     lazy = (asked.culture == 'KEN') & asked.question_id.isin(ids[19:])        # Kenya stops half-way
@@ -411,8 +411,8 @@ def test_a_comparison_that_cannot_be_made_says_why():
     asked = answer_sheets(world, pd.concat([
         made_answers(codes), made_answers(few, method='P2'), made_answers(other, method='P3'),
         made_answers(dict(none=[1, 1]), method='unaware')]))
-    three = ('base, P1 and base, P2 have 3 cultures in common; '
-             'on these base, P1 has no correlation: '
+    three = ('P1 and P2 have 3 cultures in common; '
+             'on these P1 has no correlation: '
              '3 cultures: a correlation needs at least 4')
     with pytest.raises(InputError, match=three):
         compare_correlations(world, asked, ('base', 'P1'), ('base', 'P2'))

@@ -29,8 +29,8 @@ def test_two_personas_are_scored_on_every_country():
     assert asked.columns.name == 'country'
     thai = invented.modal['THA']
     sheets_of = every[culture == 'ZWE']
-    runs = [similarity(sheet, thai, invented.n_options) for _, sheet in sheets_of.iterrows()]
-    assert asked.loc['ZWE', 'THA'] == pytest.approx((runs[0] + runs[1]) / 2)
+    repeats = [similarity(sheet, thai, invented.n_options) for _, sheet in sheets_of.iterrows()]
+    assert asked.loc['ZWE', 'THA'] == pytest.approx((repeats[0] + repeats[1]) / 2)
     balanced = cross_scores(invented, every, 'balanced')
     assert balanced.loc['ZWE', 'THA'] != pytest.approx(asked.loc['ZWE', 'THA'])
     no_such_people = dict(culture=dict(GBR='MEX'))
@@ -124,7 +124,7 @@ def test_specificity_by_hand():
 
 
 def test_a_sheet_that_cannot_be_scored_does_not_count():
-    again = made_answers({'USA': [None] * 3, 'KEN': [4, None, 3]}, run=1)
+    again = made_answers({'USA': [None] * 3, 'KEN': [4, None, 3]}, repeat=1)
     both = answer_sheets(two_countries, pd.concat([aware, again]))
     row = specificity(two_countries, both).iloc[0]
     # the second American sheet is empty; the second Kenyan one: 9 + 1 of 18 on the USA, 0 at home
@@ -262,10 +262,10 @@ def test_moves_are_counted_by_hand():
 def test_moves_that_tie_or_repeat():
     made = made_survey({'USA': [1, 1, 4, 1], 'KEN': [3, 1, 3, None]}, options=[4, 4, 4, 4])
     first = made_answers({'none': [2, 2, 2, 2]}, method='unaware')
-    second = made_answers({'none': [2, None, 4, 4]}, method='unaware', run=1)
+    second = made_answers({'none': [2, None, 4, 4]}, method='unaware', repeat=1)
     kenyan = made_answers({'KEN': [4, None, 3, 1]})
     row = movement(made, answer_sheets(made, pd.concat([first, second, kenyan]))).iloc[0]
-    # Moves: 2 to 4, 2 to 3, 2 to 1 from the first run; 2 to 4, 4 to 3, 4 to 1 from the second.
+    # Moves: 2 to 4, 2 to 3, 2 to 1 from the first repeat; 2 to 4, 4 to 3, 4 to 1 from the second.
     # Kenya has no mode for the last question. 2 to 4 is as far from 3 as before, 3 comes up twice.
     assert row.moved == 100 and row.nearer == 50 and row.farther == 0
     # Seen from the USA (1, 1, 4, 1) 2 to 4 goes farther from 1, twice; 2 to 3 comes nearer 4,
@@ -275,7 +275,7 @@ def test_moves_that_tie_or_repeat():
     both = [made_answers({'none': [1, 0]}, method='unaware'), made_answers({'USA': [0, 0]})]
     found = movement(zero, answer_sheets(zero, pd.concat(both))).iloc[0]      # 0 is an answer
     assert (found.moved, found.nearer, found.farther_others) == (50, 100, 100)
-    back = made_answers({'KEN': [2, None, 4, 4]}), made_answers({'KEN': [2, 2, 2, 2]}, run=1)
+    back = made_answers({'KEN': [2, None, 4, 4]}), made_answers({'KEN': [2, 2, 2, 2]}, repeat=1)
     row = movement(made, answer_sheets(made, pd.concat([first, second, *back]))).iloc[0]
     # each unaware sheet equals one of these and differs from the other in questions 3 and 4;
     # 3 + 4 + 3 + 3 answers can be compared

@@ -71,14 +71,15 @@ def test_another_sample_of_the_same_people():
 
 def test_a_culture_is_scored_by_the_mean_of_its_probabilities():
     made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[2, 3])
-    two = pd.concat([made_answers({'USA': [1, 2], 'KEN': [2, 1]}, run=run) for run in (0, 1)])
+    codes = {'USA': [1, 2], 'KEN': [2, 1]}
+    two = pd.concat([made_answers(codes, repeat=repeat) for repeat in (0, 1)])
     two['probability'] = [[.8, .2], [.5, .5, 0], [0, 1], [2, 2, 0],
                           [.4, .6], [.5, .5, 0], [0, 1], [1, 1, 0]]
     plain = made_answers({'none': [1, 1]}, method='unaware')
     plain = plain.assign(probability=[[1, 0], [1, 0, 0]])
     every = pd.concat([two, plain])
     table = distribution_scores(made, every).set_index(['method', 'culture'])
-    # USA: .6 of two runs on its mode, then a half: steps missed .4 of 1 and .5 of 2
+    # USA: .6 of two repeats on its mode, then a half: steps missed .4 of 1 and .5 of 2
     # KEN: 0 and .5 of 2
     assert table.emd['P1', 'USA'] == pytest.approx(1 - (.4 + .25) / 2)
     assert table.emd['P1', 'KEN'] == pytest.approx(1 - .25 / 2)

@@ -22,42 +22,43 @@ def test_personas_that_agree_have_no_diversity():
     once = made_answers({'USA': [1, 2, 4], 'KEN': [1, 2, 4]})
     alike = diversity(made, answer_sheets(made, once)).iloc[0]
     assert alike.diversity == 0 and alike.humans == pytest.approx(lost(9 + 1 + 1))
-    assert alike[['between_runs', 'net']].isna().all()
-    assert alike.diversity_note == 'no two runs to compare: part of the diversity is chance'
-    twice = diversity(made, answer_sheets(made, pd.concat([once, once.assign(run=1)]))).iloc[0]
-    assert twice.between_runs == twice.net == 0 and twice.diversity_note == ''
+    assert alike[['between_repeats', 'net']].isna().all()
+    assert alike.diversity_note == 'no two repeats to compare: part of the diversity is chance'
+    twice = diversity(made, answer_sheets(made, pd.concat([once, once.assign(repeat=1)]))).iloc[0]
+    assert twice.between_repeats == twice.net == 0 and twice.diversity_note == ''
     alone = diversity(made, answer_sheets(made, made_answers({'USA': [1, 2, 4]}))).iloc[0]
     assert alone[['diversity', 'net', 'humans']].isna().all()
     assert alone.diversity_note == 'fewer than two personas'
     unaware = made_answers({'none': [1, 2, 4]}, method='unaware')
-    none = diversity(made, answer_sheets(made, pd.concat([unaware, unaware.assign(run=1)]))).iloc[0]
-    assert none[['diversity', 'net']].isna().all() and none.between_runs == 0
+    twice = pd.concat([unaware, unaware.assign(repeat=1)])
+    none = diversity(made, answer_sheets(made, twice)).iloc[0]
+    assert none[['diversity', 'net']].isna().all() and none.between_repeats == 0
     assert none.diversity_note == 'one sheet for all cultures'
 
 
 def test_squares_are_net_of_chance_by_hand():
-    def runs(american, kenyan, order='original'):
+    def repeats(american, kenyan, order='original'):
         both = enumerate(zip(american, kenyan))
         tables = []
-        for run, (us, kenya) in both:
-            tables.append(made_answers({'USA': us, 'KEN': kenya}, run=run, order=order))
+        for repeat, (us, kenya) in both:
+            tables.append(made_answers({'USA': us, 'KEN': kenya}, repeat=repeat, order=order))
         return tables
     american, kenyan = [[1, 1, 4], [3, 1, 2]], [[4, 2, 2], [4, 1, 2]]
-    sheets = answer_sheets(two_countries, pd.concat(runs(american, kenyan)))
+    sheets = answer_sheets(two_countries, pd.concat(repeats(american, kenyan)))
     row = diversity(two_countries, sheets).iloc[0]
-    # means 2, 1, 3 and 4, 1.5, 2; variances over two runs, halved: 1, 0, 1 and 0, .25, 0
+    # means 2, 1, 3 and 4, 1.5, 2; variances over two repeats, halved: 1, 0, 1 and 0, .25, 0
     # (2 - 4)^2 - 1 = 3, .5^2 - .25 = 0 and 1^2 - 1 = 0: 3 of 19
     assert row.net == pytest.approx(lost(3))
-    assert row.diversity == pytest.approx((lost(9 + 1 + 4) + lost(1)) / 2)  # first, second runs
-    assert row.between_runs == pytest.approx((lost(4 + 4) + lost(1)) / 2)   # Americans, Kenyans
+    assert row.diversity == pytest.approx((lost(9 + 1 + 4) + lost(1)) / 2)  # first, second repeats
+    assert row.between_repeats == pytest.approx((lost(4 + 4) + lost(1)) / 2)   # Americans, Kenyans
     # The Kenyan's first answer is read once, so its chance is not known. Questions 2 and 3 remain:
     # means 1 and 1.5, 3 and 3, halved variances 0 and .25, 1 and 1. .25 - .25 - 1 - 1 = -2 of 10
-    once = runs(american, [[4, 2, 4], [None, 1, 2]])
+    once = repeats(american, [[4, 2, 4], [None, 1, 2]])
     found = diversity(two_countries, answer_sheets(two_countries, pd.concat(once)))
     assert found.net[0] == pytest.approx(-lost(2, 10))
-    # Reversed, the American says 1, 1, 1 and the Kenyan 4, 1, 1 in both runs: 9 of 19.
+    # Reversed, the American says 1, 1, 1 and the Kenyan 4, 1, 1 in both repeats: 9 of 19.
     # (3 + 9) / 2 = 6
-    both = runs(american, kenyan) + runs([[1, 1, 1]] * 2, [[4, 1, 1]] * 2, 'reversed')
+    both = repeats(american, kenyan) + repeats([[1, 1, 1]] * 2, [[4, 1, 1]] * 2, 'reversed')
     found = diversity(two_countries, answer_sheets(two_countries, pd.concat(both)))
     assert found.net[0] == pytest.approx(lost(6))
 
@@ -65,7 +66,7 @@ def test_squares_are_net_of_chance_by_hand():
 def test_squares_are_averaged_over_pairs():
     three = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3], 'ZWE': [1, 1, 1]}, options=[4, 2, 4])
     once = made_answers({'USA': [1, 1, 1], 'KEN': [4, 1, 1], 'ZWE': [1, 1, 4]})
-    row = diversity(three, answer_sheets(three, pd.concat([once, once.assign(run=1)]))).iloc[0]
+    row = diversity(three, answer_sheets(three, pd.concat([once, once.assign(repeat=1)]))).iloc[0]
     assert row.net == pytest.approx(lost((9 + 9 + 18) / 3))
     assert row.diversity == pytest.approx((lost(9) + lost(9) + lost(18)) / 3)
     # modes of USA and KEN are 9 + 1 + 1 apart, of USA and ZWE 0 + 1 + 9, of KEN and ZWE 9 + 0 + 4
@@ -105,12 +106,12 @@ def test_net_diversity_has_no_bias():
         for seed in range(12):
             drawn = persona_answers(invented, lean, repeats=2, seed=seed)
             rows.append(diversity(invented, answer_sheets(invented, drawn)).iloc[0])
-        columns = ['net', 'net_humans', 'between_runs']
+        columns = ['net', 'net_humans', 'between_repeats']
         return pd.DataFrame(rows)[columns].astype(float).reset_index(drop=True)
     own, alike = found(1), found(0)
     assert abs((own.net - own.net_humans).mean()) < 3 * own.net.sem()   # they are their own people
     assert abs(alike.net.mean()) < 3 * alike.net.sem() < 8              # one persona, six names
-    assert alike.between_runs.mean() > 25
+    assert alike.between_repeats.mean() > 25
 
 
 def test_models_and_methods_stay_in_order():

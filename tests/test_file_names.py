@@ -11,7 +11,7 @@ def test_file_names_tell_culture_method_and_run():
     def told(stem):
         said = read_file_name(f'Llama/{stem}.json', load_cultures())
         assert not said['unknown'], stem
-        return said['method'], said['culture'], said['run']
+        return said['method'], said['culture'], said['repeat']
     assert read_file_name('Llama/P1_ZWE.json', load_cultures())['model'] == 'Llama'
     assert told('wvs_result_culture_aware_ZWE_0') == ('P1', 'ZWE', 0)
     assert told('wvs_result_culture_unaware_1') == ('unaware', None, 1)

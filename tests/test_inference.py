@@ -189,7 +189,7 @@ def test_averages_are_over_the_cultures_that_are_known():
     several = dict(America=['USA', 'CAN'], Africa=['KEN'], average=['USA', 'CAN', 'KEN'])
     assert continents(made) == single | several
     gap = np.nan
-    part = np.array([[[0.], [1.], [gap]], [[1 / 3], [gap], [gap]]])   # two runs, one without Canada
+    part = np.array([[[0.], [1.], [gap]], [[1 / 3], [gap], [gap]]])   # one of two has no Canada
     averages = group_averages(made, part)
     assert list(averages) == ['USA', 'CAN', 'America', 'average'] and averages.shape == (3, 4)
     assert over_groups(np.array([1., 3., gap]), averages).tolist() == [1, 3, 2, 2]
@@ -200,7 +200,8 @@ def test_averages_are_over_the_cultures_that_are_known():
 
 
 def test_what_an_average_rests_on():
-    # USA: 24 questions, 3 of them one battery; in the second run only 20. KEN: two of that battery.
+    # USA: 24 questions, 3 of them one battery; in the second repeat only 20.
+    # KEN: two of that battery.
     made = made_survey({'USA': [1] * 24, 'BRA': [1] * 24, 'KEN': [1] * 24}, options=[4] * 24,
                        topic=[max(i, 2) for i in range(24)])
     part = np.full((2, 3, 24), np.nan)
@@ -223,7 +224,7 @@ def test_what_an_average_rests_on():
     alone = 'fewer than 20 batteries'
     assert table.note.tolist() == ['', alone, '', alone, 'a culture rests on one battery']
     once = np.full((2, 3, 24), np.nan)
-    once[0, 0, 0] = 0                                  # one question, in one of two runs
+    once[0, 0, 0] = 0                                  # one question, in one of two repeats
     _, most = sums_of_units(made, once)
     counted = rests_on(once, weight_shares(most), group_averages(made, once))
     assert set(counted.questions) == {1}
@@ -294,13 +295,13 @@ def test_draws_must_allow_for_an_interval():
             flips_for(made, draws, 0, level)
 
 
-def test_scores_and_runs_worked_by_hand():
-    # 20 questions of 3 steps. USA misses one by 3 in run 0 and none in run 1; KEN misses two by 1
+def test_scores_and_repeats_worked_by_hand():
+    # 20 questions of 3 steps. USA misses one by 3 in repeat 0, none in repeat 1; KEN two by 1
     ones = [1] * 20
     made = made_survey({'USA': ones, 'KEN': ones}, options=[4] * 20, topic=list(range(20)))
     two_missed = [2, 2] + ones[2:]
-    first = made_answers({'USA': [4] + ones[1:], 'KEN': two_missed}, run=0)
-    second = made_answers({'USA': ones, 'KEN': two_missed}, run=1)
+    first = made_answers({'USA': [4] + ones[1:], 'KEN': two_missed}, repeat=0)
+    second = made_answers({'USA': ones, 'KEN': two_missed}, repeat=1)
     filled = answer_sheets(made, pd.concat([first, second]))
     table = intervals(made, filled, draws=2000).set_index('culture')
     gap, ken = 100 * np.sqrt(9 / 180), 100 * (1 - np.sqrt(2 / 180))
@@ -308,31 +309,33 @@ def test_scores_and_runs_worked_by_hand():
     scores = dict(USA=usa, KEN=ken, America=usa, Africa=ken, average=(usa + ken) / 2)
     assert table.score.to_dict() == pytest.approx(scores)
     spreads = [gap / np.sqrt(2), 0, gap / 2 / np.sqrt(2)]
-    assert table.run_sd[['USA', 'KEN', 'average']].tolist() == pytest.approx(spreads)
-    assert set(table.runs) == {2} and set(table.order) == {'original'} and set(table.note) == {''}
+    assert table.repeat_sd[['USA', 'KEN', 'average']].tolist() == pytest.approx(spreads)
+    assert set(table.repeats) == {2}
+    assert set(table.order) == {'original'} and set(table.note) == {''}
     assert set(table.model) == {'base'} and set(table.method) == {'P1'}
-    assert table.run_low['KEN'] == pytest.approx(table.low['KEN']) and table.high.max() <= 100
-    assert table.run_low['USA'] == 0 and table.run_high['USA'] == 100     # two runs say little
+    assert table.repeat_low['KEN'] == pytest.approx(table.low['KEN']) and table.high.max() <= 100
+    assert table.repeat_low['USA'] == 0 and table.repeat_high['USA'] == 100   # two say little
     inner = intervals(made, filled, draws=2000, level=.5).set_index('culture').loc['USA']
     reach = stats.t.ppf(.75, 1) * gap / 2
-    assert inner.run_low == pytest.approx(usa - np.hypot(usa - inner.low, reach))
-    assert inner.run_high == pytest.approx(min(100, usa + np.hypot(inner.high - usa, reach)))
+    assert inner.repeat_low == pytest.approx(usa - np.hypot(usa - inner.low, reach))
+    assert inner.repeat_high == pytest.approx(min(100, usa + np.hypot(inner.high - usa, reach)))
 
 
-def test_three_runs_have_two_degrees_of_freedom():
+def test_three_repeats_have_two_degrees_of_freedom():
     ones = [1] * 24
     made = made_survey({'USA': ones}, options=[11] * 24, topic=list(range(24)))
-    def run_of(i, steps): return made_answers({'USA': [1 + steps] * 4 + [3] * 4 + [8] * 16}, run=i)
-    runs = pd.concat([run_of(0, 1), run_of(1, 2), run_of(2, 4)])
-    row = intervals(made, answer_sheets(made, runs), draws=400).iloc[-1]
+    def repeat_of(i, steps):
+        return made_answers({'USA': [1 + steps] * 4 + [3] * 4 + [8] * 16}, repeat=i)
+    repeats = pd.concat([repeat_of(0, 1), repeat_of(1, 2), repeat_of(2, 4)])
+    row = intervals(made, answer_sheets(made, repeats), draws=400).iloc[-1]
     lost = np.array([4 * 1, 4 * 4, 4 * 16]) + 4 * 4 + 16 * 49
     scores = 100 * (1 - np.sqrt(lost / 2400))
-    assert [row.score, row.run_sd] == pytest.approx([scores.mean(), scores.std(ddof=1)])
-    reach = stats.t.ppf(.975, 2) * row.run_sd / np.sqrt(3)
-    assert row.run_low == pytest.approx(row.score - np.hypot(row.score - row.low, reach))
-    assert row.run_high == pytest.approx(row.score + np.hypot(row.high - row.score, reach))
-    once = intervals(made, answer_sheets(made, run_of(0, 1)), draws=400).iloc[-1]
-    assert once.runs == 1 and once[['run_sd', 'run_low', 'run_high']].isna().all()
+    assert [row.score, row.repeat_sd] == pytest.approx([scores.mean(), scores.std(ddof=1)])
+    reach = stats.t.ppf(.975, 2) * row.repeat_sd / np.sqrt(3)
+    assert row.repeat_low == pytest.approx(row.score - np.hypot(row.score - row.low, reach))
+    assert row.repeat_high == pytest.approx(row.score + np.hypot(row.high - row.score, reach))
+    once = intervals(made, answer_sheets(made, repeat_of(0, 1)), draws=400).iloc[-1]
+    assert once.repeats == 1 and once[['repeat_sd', 'repeat_low', 'repeat_high']].isna().all()
     assert np.isfinite(once.low)
 
 
@@ -357,13 +360,13 @@ def test_no_interval_below_twenty_questions_or_batteries():
 def test_orders_are_kept_apart_and_silence_has_no_row():
     ones = [1] * 20
     made = made_survey({'USA': ones}, options=[4] * 20, topic=list(range(20)))
-    def asked(order, run, steps):
-        return made_answers({'USA': [1 + steps] + ones[1:]}, order=order, run=run)
+    def asked(order, repeat, steps):
+        return made_answers({'USA': [1 + steps] + ones[1:]}, order=order, repeat=repeat)
     three = pd.concat([asked('original', 0, 0), asked('original', 1, 0), asked('reversed', 0, 3)])
     table = intervals(made, answer_sheets(made, three), draws=200)
     table = table[table.culture == 'average'].set_index('order')
     scores = dict(original=100, reversed=100 * (1 - np.sqrt(9 / 180)))
     assert table.score.to_dict() == pytest.approx(scores)
-    assert table.runs.to_dict() == dict(original=2, reversed=1)
+    assert table.repeats.to_dict() == dict(original=2, reversed=1)
     nobody = answer_sheets(made, made_answers({'USA': [None] * 20}))
     assert intervals(made, nobody).empty and list(intervals(made, nobody)) == INTERVALS

@@ -142,7 +142,7 @@ def test_a_method_without_a_map_keeps_its_row():
 def test_people_and_personas_share_one_map():
     demo = select(load_survey('demo'), ['USA', 'GBR', 'BRA', 'THA', 'KEN', 'ZWE'])
     truth = demo.modal.melt(ignore_index=False, value_name='code').reset_index()
-    truth = truth.assign(source='survey', model='base', method='P1', order='original', run=0)
+    truth = truth.assign(source='survey', model='base', method='P1', order='original', repeat=0)
     drawn = persona_answers(demo, .5, method='P2', repeats=2)
     drawn['code'] = drawn.code.mask(drawn.culture == 'KEN')                 # Kenya's is unreadable
     one = (drawn.culture == 'GBR') & (drawn.question_id == demo.modal.index[0])
@@ -174,15 +174,17 @@ def test_people_and_personas_share_one_map():
     pd.testing.assert_frame_equal(positions, joint_map(demo, wide, seed=0)[0])
 
 
-def test_a_persona_has_one_place_between_its_runs():
+def test_a_persona_has_one_place_between_its_repeats():
     # One question, 101 options, the people at 1, 31, 61 and 91: everything lies on a line
     world = made_survey(dict(USA=[1], DEU=[31], KEN=[61], ZWE=[91]), [101])
     world = replace(world, cultures=world.cultures.assign(x=[0., 3, 6, 9], y=0.))
     usa, plain = [11, 31, None], [5, 7]
-    runs = [made_answers(dict(USA=[code], DEU=[81]), run=run) for run, code in enumerate(usa)]
-    for run, code in enumerate(plain):
-        runs.append(made_answers(dict(none=[code]), 'base', 'unaware', run))
-    positions, stress = joint_map(world, answer_sheets(world, pd.concat(runs)))
+    repeats = []
+    for repeat, code in enumerate(usa):
+        repeats.append(made_answers(dict(USA=[code], DEU=[81]), repeat=repeat))
+    for repeat, code in enumerate(plain):
+        repeats.append(made_answers(dict(none=[code]), 'base', 'unaware', repeat))
+    positions, stress = joint_map(world, answer_sheets(world, pd.concat(repeats)))
     assert positions.culture.tolist() == ['USA', 'DEU', 'KEN', 'ZWE', 'none', 'USA', 'DEU']
     # ten steps are one unit of the map: (11 + 31) / 2 is 21, (5 + 7) / 2 is 6
     np.testing.assert_allclose(positions.x, [0, 3, 6, 9, .5, 2, 8], atol=1e-3)
@@ -222,7 +224,7 @@ def test_a_picture_names_axes_and_personas_without_a_place():
     assert ax.get_xlabel() == f'towards self-expression (people r = {r.x:.2f})'
     assert f'people r = {r.y:.2f}' in ax.get_ylabel() and 'secular-rational' in ax.get_ylabel()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ['people', 'base, P1', 'tuned, P1', 'base, unaware'] and ax.get_title() == 'T'
+    assert labels == ['people', 'P1', 'tuned, P1', 'unaware'] and ax.get_title() == 'T'
     assert ax.get_legend().get_title().get_text() == 'not placed: KEN (tuned, P1)'
     arrows = [text for text in ax.texts if text.get_text() == '']
     assert len(arrows) == 6 + 5                                  # Kenya gets no second arrow
@@ -231,7 +233,7 @@ def test_a_picture_names_axes_and_personas_without_a_place():
     assert (arrows[0].xyann, arrows[0].xy) == stops[:2]
     assert (arrows[6].xyann, arrows[6].xy) == stops[1:]
     bare = plot_map(positions, steps[1:2], people=False)
-    assert [text.get_text() for text in bare.get_legend().get_texts()] == ['base, P1']
+    assert [text.get_text() for text in bare.get_legend().get_texts()] == ['P1']
     assert not bare.texts and bare.get_legend().get_title().get_text() == ''
     back = plot_map(positions, [steps[2], steps[1]])             # Kenya had no place to come from
     assert len([text for text in back.texts if text.get_text() == '']) == 5

@@ -46,26 +46,26 @@ def test_matrix_is_the_similarity_of_the_answers():
     np.testing.assert_allclose(table, similarity_matrix(codes, demo.n_options))
 
 
-def test_matrices_are_averaged_over_runs_not_answers():
+def test_matrices_are_averaged_over_repeats_not_answers():
     toy = toy_people()
-    runs = pd.concat([
+    repeats = pd.concat([
         made_answers(dict(USA=[1, 1, 1], DEU=[2, 1, 1], KEN=[1, 1, 1])),   # USA-DEU: 1 of 21
-        made_answers(dict(USA=[1, 1, 1], DEU=[1, 3, 1], KEN=[None] * 3), run=1),    # 4 of 21
+        made_answers(dict(USA=[1, 1, 1], DEU=[1, 3, 1], KEN=[None] * 3), repeat=1),    # 4 of 21
         made_answers(dict(USA=[1, 1, 1], DEU=[1, 1, 1], KEN=[2, 3, 5]), method='P2')])
-    matrix = culture_matrix(toy, answer_sheets(toy, runs), 'base', 'P1')
+    matrix = culture_matrix(toy, answer_sheets(toy, repeats), 'base', 'P1')
     assert matrix.loc['USA', 'DEU'] == pytest.approx(100 - 100 * (1 / 21**.5 + 2 / 21**.5) / 2)
-    assert matrix.loc['USA', 'KEN'] == 100                         # only the first run has it
+    assert matrix.loc['USA', 'KEN'] == 100                         # only the first repeat has it
     assert matrix.loc['DEU', 'KEN'] == pytest.approx(100 - 100 / 21**.5)
     assert list(matrix.index) == list(matrix.columns) == ['USA', 'DEU', 'KEN']
     assert (np.diag(matrix) == 100).all() and (matrix.to_numpy() == matrix.to_numpy().T).all()
-    other = culture_matrix(toy, answer_sheets(toy, runs), 'base', 'P2')
+    other = culture_matrix(toy, answer_sheets(toy, repeats), 'base', 'P2')
     assert other.loc['USA', 'DEU'] == 100
     assert other.loc['USA', 'KEN'] == other.loc['DEU', 'KEN'] == 0
-    one = one_method(answer_sheets(toy, runs), 'base', 'P1')
+    one = one_method(answer_sheets(toy, repeats), 'base', 'P1')
     drawn = similarity_of_pairs(toy, one, np.ones((4, 3)))
     np.testing.assert_allclose(drawn, [matrix.to_numpy()[np.triu_indices(3, 1)]] * 4)
     with pytest.raises(InputError, match=r"unknown \(model, method\) \('base', 'P3'\)"):
-        culture_matrix(toy, answer_sheets(toy, runs), 'base', 'P3')
+        culture_matrix(toy, answer_sheets(toy, repeats), 'base', 'P3')
 
 
 def test_a_persona_nobody_could_read_is_left_out_and_named():
@@ -89,8 +89,8 @@ def test_a_persona_nobody_could_read_is_left_out_and_named():
     first_option = toy_sheets(zero, USA=[0, 0], DEU=[0, 0], KEN=[1, 0])
     assert left_out(zero, first_option).empty
     assert culture_matrix(zero, first_option, 'base', 'P1').loc['USA', 'DEU'] == 100
-    first, second = made_answers(dict(DEU=[None] * 3)), made_answers(dict(DEU=[1, 2, 3]), run=1)
-    # read in one of two runs
+    first, second = made_answers(dict(DEU=[None] * 3)), made_answers(dict(DEU=[1, 2, 3]), repeat=1)
+    # read in one of two repeats
     assert left_out(toy, answer_sheets(toy, pd.concat([first, second]))).empty
     assert left_out(toy, answer_sheets(toy, second[:1])).empty   # asked one question of three
     nobody = left_out(toy, mixed.iloc[:1])
@@ -161,7 +161,7 @@ def test_pictures_show_every_method_and_leave_missing_cultures_blank():
     dots = pd.DataFrame([(*kind, 'USA', 'DEU', 50., 60.) for kind in kinds],
                         columns=['model', 'method', 'culture', 'other', 'similarity', 'human'])
     figure = plot_pairs(dots, {kinds[0]: 'r = 1'})
-    assert [ax.get_title() for ax in figure.axes[:2]] == ['r = 1', 'base, P1']
+    assert [ax.get_title() for ax in figure.axes[:2]] == ['r = 1', 'P1']
     assert len(figure.axes) == 12
     assert all(ax.lines[0].get_xydata().tolist() == [[60, 50]] for ax in figure.axes)
     plt.close('all')
@@ -176,9 +176,9 @@ def test_neighbours_are_sought_among_the_cultures_asked():
         made_answers(dict(USA=[1, 1], DEU=[1, 2]), method='P1+P3')])
     table = nearest_cultures(toy, answer_sheets(toy, answers))
     assert table.people.to_dict() == dict(USA='DEU', DEU='USA', KEN='ZWE', ZWE='KEN')
-    assert table['base, P1'].to_dict() == dict(USA='DEU', DEU='USA', KEN='ZWE', ZWE='DEU')
-    assert table['base, P2'].dropna().to_dict() == dict(USA='KEN', KEN='USA', ZWE='KEN')
-    assert table['base, P3'].isna().all()                                      # all alike
+    assert table['P1'].to_dict() == dict(USA='DEU', DEU='USA', KEN='ZWE', ZWE='DEU')
+    assert table['P2'].dropna().to_dict() == dict(USA='KEN', KEN='USA', ZWE='KEN')
+    assert table['P3'].isna().all()                                      # all alike
     right = nearest_right(toy, answer_sheets(toy, answers)).set_index('method')
     # P2: without Germany the USA's nearest people are Zimbabwe's (3 steps; Kenya's 4)
     assert right.right.tolist() == [3, 1, 0, 0]
@@ -188,7 +188,7 @@ def test_neighbours_are_sought_among_the_cultures_asked():
     single = answer_sheets(toy, made_answers(dict(USA=[1, 1])))
     alone = nearest_right(toy, single)
     assert alone.right[0] == 0 and np.isnan(alone.chance[0])
-    assert nearest_cultures(toy, single)['base, P1'].isna().all()
+    assert nearest_cultures(toy, single)['P1'].isna().all()
     nobody = made_survey(dict(USA=[1, 1], DEU=[1, 2], KEN=[1, 5], ZWE=[None] * 2), [2, 5])
     assert nearest_right(nobody, answer_sheets(nobody, answers)).cultures.tolist() == [3, 2, 3, 2]
     assert nearest(nobody.similarity).to_dict() == dict(USA='DEU', DEU='USA', KEN='DEU')
@@ -214,5 +214,5 @@ def test_a_topic_is_flattened_by_hand():
     assert table.topic.tolist() == ['Work', 'Faith']
     np.testing.assert_allclose(table.people, [work, faith])
     expected = [0, 100 * (.25 + .5 + .25) / 3 / faith]
-    np.testing.assert_allclose(table['base, P1'], expected, atol=1e-12)
-    np.testing.assert_allclose(table['base, P2'], [.8**.5 / .2**.5, 1])      # USA-DEU, both sides
+    np.testing.assert_allclose(table['P1'], expected, atol=1e-12)
+    np.testing.assert_allclose(table['P2'], [.8**.5 / .2**.5, 1])      # USA-DEU, both sides

@@ -190,12 +190,12 @@ def test_zero_is_an_answer():
     assert table.own_label[['USA', 'KEN']].tolist() == pytest.approx([lost(1, 2), 100 - lost(1, 2)])
 
 
-def test_what_can_be_read_is_counted_over_runs():
+def test_what_can_be_read_is_counted_over_repeats():
     once = made_survey({'USA': [1, 2], 'KEN': [4, None]}, options=[4, 2])
-    first, second = made_answers({'KEN': [4, None]}), made_answers({'KEN': [2, 1]}, run=1)
+    first, second = made_answers({'KEN': [4, None]}), made_answers({'KEN': [2, 1]}, repeat=1)
     wide = answer_sheets(once, pd.concat([first, second]))
     cells = cells_of(once, wide, wide, ['KEN'])
-    # Of two runs two and one can be read. Steps from the Kenyan mode are 0 and 2, squared 0 and 4;
+    # Of two repeats two and one can be read. Steps from the Kenyan mode: 0 and 2, squared 0 and 4;
     # question 2 has no mode.
     assert cells.read.tolist() == [[2, 1]] and cells.start_read.tolist() == [[2, 0]]
     assert cells.squares[0, 0, 0] == 2 and cells.start[0, 0] == 2 and np.isnan(cells.start[0, 1])
@@ -203,9 +203,9 @@ def test_what_can_be_read_is_counted_over_runs():
 
 
 def test_runs_are_averaged():
-    again = made_answers({'USA': [4, 2, 4], 'KEN': [None, 1, 3]}, run=1)
+    again = made_answers({'USA': [4, 2, 4], 'KEN': [None, 1, 3]}, repeat=1)
     table = split(two_countries, plain, aware, again)
-    # Question 1 can be read from the Kenyan in one run of two, so counts half: 4.5 + 1 + 9 = 14.5.
+    # The Kenyan's question 1 can be read in one repeat of two, so counts half: 4.5 + 1 + 9 = 14.5.
     # On the USA: unaware .5 * 1 + 0 + 4; American .5 * (0 + 9) / 2 + 0 + (4 + 0) / 2;
     # Kenyan .5 * 9 + (0 + 1) / 2 + 1.
     assert table.gain['USA'] == pytest.approx(lost(4.5, 14.5) - lost(4.25, 14.5))

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from culturespa.survey import ANSWER_COLUMNS, InputError
 
-def replies(method, culture, codes, run=0):
+def replies(method, culture, codes, repeat=0):
     "Answers to questions G1, G2, ..., None where a reply could not be read"
     rows = pd.DataFrame(dict(code=pd.array(codes, dtype='Int64')))
     rows['question_id'] = [f'G{i}' for i in range(1, len(codes) + 1)]
     rows = rows.assign(
-        source='generated', model='base', method=method, culture=culture, order='original', run=run)
+        source='generated', model='base', method=method, culture=culture, order='original',
+        repeat=repeat)
     return rows.reindex(columns=ANSWER_COLUMNS)
 
 def toy_answers():
@@ -30,10 +31,10 @@ def asked_twice():
     ids = ['G1', 'G2', 'G3']
     questions = pd.DataFrame(dict(question_id=ids, first_code=1, n_options=2, options=options))
     answers = pd.concat([
-        replies('unaware', 'none', [1, 1, 1], run=0),
-        replies('unaware', 'none', [1, 1, 1], run=1),
-        replies('P1', 'KEN', [2, 1, 1], run=0),
-        replies('P1', 'KEN', [2, 2, 1], run=1)])
+        replies('unaware', 'none', [1, 1, 1], repeat=0),
+        replies('unaware', 'none', [1, 1, 1], repeat=1),
+        replies('P1', 'KEN', [2, 1, 1], repeat=0),
+        replies('P1', 'KEN', [2, 2, 1], repeat=1)])
     return answers.reset_index(drop=True), questions
 
 def many(n=400, seed=0):
@@ -42,7 +43,7 @@ def many(n=400, seed=0):
     cultures = np.repeat(['CHN', 'KEN', 'USA', 'DEU'], n)
     ids = [f'G{i}' for i in range(n)] * 4
     codes = rng.integers(1, 4, size=(4 * n, 2))
-    both = pd.DataFrame(dict(culture=cultures, question_id=ids, order='original', run=0))
+    both = pd.DataFrame(dict(culture=cultures, question_id=ids, order='original', repeat=0))
     both = both.assign(unaware=codes[:, 0], aware=codes[:, 1])
     return both.assign(moved=both.unaware != both.aware)
 
@@ -76,9 +77,9 @@ def test_flips_are_counted_by_hand():
 
 def test_a_question_counts_only_if_all_four_answers_can_be_read():
     answers, questions = asked_twice()
-    assert flip_rates(answers[answers.run == 0], questions).empty
+    assert flip_rates(answers[answers.repeat == 0], questions).empty
     kenyan = answers.culture == 'KEN'
-    second = (answers.question_id == 'G1') & (answers.run == 1)
+    second = (answers.question_id == 'G1') & (answers.repeat == 1)
     answers.loc[kenyan & second, 'code'] = pd.NA
     assert flip_rates(answers, questions).questions.tolist() == [2, 2]
 
@@ -132,16 +133,16 @@ def test_nothing_cuts_the_method():
 def test_repeats_are_marked_and_only_where_a_pool_is_too_small():
     both = seldom_stays(many(), 'KEN', 3)
     pairs = collect_pairs(both, ['crqpc', 'rds', 'cds'])
-    key = ['strategy', 'culture', 'question_id', 'order', 'run']
+    key = ['strategy', 'culture', 'question_id', 'order', 'repeat']
     by = [pairs.strategy, pairs.culture]
     seen_before = pairs.duplicated(key).groupby(by).sum()
-    assert (seen_before == pairs.repeat.groupby(by).sum()).all()
+    assert (seen_before == pairs.repeated.groupby(by).sum()).all()
     moved = both.groupby('culture').moved.sum()
     stayed = (~both.moved).groupby(both.culture).sum()
-    repeats = pairs[pairs.strategy == 'cds'].groupby('culture').repeat.sum()
+    repeats = pairs[pairs.strategy == 'cds'].groupby('culture').repeated.sum()
     assert (repeats == np.maximum(moved - stayed, 0)).all()
     assert repeats['KEN'] > 0
-    assert not pairs[pairs.strategy != 'cds'].repeat.any()
+    assert not pairs[pairs.strategy != 'cds'].repeated.any()
 
 
 def test_a_pool_is_used_up_before_anything_comes_again():
@@ -158,7 +159,7 @@ def test_matched_strategies_repeat_nothing_and_keep_the_mix_of_cultures():
     moved = both[both.moved].culture.value_counts()
     stayed = both[~both.moved].culture.value_counts()
     pairs = collect_pairs(both, ['crqpc', 'rds', 'cds'], matched=True)
-    assert not pairs.repeat.any()
+    assert not pairs.repeated.any()
     size = pairs.groupby(['culture', 'strategy']).size().unstack()
     factor = min(1, (stayed / moved).min())
     assert (size.nunique(axis=1) == 1).all()

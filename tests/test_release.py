@@ -50,7 +50,7 @@ def test_answers_in_the_authors_format_are_read_and_faults_named():
     assert answers.question_id.tolist() == ['q1', 'q2']
     assert answers.code.tolist() == [3, pd.NA]
     assert answers.text.tolist() == ['3', 'yes']
-    assert answers.loc[0, ['source', 'model', 'method', 'culture', 'order', 'run']].tolist() == [
+    assert answers.loc[0, ['source', 'model', 'method', 'culture', 'order', 'repeat']].tolist() == [
         'survey', 'toy', 'P1', 'THA', 'original', 1]
     asked = made_survey({'THA': [3, 1]}, options=[4, 2])
     wrong = {
@@ -141,9 +141,9 @@ def test_two_files_for_one_persona_agree_or_are_refused():
         whole = r'one/toy/P1_USA\.json, row 2, and .*two/toy/P1_USA\.json'
         with pytest.raises(InputError, match=whole):
             read_answers(paths, made_survey({'USA': [1, 2]}, options=[4, 2]))
-    runs = reading(dict(P1_USA_0=['1', '2'], P1_USA_1=['1', '2']))
-    assert len(runs) == 4
-    assert runs.attrs['notes'] == []   # a second run may say what the first said
+    repeats = reading(dict(P1_USA_0=['1', '2'], P1_USA_1=['1', '2']))
+    assert len(repeats) == 4
+    assert repeats.attrs['notes'] == []   # a second repeat may say what the first said
 
 
 def test_what_the_survey_does_not_know_is_counted():
@@ -194,7 +194,7 @@ def test_a_table_is_read_like_the_authors_files():
 def test_a_parquet_table_keeps_all_its_columns():
     from culturespa.toys import made_answers
     survey = made_survey({'USA': [1, 2], 'THA': [3, 1]}, options=[4, 2])
-    made = made_answers({'USA': [1, None], 'THA': [4, 2]}, model='mine', run=2, order='reversed')
+    made = made_answers({'USA': [1, None], 'THA': [4, 2]}, model='mine', repeat=2, order='reversed')
     made['probability'] = [[.1, .2, .3, .4], [.5, .5], [.4, .3, .2, .1], None]
     with tempfile.TemporaryDirectory() as folder:
         made.to_parquet(f'{folder}/part.parquet')
@@ -228,7 +228,8 @@ def test_a_wrong_row_of_a_table_is_named():
     assert 'has a column culture' in reading(dict(P1=f'{columns}USA,q1,1\n'), culture='USA')
     no_method = 'method,culture,question_id,code\n,USA,q1,1\n'
     assert 'row 1: method is missing' in reading(dict(x=no_method))
-    assert 'row 1: run of q1 is a' in reading(dict(P1='run,culture,question_id,code\na,USA,q1,1\n'))
+    lettered = 'repeat,culture,question_id,code\na,USA,q1,1\n'
+    assert 'row 1: repeat of q1 is a' in reading(dict(P1=lettered))
     assert 'has the columns culture, item' in reading(dict(P1='culture,item\nUSA,q1\n'))
     assert 'holds no answers' in reading(dict(P1=columns))
 

@@ -38,8 +38,8 @@ def test_formats_are_kept_apart():
     plain = table.loc[('unaware', 'original')]
     assert plain.score == pytest.approx(100 - lost(11) / 2) and plain['specificity':].isna().all()
     assert (table.cultures == 2).all()
-    twice = pd.concat([usual, back.assign(run=1, order='original')])
-    assert by_format(made, twice, 'run').score.tolist() == [first.score, second.score]
+    twice = pd.concat([usual, back.assign(repeat=1, order='original')])
+    assert by_format(made, twice, 'repeat').score.tolist() == [first.score, second.score]
 
 
 def test_formats_are_columns_of_the_answers():
@@ -61,7 +61,7 @@ def test_formats_are_columns_of_the_answers():
 
 def test_components_are_those_of_the_analysis_of_variance():
     rng = np.random.default_rng(0)
-    y = rng.normal(size=(3, 5, 2, 4))                        # culture x item x order x run
+    y = rng.normal(size=(3, 5, 2, 4))                        # culture x item x order x repeat
     for shape in ((3, 1, 1, 1), (3, 5, 1, 1), (1, 5, 2, 1)):
         y += rng.normal(size=shape)
     count, total, squares = np.full((1, 3, 5, 2), 4.), y.sum(-1)[None], (y**2).sum(-1)[None]
@@ -84,16 +84,16 @@ def test_components_are_those_of_the_analysis_of_variance():
         expected[effect] = (mean_square - residual) / each(effect)
     for effect, variance in expected.items():
         assert found[' x '.join(names[axis] for axis in effect)][0] == pytest.approx(variance)
-    assert found['run'][0] == pytest.approx(residual)
+    assert found['repeat'][0] == pytest.approx(residual)
     assert list(found) == [
         'culture', 'item', 'order', 'culture x item', 'culture x order', 'item x order',
-        'culture x item x order', 'culture x item x order + run', 'run']
-    assert np.isnan(found['culture x item x order + run'][0])
+        'culture x item x order', 'culture x item x order + repeat', 'repeat']
+    assert np.isnan(found['culture x item x order + repeat'][0])
 
 
 def test_pairs_share_exactly_these_factors():
     rng = np.random.default_rng(1)
-    y = rng.normal(size=(3, 4, 2, 3))                        # ... x run, some refused
+    y = rng.normal(size=(3, 4, 2, 3))                        # ... x repeat, some refused
     y[rng.random(y.shape) < .3] = np.nan
     known = ~np.isnan(y)
     filled = np.nan_to_num(y)
@@ -111,20 +111,20 @@ def test_pairs_share_exactly_these_factors():
 def test_components_by_hand():
     made = made_survey({'USA': [1, 1, 1], 'KEN': [1, 1, 1]}, options=[11, 11, 11], first=0)
     first = made_answers({'USA': [0, 4, 6], 'KEN': [2, 8, 3]})
-    second = made_answers({'USA': [2, 4, 8], 'KEN': [4, 8, 5]}, run=1)
+    second = made_answers({'USA': [2, 4, 8], 'KEN': [4, 8, 5]}, repeat=1)
     table = by_component(made, first, second)
     # In tenths: cell means 1, 4, 7 and 3, 8, 4; means of cultures 4, 5, of items 2, 6, 5.5; 4.5.
-    # Mean squares: runs (2 + 0 + 2 + 2 + 0 + 2) / 6 = 4/3;
+    # Mean squares: repeats (2 + 0 + 2 + 2 + 0 + 2) / 6 = 4/3;
     # combinations 4 * (.25 + 2.25 + 4) / 2 = 13;
     # cultures 2 * 3 * (.25 + .25) = 3; items 2 * 2 * (6.25 + 2.25 + 1) / 2 = 19.
     # Components: (13 - 4/3) / 2, (3 - 13) / 6, (19 - 13) / 4 and 4/3, in all 7.
-    expected = {'culture': -10 / 6, 'item': 6 / 4, 'culture x item': 35 / 6, 'run': 4 / 3}
+    expected = {'culture': -10 / 6, 'item': 6 / 4, 'culture x item': 35 / 6, 'repeat': 4 / 3}
     for name, value in expected.items():
         assert table.variance[name] == pytest.approx(value / 100)        # tenths, squared
         assert table.share[name] == pytest.approx(value / 7)
         assert table.note[name] == ''
     assert list(table.index) == ['culture', 'item', 'order', 'culture x item', 'culture x order',
-                                 'item x order', 'culture x item x order', 'run']
+                                 'item x order', 'culture x item x order', 'repeat']
     formats = table[table.index.str.contains('order')]
     assert formats.variance.isna().all() and (formats.note == 'one order only').all()
 
@@ -134,16 +134,16 @@ def test_one_run_cannot_be_told_from_the_largest_effect():
     once = made_answers({'USA': [1, 4, 7], 'KEN': [3, 8, 4]})
     table = by_component(made, once)
     # in tenths, mean squares 13 / 2, 3 / 2 and 19 / 2: the same means as above, asked once
-    assert table.variance['culture x item + run'] == pytest.approx(.065)
+    assert table.variance['culture x item + repeat'] == pytest.approx(.065)
     assert table.variance['culture'] == pytest.approx((1.5 - 6.5) / 3 / 100)
     assert table.variance['item'] == pytest.approx((9.5 - 6.5) / 2 / 100)
     assert table.share.sum() == pytest.approx(1)
-    for name in ('culture x item', 'run'):
-        assert np.isnan(table.variance[name]) and table.note[name] == 'one run only'
-    assert table.note['culture x item + run'] == '' and table.note['order'] == 'one order only'
+    for name in ('culture x item', 'repeat'):
+        assert np.isnan(table.variance[name]) and table.note[name] == 'one repeat only'
+    assert table.note['culture x item + repeat'] == '' and table.note['order'] == 'one order only'
     table = by_component(made, once, once.assign(order='reversed'))      # order changes nothing
     assert table.variance['culture x item'] == pytest.approx(.065)
-    assert table.variance['culture x item x order + run'] == pytest.approx(0, abs=1e-12)
+    assert table.variance['culture x item x order + repeat'] == pytest.approx(0, abs=1e-12)
     for name in ('order', 'culture x order', 'item x order'):
         assert table.variance[name] == pytest.approx(0, abs=1e-12)
 
@@ -151,24 +151,25 @@ def test_one_run_cannot_be_told_from_the_largest_effect():
 def test_unaware_answers_have_no_culture():
     made = made_survey({'USA': [1, 1], 'KEN': [1, 1]}, options=[11, 11], first=0)
     first = made_answers({'none': [0, 4]}, method='unaware')
-    second = made_answers({'none': [2, 8]}, method='unaware', run=1)
+    second = made_answers({'none': [2, 8]}, method='unaware', repeat=1)
     table = by_component(made, first, second)
-    # in tenths: halved squares of runs (2 + 8) / 2 = 5,
+    # in tenths: halved squares of repeats (2 + 8) / 2 = 5,
     # of different items (16 + 64 + 4 + 36) / 8 = 15
-    assert table.variance['run'] == pytest.approx(.05)
+    assert table.variance['repeat'] == pytest.approx(.05)
     assert table.variance['item'] == pytest.approx(.1)
     assert table.note['culture'] == table.note['culture x item'] == 'one culture only'
     table = by_component(made, first)
-    assert table.variance['item + run'] == pytest.approx(.16 / 2) and table.share['item + run'] == 1
+    assert table.variance['item + repeat'] == pytest.approx(.16 / 2)
+    assert table.share['item + repeat'] == 1
     table = by_component(made, first[:1], second[:1])
-    assert table.variance['run'] == pytest.approx(.02) and table.note['item'] == 'one item only'
+    assert table.variance['repeat'] == pytest.approx(.02) and table.note['item'] == 'one item only'
 
 
 def test_answers_are_a_part_of_their_scale():
     made = made_survey({'USA': [1, 1, 1]}, options=[11, 3, 5])
-    low, high = made_answers({'USA': [1, 1, 1]}), made_answers({'USA': [11, 3, 5]}, run=1)
+    low, high = made_answers({'USA': [1, 1, 1]}), made_answers({'USA': [11, 3, 5]}, repeat=1)
     table = by_component(made, low, high)                   # first options, then last options
-    assert table.variance['run'] == pytest.approx(.5)
+    assert table.variance['repeat'] == pytest.approx(.5)
     assert table.variance['item'] == pytest.approx(-.25)
 
 
@@ -178,15 +179,15 @@ def test_what_cannot_be_read_is_missing():
     assert silent.variance.isna().all() and (silent.note == 'no reply could be read').all()
     partly = made_answers({'USA': [1, None], 'KEN': [None, 2]})
     table = by_component(made, partly)
-    assert table.note['culture'] == 'too few answers' and table.note['run'] == 'one run only'
+    assert table.note['culture'] == 'too few answers' and table.note['repeat'] == 'one repeat only'
     alone = made_answers({'USA': [1, 3], 'KEN': [None] * 2})
-    table = by_component(made, alone, alone.assign(run=1))
-    assert table.note['culture'] == 'one culture only' and table.variance['run'] == 0
+    table = by_component(made, alone, alone.assign(repeat=1))
+    assert table.note['culture'] == 'one culture only' and table.variance['repeat'] == 0
     assert table.variance['item'] == pytest.approx(.02)                  # (.3 - .1) squared, halved
     zero = made_answers({'USA': [0, 5], 'KEN': [5, 0]})                   # 0 is an answer
-    assert by_component(made, zero).variance['culture x item + run'] == pytest.approx(.25)
+    assert by_component(made, zero).variance['culture x item + repeat'] == pytest.approx(.25)
     foreign = partly.assign(question_id='Q1')
-    assert by_component(made, alone, foreign).variance['item + run'] == pytest.approx(.02)
+    assert by_component(made, alone, foreign).variance['item + repeat'] == pytest.approx(.02)
     with pytest.raises(InputError, match='no answer is to a question of made'):
         variance_components(made, foreign)
 
@@ -220,15 +221,15 @@ def test_intervals_leave_out_batteries():
         for w in weights:
             kept = list(invented.questions.question_id[w > 0])
             table = by_component(select(invented, question_ids=kept), every)
-            found.append(table.variance[['culture x item', 'run']].to_numpy(float))
+            found.append(table.variance[['culture x item', 'repeat']].to_numpy(float))
         return np.array(found)
     value, low, high = jackknife(invented, signal)
-    table = by_component(invented, every).loc[['culture x item', 'run']]
+    table = by_component(invented, every).loc[['culture x item', 'repeat']]
     for column, expected in zip(('variance', 'low', 'high'), (value, low, high)):
         assert table[column].tolist() == pytest.approx(list(expected))
-    explicit = by_component(invented, every, level=.95).low['run']
-    narrow = by_component(invented, every, level=.5).low['run']
-    assert explicit == table.low['run'] < narrow < table.variance['run']
+    explicit = by_component(invented, every, level=.95).low['repeat']
+    narrow = by_component(invented, every, level=.5).low['repeat']
+    assert explicit == table.low['repeat'] < narrow < table.variance['repeat']
 
 
 def test_the_signal_is_estimated_without_bias():

@@ -13,11 +13,11 @@ def test_a_made_survey_says_what_it_was_told():
 
 
 def test_made_answers_are_a_table_of_answers():
-    answers = made_answers({'USA': [1, None, 4], 'KEN': [2, 2, 2]}, run=3, order='reversed')
+    answers = made_answers({'USA': [1, None, 4], 'KEN': [2, 2, 2]}, repeat=3, order='reversed')
     assert list(answers.columns) == ANSWER_COLUMNS
     assert answers.code.isna().tolist() == [False, True, False, False, False, False]
     assert answers.culture.tolist() == ['USA'] * 3 + ['KEN'] * 3
-    assert set(answers.run) == {3} and set(answers.order) == {'reversed'}
+    assert set(answers.repeat) == {3} and set(answers.order) == {'reversed'}
 
 
 def test_an_invented_survey_is_a_whole_survey_and_each_seed_another():

@@ -19,7 +19,8 @@ for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
 import numpy as np
 import pandas as pd
 
-from culturespa.alignment import score_sheets, answer_sheets
+from culturespa.alignment import score_sheets
+from culturespa.sheets import answer_sheets
 from culturespa.comparison import compare, relative_position
 from culturespa.inference import intervals, resample
 from culturespa.survey import Survey, load_cultures

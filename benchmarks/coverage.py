@@ -33,7 +33,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from culturespa.alignment import CEILING, FLOOR, answer_sheets
+from culturespa.alignment import CEILING, FLOOR
+from culturespa.sheets import answer_sheets
 from culturespa.baselines import baseline_answers
 from culturespa.comparison import (
     both_distances,

@@ -30,7 +30,7 @@ _DOOR = {
     "training_chats": "tuning",
     "train_adapter": "tuning",
     "merge_adapter": "tuning",
-    "answer_sheets": "alignment",
+    "answer_sheets": "sheets",
     "score": "alignment.align",
     "compare": "comparison",
     "report": "report_page.write_alignment",

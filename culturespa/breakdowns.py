@@ -9,7 +9,8 @@ __all__ = ['by_topic', 'by_options']
 import numpy as np
 import pandas as pd
 
-from .alignment import CEILING, FLOOR, KIND, score_sheets
+from .alignment import CEILING, FLOOR, score_sheets
+from .sheets import KIND
 from .baselines import answered_cells, baseline_answers, on_cells
 from .survey import Survey
 

@@ -344,7 +344,8 @@ def _score(
 
 def _table(survey:'Survey', answers:'pd.DataFrame', out:Path)->'pd.DataFrame':
     "Scores with floor and ceiling; the model's name above a column only if there are several"
-    from culturespa.alignment import score_table, answer_sheets
+    from culturespa.alignment import score_table
+    from culturespa.sheets import answer_sheets
     from culturespa.baselines import score_range
     scores = _read_scores(out)
     table = score_table(scores, score_range(survey, answer_sheets(survey, answers)))

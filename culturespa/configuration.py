@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .pairs import STRATEGIES
 from .prompts import METHODS
-from .questions import FILTERS
+from .filters import FILTERS
 from .survey import InputError, one_of
 from .tuning import DEMO_TUNING, Tuning
 

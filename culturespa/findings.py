@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .alignment import ENOUGH_OF_A_SURVEY, shown_name
+from .alignment import shown_name
+from .sheets import ENOUGH_OF_A_SURVEY
 from .comparison import PREDICTORS
 from .prompts import METHODS
 

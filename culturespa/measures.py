@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .alignment import FLOOR, align, coverage, answer_sheets, tidy_answers
+from .alignment import FLOOR, align
+from .sheets import coverage, answer_sheets, tidy_answers
 from .baselines import (
     baseline_answers, baseline_table, ends_by_method, score_range)
 from .breakdowns import by_options, by_topic

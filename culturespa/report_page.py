@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .alignment import (
-    CEILING, FLOOR, answer_sheets, plot_scores, shown_name, write_scores)
+from .alignment import CEILING, FLOOR, plot_scores, shown_name, write_scores
+from .sheets import answer_sheets
 from .findings import interval, label, number
 from .maps import joint_map, plot_map
 from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.alignment import answer_sheets, align
+from culturespa.alignment import align
+from culturespa.sheets import answer_sheets
 from culturespa.comparison import compare
 from culturespa.cultures import correlate
 from culturespa.maps import culture_map

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.alignment import answer_sheets, align
+from culturespa.alignment import align
+from culturespa.sheets import answer_sheets
 from culturespa.baselines import baseline_answers, baseline_table, distribution_baselines
 from culturespa.breakdowns import by_options
 from culturespa.comparison import compare, relative_position

@@ -5,7 +5,8 @@ from culturespa.breakdowns import *
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.alignment import answer_sheets, score_sheets
+from culturespa.alignment import score_sheets
+from culturespa.sheets import answer_sheets
 from culturespa.survey import select
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
 

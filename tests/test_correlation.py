@@ -2,7 +2,8 @@
 import pytest
 
 def test_tuning_brings_the_cultures_matrix_nearer_to_the_peoples():
-    from culturespa.alignment import answer_sheets, shown_name
+    from culturespa.alignment import shown_name
+    from culturespa.sheets import answer_sheets
     from culturespa.cultures import compare_correlations, correlate
     from culturespa.answer_store import load_saved
     from culturespa.survey import data_path

@@ -2,7 +2,7 @@
 import pytest
 
 def test_tuned_personas_are_more_their_own_and_not_all_alike():
-    from culturespa.alignment import answer_sheets
+    from culturespa.sheets import answer_sheets
     from culturespa.diagnostics import specificity
     from culturespa.diversity import diversity
     from culturespa.answer_store import load_saved

@@ -4,7 +4,7 @@ Skipped where the authors' files are not."""
 
 import pytest
 
-from culturespa.alignment import answer_sheets
+from culturespa.sheets import answer_sheets
 from culturespa.cultures import correlate
 from culturespa.maps import axis_correlations, joint_map, map_agreement
 from culturespa.matrices import nearest_right

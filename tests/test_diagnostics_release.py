@@ -5,7 +5,7 @@ Needs the authors' files, in a folder named by CULTURESPA_RELEASE or in ../share
 import pandas as pd
 import pytest
 
-from culturespa.alignment import answer_sheets
+from culturespa.sheets import answer_sheets
 from culturespa.diagnostics import movement, specificity
 from culturespa.diversity import diversity
 from culturespa.own_label import own_or_any

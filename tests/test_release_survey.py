@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 from culturespa.given import question_files, read_questions, take_questions
-from culturespa.questions import filter_questions
+from culturespa.filters import filter_questions
 from culturespa.survey import InputError, modal_answers, similarity
 from culturespa.survey_files import load_survey
 from culturespa.file_names import read_file_name

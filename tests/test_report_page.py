@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dataclasses import replace
-from culturespa.alignment import answer_sheets
+from culturespa.sheets import answer_sheets
 from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .alignment import CEILING, FLOOR, SCORES, known_mean, quotient
+from .alignment import CEILING, FLOOR, SCORES, known_mean, quotient, shown_name
 from .sheets import KIND
 from .baselines import baseline_answers
 from .inference import (average_scores, flips_for, group_averages, misses, on_scale,
@@ -117,7 +117,7 @@ def compare(
 )->pd.DataFrame:           # columns `COMPARED`; a row for each order and group of cultures
     """How much better `a` scores than `b`. Raises `InputError` if they share no answered question
 
-    >>> from culturespa.alignment import answer_sheets
+    >>> from culturespa.sheets import answer_sheets
     >>> from culturespa.toys import invented_survey, persona_answers
     >>> survey = invented_survey()
     >>> asked = [persona_answers(survey, 0, 'unaware'), persona_answers(survey, .7)]
@@ -137,8 +137,9 @@ def compare(
             table = _compared(survey, [x, y], score, averages, flips, level)
             tables.append(table.assign(order=order))
     if not tables:
-        raise InputError(f"no question was answered by both {', '.join(a)} and {', '.join(b)} as "
-                         "the same culture and in the same order: they cannot be compared")
+        both = f'{shown_name(*a)} and {shown_name(*b)}'
+        raise InputError(f'no question was answered by both {both} as the same culture '
+                         'and in the same order: they cannot be compared')
     found = pd.concat(tables).rename_axis('culture').reset_index()
     found = found.rename(columns=dict(value='difference', questions='shared'))
     return found[COMPARED]

@@ -18,7 +18,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial import procrustes
 from scipy.spatial.distance import pdist
 
-from .alignment import COLOURS
+from .alignment import COLOURS, shown_name
 from .relation import mantel, pearson
 from .matrices import (
     all_alike, culture_linkage, culture_matrix, kinds_with_matrix, left_out, left_out_note,
@@ -346,11 +346,11 @@ def _draw_path(
     colours = itertools.cycle(COLOURS[1:])
     for before, after, colour in zip(path, later, colours):
         _draw_arrows(ax, at[before], at[after], colour)
-        _draw_points(ax, at[after], ', '.join(after), 'o', ms=5, color=colour)
+        _draw_points(ax, at[after], shown_name(*after), 'o', ms=5, color=colour)
     if later:
         _draw_names(ax, at[later[-1]], xytext=(4, 3), fontsize=7.5)
     if not later or 'none' in at[start].index:
-        _draw_points(ax, at[start], ', '.join(start), 's', ms=9, color='#222')
+        _draw_points(ax, at[start], shown_name(*start), 's', ms=9, color='#222')
 
 def _draw_axes(
     ax,
@@ -372,7 +372,7 @@ def _not_placed(
     names = []
     for model, method, culture in zip(gone.model, gone.method, gone.culture):
         if (model, method) in path:
-            names.append(f'{culture} ({model}, {method})')
+            names.append(f'{culture} ({shown_name(model, method)})')
     return f"not placed: {', '.join(names)}" if names else None
 
 # %% ../nbs/74_maps.ipynb #535400fe

@@ -160,7 +160,7 @@ def _matrix_picture(
 )->dict:
     "Matrices of the people and of the methods that have the same cultures"
     drawn = {shown_name(*kind): culture_matrix(survey, sheets, *kind) for kind in kinds}
-    last = ', '.join(kinds[-1])
+    last = shown_name(*kinds[-1])
     cultures = list(drawn[last].index)
     matrices = {'people': survey.similarity.loc[cultures, cultures]}
     for name, matrix in drawn.items():

@@ -26,7 +26,7 @@ def survey():
     return select(demo, CULTURES, question_ids=list(demo.questions.question_id[::4]))
 
 
-def answers_of(survey, method="P1", model="base", run=0, seed=0, cultures=None, code=None):
+def answers_of(survey, method="P1", model="base", repeat=0, seed=0, cultures=None, code=None):
     "Random answers, or always `code`"
     rng, rows = np.random.default_rng(seed), []
     for c in ["none"] if method == "unaware" else cultures or survey.cultures.culture:
@@ -37,10 +37,13 @@ def answers_of(survey, method="P1", model="base", run=0, seed=0, cultures=None, 
                 else int(rng.integers(q.first_code, q.first_code + q.n_options))
             )
             rows.append(
-                ("survey", model, method, c, q.question_id, "original", run, "", answer, None, None)
+                (
+                    *("survey", model, method, c, q.question_id, "original"),
+                    *(repeat, "", answer, None, None),
+                )
             )
     columns = (
-        "source model method culture question_id order run text code probability outside".split()
+        "source model method culture question_id order repeat text code probability outside".split()
     )
     return pd.DataFrame(rows, columns=columns).astype({"code": "Int64"})
 
@@ -64,7 +67,7 @@ def test_ordinary_answers(survey, tmp_path):
     both = pd.concat(
         [
             answers_of(survey, "unaware", seed=1),
-            *(answers_of(survey, run=r, seed=2 + r) for r in (0, 1)),
+            *(answers_of(survey, repeat=r, seed=2 + r) for r in (0, 1)),
             answers_of(survey, "P3", seed=5),
         ]
     )
@@ -85,12 +88,12 @@ def test_ordinary_answers(survey, tmp_path):
         "scores.png",
     }
     assert (
-        "synthetic" in page and "base, P3 †" in page
+        "synthetic" in page and "P3 †" in page
     )  # P3 saw human answers, and every mention says so
     images = re.findall(r"<img [^>]*>", page)
     assert images and all(re.search(r'alt="[^"]{20,}"', i) and 'src="data:' in i for i in images)
     assert not re.search(r'(?:href|src)="(?!data:)', page) and "<script" not in page
-    assert [m["runs"] for m in facts["methods"]] == [1, 2, 1]
+    assert [m["repeats"] for m in facts["methods"]] == [1, 2, 1]
 
 
 def test_same_input_same_report(survey, tmp_path):

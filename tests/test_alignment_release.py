@@ -226,7 +226,7 @@ def test_movement(survey, personas):
 def test_diversity(survey, personas):
     row = diversity(survey, personas).set_index("method").loc["P1"]
     assert (round(row.diversity, 1), round(row.humans, 1)) == (18.8, 38.1) and np.isnan(
-        row.between_runs
+        row.between_repeats
     )
 
 

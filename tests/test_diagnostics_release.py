@@ -69,7 +69,7 @@ def test_one_run_says_nothing_of_chance(release):
     row = diversity(survey, personas).set_index("method").loc["P1"]
     assert pd.isna(row.net) and "chance" in row.diversity_note
     table = variance_components(survey, answers).set_index(["method", "component"])
-    assert table.note["P1", "culture x item"] == "one run only"
+    assert table.note["P1", "culture x item"] == "one repeat only"
     assert table.variance["P1", "culture x item + run"] > table.variance["P1", "culture"]
 
 

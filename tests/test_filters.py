@@ -4,6 +4,7 @@ from culturespa.filters import *
 
 import pandas as pd
 import pytest
+from culturespa.survey import InputError
 
 def test_replies_are_read_or_dropped_with_a_reason():
     question, options = read_question('{"Question:": " Is tea good? ", "Options": ["Yes", 2]}')

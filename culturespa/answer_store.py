@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['UNCOMPARED', 'FIRST_DEFAULTS', 'NAMES', 'question_hashes', 'part_name', 'part_folder',
-           'write_part', 'readable', 'kept_parts', 'read_kept', 'count_part', 'answered_in',
-           'one_writer', 'same_configuration', 'save_answers', 'load_saved']
+           'write_part', 'readable', 'kept_parts', 'read_kept', 'read_part', 'count_part',
+           'answered_in', 'one_writer', 'same_configuration', 'read_note', 'asked_otherwise',
+           'save_answers', 'load_saved']
 
 # %% ../nbs/44_answer_store.ipynb #27a32523
 import hashlib
@@ -143,6 +144,15 @@ def read_kept(
         code=answers.code.astype('Int64'),
         probability=pd.Series(lists, answers.index, dtype=object))
 
+def read_part(
+    file:Path,
+)->pd.DataFrame:  # as it was given to `write_part`, and question_hash
+    "One part alone. Raises `InputError` for a damaged file"
+    import pyarrow.parquet as pq
+    with readable(file):
+        rows = pq.read_table(file, partitioning=None).to_pandas()
+    return rows.assign(code=rows.code.astype('Int64'))
+
 def _read_part(file:Path, key:list, wanted:dict):
     "The wanted rows of a part, with the columns that its folders name"
     import pyarrow as pa
@@ -232,15 +242,37 @@ def same_configuration(
         os.replace(temporary, file)
         return record
     first = json.loads(file.read_text())
+    differ = asked_otherwise(first, record)
+    if differ:
+        raise InputError(f'{place} was asked otherwise ({"; ".join(differ)}): '
+                         'use the same values or another --out')
+    return first
+
+def read_note(
+    out:str|Path,   # run folder
+    source:str,     # 'survey' or 'generated'
+    model:str,
+)->dict|None:       # None if that model was not asked there
+    "How a model was asked in a folder. Raises `InputError` if the note cannot be read"
+    file = part_folder(out, source, model)/'_asked.json'
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f'{file} cannot be read: {error}') from None
+
+def asked_otherwise(
+    first:dict,   # how a model was asked
+    record:dict,  # how it is asked now
+)->list[str]:     # one text a difference; empty if the answers may be mixed
+    "What decides an answer and is not the same"
     before, now = FIRST_DEFAULTS | _flat(first), _flat(record)
     differ = []
     for name in [name for name in now if name in before]:
         if before[name] != now[name]:
             differ.append(f'{name} was {before[name]}, is now {now[name]}')
-    if differ:
-        raise InputError(f'{place} was asked otherwise ({"; ".join(differ)}): '
-                         'use the same values or another --out')
-    return first
+    return differ
 
 # may change between two calls: where the files lie, and how many tokens fit a batch
 UNCOMPARED = {'path', 'adapter', 'budget'}

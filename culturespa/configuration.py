@@ -52,6 +52,7 @@ class Configuration(BaseModel):
     specific:tuple[str, ...] = ()          # cultures with an adapter of their own
     tuning:dict = Field(default_factory=dict)  # changes to `Tuning`
     seed:int = Field(42, ge=0, lt=2**32)
+    answer_seed:int|None = Field(None, ge=0, lt=2**32)   # of what is drawn in answers; None: `seed`
 
 # %% ../nbs/80_configuration.ipynb #a5b6df55
 PAPER_TUNING = dict(

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['GROWS', 'PACKAGES', 'Run', 'read_record', 'recorded_configuration',
-           'agreed_configuration', 'check_words', 'first_record']
+           'agreed_configuration', 'check_words', 'agreed_origin', 'origin_record', 'first_record']
 
 # %% ../nbs/81_run_folder.ipynb #f35ee83c
+import hashlib
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from . import __version__
+from .asking import AskSettings
 from .configuration import Configuration, read_configuration
 from .models import Sampling
 from .prompts import Prompter, require_texts
@@ -39,12 +41,14 @@ class Run:
         configuration:Configuration|None = None,  # None: what the folder was made from
         device:str|None = None,       # 'cpu', 'cuda', 'mps'; None: the best there is
         quiet:bool = False,           # no progress bars
+        start_from:str|Path|None = None,  # a run to take from what both have in common
     ):
         self.out = Path(out)
         self.device = device
         self.quiet = quiet
         self.record = read_record(self.out)
         self.configuration = agreed_configuration(self.out, self.record, configuration)
+        self.origin = agreed_origin(self.out, self.record, start_from)
         require_texts(self.survey.questions, self.survey.name)
         check_words(self.record, self.words, self.out)
         self.cultures = self._specific()
@@ -83,9 +87,12 @@ class Run:
         return Tuning(**({'seed': self.configuration.seed} | self.configuration.tuning))
 
     @property
-    def sampling(self)->Sampling:
+    def settings(self)->AskSettings:
+        "How every question is asked"
         c = self.configuration
-        return Sampling(c.temperature, c.top_p, c.max_new_tokens)
+        sampling = Sampling(c.temperature, c.top_p, c.max_new_tokens)
+        seed = c.seed if c.answer_seed is None else c.answer_seed
+        return AskSettings(sampling=sampling, seed=seed)
 
     @property
     def steps(self)->dict:
@@ -183,6 +190,7 @@ def recorded_configuration(
         raise InputError(f'{out}/record.json holds a configuration that cannot be used: '
                          f'{error}') from None
 
+# %% ../nbs/81_run_folder.ipynb #056bf4bd
 def agreed_configuration(
     out:Path,
     record:dict,                  # empty for a new folder
@@ -227,6 +235,36 @@ def check_words(
             raise InputError(f'the {what} in {named} changed after {out} was begun with them: '
                              'bring them back, or use another --out')
 
+# %% ../nbs/81_run_folder.ipynb #81e2f0df
+def agreed_origin(
+    out:Path,
+    record:dict,               # empty for a new folder
+    wanted:str|Path|None,      # None: what the folder was begun with
+)->Path|None:
+    "The run that this one starts from. Raises `InputError` if the folder began with another"
+    noted = record.get('start_from') or {}
+    before = Path(noted['folder']) if noted else None
+    if wanted is None:
+        return before
+    origin = Path(wanted).expanduser().resolve()
+    if record and origin != before:
+        raise InputError(f'{out} started from {before or "nothing"}, not from {origin}: '
+                         'use another --out')
+    if not read_record(origin):
+        raise InputError(f'{origin} is no run folder (it has no record.json): '
+                         'name the --out of a run to start from')
+    return origin
+
+def origin_record(
+    origin:Path|None,
+)->dict|None:          # folder, and hash of its record as it is now
+    "Whose work was taken over, for the record"
+    if origin is None:
+        return None
+    content = (origin/'record.json').read_bytes()
+    return dict(folder=str(origin), record_sha256=hashlib.sha256(content).hexdigest())
+
+# %% ../nbs/81_run_folder.ipynb #acea3139
 PACKAGES = ('torch', 'transformers', 'peft', 'trl', 'numpy', 'pandas')
 
 def first_record(run:Run)->dict:
@@ -242,4 +280,5 @@ def first_record(run:Run)->dict:
             questions=len(survey.questions),
             cultures=list(survey.cultures.culture),
             digest=run.words['survey']),
-        templates=run.words['templates'])
+        templates=run.words['templates'],
+        start_from=origin_record(run.origin))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FLIP_COLUMNS', 'STRATEGIES', 'PAIR_COLUMNS', 'pair_answers', 'non_answer_codes',
-           'avoids', 'flip_rates', 'kept_distribution', 'plot_kept', 'collect_pairs',
+           'avoids', 'flip_rates', 'kept_distribution', 'pairs_wanted', 'collect_pairs',
            'exchange_cultures', 'count_pairs', 'plot_moves', 'plot_collected']
 
 # %% ../nbs/47_pairs.ipynb #ede74f9c
@@ -164,61 +164,73 @@ def kept_distribution(
     with np.errstate(invalid='ignore', divide='ignore'):
         return weight / kept[..., None], kept
 
-# %% ../nbs/47_pairs.ipynb #78cd1b83
-def plot_kept(
-    options:Sequence[str],  # texts
-    unaware:np.ndarray,     # probability of each
-    aware:np.ndarray,
-    kept:np.ndarray,        # from `kept_distribution`
-    title:str = '',
-):                          # matplotlib axes
-    "Bars of one question: what the model says plainly, as a persona, and what is kept to learn"
-    import matplotlib.pyplot as plt
-    fig, ax = plt.subplots(figsize=(7.4, 2.8), layout='constrained')
-    at = np.arange(len(options))
-    ax.bar(at - .27, unaware, width=.25, color='#8a8f98', label='unaware')
-    ax.bar(at, aware, width=.25, color='#2f6db5', label='aware (P1)')
-    ax.bar(at + .27, kept, width=.25, color='#c8452d', label='kept (CRQPC)')
-    ax.set(xticks=at, xticklabels=options, ylabel='probability', title=title)
-    ax.legend(frameon=False, fontsize=9)
-    ax.spines[['top', 'right']].set_visible(False)
-    return ax
-
 # %% ../nbs/47_pairs.ipynb #3c29de4a
-STRATEGIES = ['crqpc', 'rds', 'cds', 'shuffled']
+STRATEGIES = ['crqpc', 'rds', 'cds', 'shuffled', 'noise']
 PAIR_COLUMNS = ['strategy', 'culture', 'question_id', 'order', 'repeat', 'unaware', 'code',
                 'repeated']
 
-def _pools(both:pd.DataFrame)->dict[str, pd.DataFrame]:
+def _changed_again(both:pd.DataFrame, again:pd.DataFrame|None)->np.ndarray:
+    "Whose culture-aware answer is another one when asked again; an answer that is lost is not"
+    if again is None:
+        return np.zeros(len(both), bool)
+    key = ['culture', 'question_id', 'order']
+    second = both[key].merge(again[[*key, 'aware']], how='left', on=key).aware
+    return (second.notna() & (second != both.aware.to_numpy())).to_numpy(bool)
+
+def _pools(both:pd.DataFrame, again:pd.DataFrame|None)->dict[str, pd.DataFrame]:
     "What each strategy may draw from"
     rows = both.rename(columns=dict(aware='code')).drop(columns='moved')
     moved = rows[both.moved]
-    return dict(crqpc=moved, rds=rows, cds=rows[~both.moved], shuffled=moved)
+    noise = rows[_changed_again(both, again)]
+    return dict(crqpc=moved, rds=rows, cds=rows[~both.moved], shuffled=moved, noise=noise)
 
 def _largest_without_repeats(pools:dict, strategies:Sequence[str], moved:pd.Series)->float:
     "The largest part of the moved pairs, at most 1, that every control can match without repeats"
     part = 1.
-    for name in set(strategies) & {'rds', 'cds'}:
+    for name in set(strategies) & {'rds', 'cds', 'noise'}:
         counts = pools[name].culture.value_counts()
         there = counts.reindex(moved.index, fill_value=0)
         fits = there / moved.where(moved > 0)
         part = min(part, fits.min())
     return part
 
-def _why_none(name:str, both:pd.DataFrame)->str:
+def _why_none(name:str, both:pd.DataFrame, pool:pd.DataFrame)->str:
     "Why a strategy has no pairs"
     if not both.moved.any():
         return 'no answer moved'
+    if name == 'noise' and pool.empty:
+        return 'no culture-aware answer changed when it was asked again'
     if name == 'cds' and both.moved.all():
         return 'every answer moved'
     return 'too few are left of each culture'
 
+def pairs_wanted(
+    both:pd.DataFrame,                      # this and the next as in `collect_pairs`
+    strategies:Sequence[str] = ('crqpc',),
+    fraction:float = 1.,
+    matched:bool = False,
+    again:pd.DataFrame|None = None,
+)->pd.Series:                               # culture -> number of pairs in every strategy
+    "As many pairs as moved, or the part that is asked for. Raises `InputError`"
+    if not 0 < fraction <= 1:
+        raise InputError(f'fraction of pairs is {fraction}: accepted is above 0, at most 1')
+    moved = both.groupby('culture', sort=False).moved.sum()
+    if matched:
+        fraction *= _largest_without_repeats(_pools(both, again), strategies, moved)
+        wanted = np.floor(fraction * moved + 1e-9)
+    else:
+        # rounding errors of the product must not decide
+        wanted = np.ceil(fraction * moved - 1e-9)
+    return wanted.astype(int)
+
+# %% ../nbs/47_pairs.ipynb #c3pairs1
 def collect_pairs(
     both:pd.DataFrame,                      # as `pair_answers` returns it
     strategies:Sequence[str] = ('crqpc',),   # see the table above
     fraction:float = 1.,                    # of the pairs, to study quantity; parts are nested
     seed:int = 42,
     matched:bool = False,                   # cut all strategies by one factor, so that none repeats
+    again:pd.DataFrame|None = None,         # of the second answers; `noise` needs them
 )->pd.DataFrame:                            # `PAIR_COLUMNS`: `code` is the answer to learn
     """Choose pairs to train on, as many per culture in all strategies. Raises `InputError` if none
 
@@ -232,20 +244,15 @@ def collect_pairs(
     """
     for name in strategies:
         one_of('strategy', name, STRATEGIES)
-    if not 0 < fraction <= 1:
-        raise InputError(f'fraction of pairs is {fraction}: accepted is above 0, at most 1')
-    pools = _pools(both)
-    moved = both.groupby('culture', sort=False).moved.sum()
-    # rounding errors of the product must not decide
-    wanted = np.ceil(fraction * moved - 1e-9)
-    if matched:
-        fraction *= _largest_without_repeats(pools, strategies, moved)
-        wanted = np.floor(fraction * moved + 1e-9)
-    tables = [_sampled(name, pools[name], wanted.astype(int), seed) for name in strategies]
+    if 'noise' in strategies and (again is None or again.empty):
+        raise InputError('noise needs answers to the same prompt twice, and nothing was asked twice')
+    wanted = pairs_wanted(both, strategies, fraction, matched, again)
+    pools = _pools(both, again)
+    tables = [_sampled(name, pools[name], wanted, seed) for name in strategies]
     pairs = pd.concat(tables, ignore_index=True)[PAIR_COLUMNS]
     for name in strategies:
         if name not in pairs.strategy.values:
-            why = _why_none(name, both)
+            why = _why_none(name, both, pools[name])
             raise InputError(f'no pairs to train on in {name}: {why}')
     return pairs
 

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'DEMO_TUNING', 'IGNORED', 'CARD', 'Tuning', 'training_chats', 'reply_end',
-           'tokenize_sample', 'lora_settings', 'batch_sizes', 'trainer_settings', 'check_target',
-           'lent', 'train_adapter', 'mean_log_probability', 'merge_adapter']
+           'tokenize_sample', 'next_token_targets', 'batch_targets', 'target_loss',
+           'lora_settings', 'batch_sizes', 'trainer_settings', 'check_target', 'lent',
+           'train_adapter', 'mean_log_probability', 'merge_adapter']
 
 # %% ../nbs/48_tuning.ipynb #2874954f
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from .model_files import DTYPES
 from .models import TEMPLATE, Model
 from .prompts import Prompter
 from .served import load_model
-from .survey import InputError, one_of
+from .survey import InputError, codes_of, one_of
 
 # %% ../nbs/48_tuning.ipynb #1dab0243
 SCHEDULES = ['linear', 'cosine', 'constant', 'constant_with_warmup']  # as transformers names them
@@ -65,11 +66,11 @@ DEMO_TUNING = Tuning(learning_rate=2e-3, epochs=2, batch=32, micro_batch=32)
 
 # %% ../nbs/48_tuning.ipynb #4deaff96
 def training_chats(
-    pairs:pd.DataFrame,      # culture, question_id, code (see page 47); one strategy
+    pairs:pd.DataFrame,      # culture, question_id, code (see page 47), maybe target; one strategy
     questions:pd.DataFrame,  # the questions the pairs are about
     prompter:Prompter,
     method:str = 'P1',       # the prompt to train under
-)->list[dict]:               # prompt and completion, each a list of messages
+)->list[dict]:               # prompt and completion, each a list of messages; maybe targets
     """The samples to train on. Raises `InputError` if a question is not there
 
     >>> from culturespa.survey_files import load_survey
@@ -89,8 +90,17 @@ def training_chats(
     for pair in pairs.itertuples():
         prompt = prompter.chat(method, known[pair.question_id], pair.culture)
         reply = [dict(role='assistant', content=str(pair.code))]
-        samples.append(dict(prompt=prompt, completion=reply))
+        sample = dict(prompt=prompt, completion=reply)
+        target = getattr(pair, 'target', None)
+        if isinstance(target, Sequence | np.ndarray):
+            sample['targets'] = _targets(known[pair.question_id], target)
+        samples.append(sample)
     return samples
+
+def _targets(question:dict, target:Sequence[float]|np.ndarray)->dict[str, float]:
+    "Reply -> probability, of the replies that have any"
+    shares = zip(codes_of(question), target, strict=True)
+    return {str(code): float(share) for code, share in shares if share > 0}
 
 # %% ../nbs/48_tuning.ipynb #4ae2d114
 IGNORED = -100  # the label of a token that carries no loss, as in torch
@@ -105,19 +115,83 @@ def reply_end(
     return text.split('@REPLY@')[-1].rstrip()
 
 def tokenize_sample(
-    sample:dict,        # prompt and completion
+    sample:dict,        # prompt and completion, maybe targets: reply -> probability
     model:LocalModel,   # it will be asked with the same tokenizer and template
-)->dict:                # input_ids, labels (`IGNORED` on the prompt)
+)->dict:                # input_ids, labels (`IGNORED` on the prompt), maybe tokens and shares
     "Tokens of one sample, with loss on the reply and its end. Raises `InputError` if none has"
     prompt = model.weights.ids([sample['prompt']])[0]
-    reply = _tokens(model, sample['completion'][0]['content'])
+    text = sample['completion'][0]['content']
+    reply = _reply_tokens(model, text)
+    row = dict(input_ids=prompt + reply, labels=[IGNORED] * len(prompt) + reply)
+    if 'targets' in sample:
+        shares = {tuple(_reply_tokens(model, other)): share
+                  for other, share in sample['targets'].items()}
+        row |= next_token_targets(reply, shares)
+    return row
+
+def _reply_tokens(model:LocalModel, text:str)->list:
+    "A reply and its end"
+    reply = _tokens(model, text)
     if not reply:
         raise InputError('a training sample has no token that carries loss: its answer is empty')
-    reply += _tokens(model, reply_end(model)) or model.weights.ends[:1]
-    return dict(input_ids=prompt + reply, labels=[IGNORED] * len(prompt) + reply)
+    return reply + (_tokens(model, reply_end(model)) or model.weights.ends[:1])
 
 def _tokens(model:LocalModel, text:str)->list:
     return model.tokenizer(text, add_special_tokens=False).input_ids
+
+# %% ../nbs/48_tuning.ipynb #fb4df55b
+def next_token_targets(
+    path:Sequence[int],                   # tokens of the reply that is followed, with its end
+    replies:dict[tuple[int, ...], float], # tokens of every reply, with its end -> probability
+)->dict:                                  # tokens, shares: for each token of `path` two lists
+    "What should come next along a path, as conditional probabilities. Raises `InputError`"
+    tokens, shares = [], []
+    for place in range(len(path)):
+        mass = _mass_of_next(tuple(path[:place]), replies)
+        total = sum(mass.values())
+        if total == 0:
+            raise InputError('targets give no probability to the reply of their sample')
+        tokens.append(list(mass))
+        shares.append([part / total for part in mass.values()])
+    return dict(tokens=tokens, shares=shares)
+
+def _mass_of_next(
+    beginning:tuple[int, ...],
+    replies:dict[tuple[int, ...], float],
+)->dict[int, float]:                      # token -> probability of the replies that go on with it
+    "Where the replies go that begin like this"
+    size = len(beginning)
+    mass:dict[int, float] = {}
+    for reply, share in replies.items():
+        if reply[:size] == beginning and len(reply) > size:
+            mass[reply[size]] = mass.get(reply[size], 0.) + share
+    return mass
+
+# %% ../nbs/48_tuning.ipynb #b6ce8adb
+def batch_targets(
+    rows:Sequence[dict],  # each with tokens and shares
+):                        # two tensors (tokens that carry loss, most options): tokens, their shares
+    "The targets of a batch, row after row, filled up with shares of zero"
+    import torch
+    tokens, shares = [], []
+    for row in rows:
+        tokens += [torch.tensor(own) for own in row['tokens']]
+        shares += [torch.tensor(own) for own in row['shares']]
+    fill = torch.nn.utils.rnn.pad_sequence
+    return fill(tokens, batch_first=True), fill(shares, batch_first=True)
+
+def target_loss(
+    logits:Any,        # tensor (rows, positions, vocabulary)
+    labels:Any,        # (rows, positions), `IGNORED` where nothing is learned
+    tokens:Any,        # this and the next as `batch_targets` gives them
+    shares:Any,
+    count:Any = None,  # tokens to divide by; None: those of this batch
+):                     # a number that has gradients
+    "Cross entropy between targets and the model's next-token distribution"
+    learned = labels[:, 1:] != IGNORED     # a position says what comes at the next
+    log_p = logits[:, :-1][learned].float().log_softmax(-1)
+    total = -(shares * log_p.gather(-1, tokens)).sum()
+    return total / (len(tokens) if count is None else count)
 
 # %% ../nbs/48_tuning.ipynb #e2f3922f
 def lora_settings(
@@ -252,6 +326,8 @@ def train_adapter(
     check_target(out)
     if not samples:
         raise InputError('nothing to train on: at least one pair is needed')
+    if len({'targets' in sample for sample in samples}) > 1:
+        raise InputError('some samples have targets and some have none: train on one kind')
     base = load_model(model, **load)
     if not isinstance(base, LocalModel) or base.adapter:
         raise InputError(f'{base.name} cannot be trained: a base model on this machine is needed')
@@ -277,12 +353,15 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, PrinterCallback
     from trl import SFTTrainer
-    trainer = SFTTrainer(
+    pad = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED)
+    has_targets = 'tokens' in rows[0]
+    kind = _target_trainer() if has_targets else SFTTrainer
+    trainer = kind(
         lm,
         args=options,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
-        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED),
+        data_collator=_pad_with_targets(pad) if has_targets else pad,
         peft_config=lora_settings(settings))
     trainer.remove_callback(PrinterCallback)
     if not quiet:
@@ -313,6 +392,30 @@ def _training_record(base:LocalModel, trainer, rows:list, settings:Tuning, batch
         supervised_tokens=supervised,
         last_loss=round(losses[-1], 4) if losses else None,
         settings=asdict(settings))
+
+# %% ../nbs/48_tuning.ipynb #58d8b64e
+def _pad_with_targets(pad:Callable)->Callable:
+    "A collator that pads tokens and labels as ever, and adds the targets"
+    def collate(rows:list)->dict:
+        plain = [{name: row[name] for name in ('input_ids', 'labels')} for row in rows]
+        tokens, shares = batch_targets(rows)
+        return dict(pad(plain), tokens=tokens, shares=shares)
+    return collate
+
+def _target_trainer():
+    "TRL's trainer with `target_loss`"
+    from trl import SFTTrainer
+
+    class TargetTrainer(SFTTrainer):
+        def compute_loss(
+            self, model, inputs, return_outputs=False, num_items_in_batch=None,
+        ):
+            targets = [inputs.pop(name) for name in ('labels', 'tokens', 'shares')]
+            outputs = model(**inputs, use_cache=False)
+            loss = target_loss(outputs.logits, *targets, num_items_in_batch)
+            return (loss, outputs) if return_outputs else loss
+
+    return TargetTrainer
 
 # %% ../nbs/48_tuning.ipynb #288bd40c
 CARD = """---
@@ -351,14 +454,18 @@ def _write_card(folder:Path, record:dict):
 # %% ../nbs/48_tuning.ipynb #37752bd0
 def mean_log_probability(
     model:Model,                # a `Model` that tells probabilities
-    samples:Sequence[dict],   # prompt and completion
-)->float:                     # natural logarithm, at most 0
-    "How likely `model` finds the completions of `samples`, on average"
+    samples:Sequence[dict],     # prompt and completion, maybe targets
+)->float:                       # natural logarithm, at most 0
+    "How likely `model` finds the completions or targets of `samples`, on average"
+    targets = [sample.get('targets') or {sample['completion'][0]['content']: 1.}
+               for sample in samples]
     prompts = [sample['prompt'] for sample in samples]
-    replies = [[sample['completion'][0]['content']] for sample in samples]
-    found, _ = model.option_probabilities(prompts, replies)
-    p = np.array([float(own[0]) for own in found])
-    return float(np.log(np.maximum(p, 1e-30)).mean())
+    found, _ = model.option_probabilities(prompts, [list(own) for own in targets])
+    means = []
+    for p, own in zip(found, targets):
+        log_p = np.log(np.maximum(p, 1e-30))
+        means.append(np.dot(log_p, list(own.values())))
+    return float(np.mean(means))
 
 # %% ../nbs/48_tuning.ipynb #fc52abfa
 def merge_adapter(

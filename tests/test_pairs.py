@@ -37,6 +37,24 @@ def asked_twice():
         replies('P1', 'KEN', [2, 2, 1], repeat=1)])
     return answers.reset_index(drop=True), questions
 
+def drawn_twice(plain, aware, n=4000, seed=0):
+    "Answers to `n` questions drawn twice from two distributions over three options"
+    rng = np.random.default_rng(seed)
+    rows = []
+    for method, culture, shares in (('unaware', 'none', plain), ('P1', 'KEN', aware)):
+        for run in (0, 1):
+            codes = rng.choice(3, size=n, p=shares) + 1
+            rows.append(replies(method, culture, codes, run))
+    options = [['a', 'b', 'c']] * n
+    ids = rows[0].question_id
+    questions = pd.DataFrame(dict(question_id=ids, first_code=1, options=options))
+    return pd.concat(rows), questions
+
+def both_draws(plain, aware):
+    "Pairs of the first and of the second answers to 4,000 questions"
+    answers, questions = drawn_twice(plain, aware)
+    return [pair_answers(answers[answers.repeat == repeat], questions) for repeat in (0, 1)]
+
 def many(n=400, seed=0):
     "`n` questions to four cultures, both answers at random"
     rng = np.random.default_rng(seed)
@@ -85,19 +103,6 @@ def test_a_question_counts_only_if_all_four_answers_can_be_read():
 
 
 def test_beyond_chance_is_half_the_squared_distance():
-    def drawn_twice(plain, aware, n=4000, seed=0):
-        "Answers to `n` questions drawn twice from two distributions over three options"
-        rng = np.random.default_rng(seed)
-        rows = []
-        for method, culture, shares in (('unaware', 'none', plain), ('P1', 'KEN', aware)):
-            for run in (0, 1):
-                codes = rng.choice(3, size=n, p=shares) + 1
-                rows.append(replies(method, culture, codes, run))
-        options = [['a', 'b', 'c']] * n
-        ids = rows[0].question_id
-        questions = pd.DataFrame(dict(question_id=ids, first_code=1, options=options))
-        return pd.concat(rows), questions
-
     plain, aware = [.6, .3, .1], [.2, .3, .5]
     found = flip_rates(*drawn_twice(plain, aware)).iloc[0]
     assert found.beyond_chance == pytest.approx(.5 * (.4**2 + .4**2), abs=4 * found.error)
@@ -115,6 +120,36 @@ def test_kept_answers_follow_the_reweighting():
     same, moved = kept_distribution([1, 0, 0], [1, 0, 0])
     assert moved == 0
     assert np.isnan(same).all()
+
+
+def test_noise_is_what_the_same_prompt_changes_by_itself():
+    plain, aware = [.6, .3, .1], [.2, .3, .5]
+    once, again = both_draws(plain, aware)
+    pairs = collect_pairs(once, ['crqpc', 'noise'], again=again)
+    noise = pairs[pairs.strategy == 'noise']
+    assert len(noise) == once.moved.sum()
+    ids = once.question_id[once.aware.to_numpy() != again.aware.to_numpy()]
+    assert set(noise.question_id) == set(ids)            # the pool is smaller and used up
+    assert noise.repeated.sum() == len(noise) - len(ids) > 0
+    expected, _ = kept_distribution(aware, aware)
+    shares = noise[~noise.repeated].code.value_counts(normalize=True).sort_index()
+    np.testing.assert_allclose(shares, expected, atol=.03)
+    learned = noise.drop_duplicates('question_id').set_index('question_id').code
+    assert (learned == once.set_index('question_id').aware[learned.index]).all()
+    cut = collect_pairs(once, ['crqpc', 'noise'], again=again, matched=True)
+    assert not cut.repeated.any()
+    assert cut.strategy.value_counts().to_dict() == dict(crqpc=len(ids), noise=len(ids))
+
+
+def test_without_chance_there_is_no_noise():
+    once, again = both_draws([1, 0, 0], [0, 0, 1])
+    assert once.moved.all()
+    with pytest.raises(InputError, match='no culture-aware answer changed when it was asked again'):
+        collect_pairs(once, ['crqpc', 'noise'], again=again)
+    for nothing in (None, again[:0]):
+        with pytest.raises(InputError, match='nothing was asked twice') as refused:
+            collect_pairs(once, ['noise'], again=nothing)
+        assert '\n' not in str(refused.value)
 
 
 def test_nothing_cuts_the_method():

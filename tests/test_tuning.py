@@ -18,6 +18,37 @@ from culturespa.served import load_model
 from culturespa.survey import InputError
 from culturespa.survey_files import load_survey
 
+def with_certain_targets(samples):
+    "Every reply as a target of probability 1"
+    replies = [sample['completion'][0]['content'] for sample in samples]
+    return [sample | dict(targets={reply: 1.}) for sample, reply in zip(samples, replies)]
+
+def loss_and_gradient(model, row, targets=None):
+    "Of one row: the loss on targets, or without any the usual one, and its gradient by one matrix"
+    import torch
+    ids, labels = torch.tensor([row['input_ids']]), torch.tensor([row['labels']])
+    logits = model.lm(ids).logits
+    if targets:
+        loss = target_loss(logits, labels, *batch_targets([targets]))
+    else:
+        loss = model.lm.loss_function(logits, labels, logits.shape[-1])
+    (gradient,) = torch.autograd.grad(loss, model.lm.model.layers[0].self_attn.q_proj.weight)
+    return loss.item(), gradient.numpy()
+
+def ready_to_learn():
+    "A demo model of one's own that gives gradients"
+    model = load_model('demo')
+    model.lm.requires_grad_(True)
+    return model
+
+def scale_sample(targets, reply):
+    "The survey's first question with ten options, asked as a Bolivian"
+    survey = load_survey('demo')
+    question = survey.questions[survey.questions.n_options == 10].iloc[[0]]
+    pair = pd.DataFrame(dict(culture='BOL', question_id=question.question_id, code=int(reply)))
+    (sample,) = training_chats(pair, question, Prompter(survey))
+    return sample | dict(targets=targets)
+
 def bolivian(n=64):
     "Training samples: what Bolivians of the demo survey say most often"
     survey = load_survey('demo')
@@ -57,6 +88,51 @@ def test_questions_that_are_not_there_are_named():
     pairs = pd.DataFrame(dict(culture=['BOL'], question_id=['G404'], code=[1]))
     with pytest.raises(InputError, match='G404'):
         training_chats(pairs, survey.questions, Prompter(survey))
+
+
+def test_certain_targets_are_labels():
+    learner = ready_to_learn()
+    for reply in ('1', '7', '10'):
+        row = tokenize_sample(scale_sample({reply: 1.}, reply), learner)
+        usual, usual_gradient = loss_and_gradient(learner, row)
+        loss, gradient = loss_and_gradient(learner, row, row)
+        assert loss == pytest.approx(usual, abs=1e-6)
+        np.testing.assert_allclose(gradient, usual_gradient, atol=1e-6)
+    assert 'tokens' not in tokenize_sample(bolivian(1)[0], learner)     # labels stay labels
+
+
+def test_a_target_is_the_weighted_sum_of_its_labels():
+    def without_end(row):
+        return row | dict(labels=[*row['labels'][:-1], IGNORED])
+
+    learner, targets = ready_to_learn(), {'2': .6, '3': .3, '10': .1}
+    soft = tokenize_sample(scale_sample(targets, '2'), learner)
+    first = dict(tokens=soft['tokens'][:1], shares=soft['shares'][:1])
+    loss, gradient = loss_and_gradient(learner, without_end(soft), first)
+    losses, gradients = [], []
+    for reply, share in targets.items():
+        hard = tokenize_sample(scale_sample({reply: 1.}, reply), learner)
+        one, own = loss_and_gradient(learner, without_end(hard))
+        losses.append(share * one)
+        gradients.append(share * own)
+    assert loss == pytest.approx(sum(losses), abs=1e-6)
+    np.testing.assert_allclose(gradient, sum(gradients), atol=1e-6)
+
+
+def test_replies_of_several_tokens_share_their_beginning():
+    from culturespa.models import random_model
+    place = Path(tempfile.mkdtemp())
+    model = load_model(random_model(place/'toy'))
+    targets = {'1': .5, '12': .25, '2': .25}
+    one, two, end = (model.tokenizer(text).input_ids for text in ('1', '2', '<end>'))
+    assert model.tokenizer('12').input_ids == one + two
+    chat = [dict(role='user', content='Which option?')]
+    sample = dict(prompt=chat, completion=[dict(role='assistant', content='1')], targets=targets)
+    row = tokenize_sample(sample, model)
+    assert row['tokens'] == [one + two, end + two]
+    np.testing.assert_allclose(row['shares'], [[.75, .25], [2 / 3, 1 / 3]])
+    with pytest.raises(InputError, match='no probability to the reply'):
+        tokenize_sample(sample | dict(targets={'2': 1.}), model)
 
 
 def test_the_adapter_moves_and_the_base_does_not():
@@ -131,7 +207,8 @@ def test_a_training_is_taken_up_only_by_the_same_one():
     assert interrupted(bolivian(32), quick)
     assert resumed_from(bolivian(32), quick) is not None
     faster = replace(quick, learning_rate=1e-3)
-    for samples, settings in ((bolivian(31), quick), (bolivian(32), faster)):
+    certain = with_certain_targets(bolivian(32))
+    for samples, settings in ((bolivian(31), quick), (bolivian(32), faster), (certain, quick)):
         interrupted(bolivian(32), quick)
         assert resumed_from(samples, settings) is None
 
@@ -141,6 +218,42 @@ def test_a_step_takes_the_batch_that_was_asked_for():
     twelve = replace(QUICK, epochs=1, batch=12, micro_batch=8)
     made = train_adapter('demo', bolivian(24), place/'BOL', twelve, quiet=True)
     assert made['batch'] == 12 and made['steps'] == 2  # 8 at once would have made it 3
+
+
+def test_certain_targets_train_the_adapter_that_labels_train():
+    place = Path(tempfile.mkdtemp())
+    labelled = bolivian(24)
+    certain = with_certain_targets(labelled)
+    quick = replace(QUICK, epochs=2, batch=12, micro_batch=4)      # accumulates gradients
+    hard = train_adapter('demo', labelled, place/'hard', quick, quiet=True)
+    soft = train_adapter('demo', certain, place/'soft', quick, quiet=True)
+    for name in ('steps', 'samples', 'supervised_tokens', 'last_loss'):
+        assert hard[name] == soft[name]
+    # not weight by weight: Adam turns the last digit of a gradient near zero into a step
+    chats, labels = [sample['prompt'] for sample in labelled], [['1', '2', '3']] * 24
+    told = []
+    for name in ('hard', 'soft'):
+        tuned = load_model('demo', place/name)
+        told.append(np.array(tuned.option_probabilities(chats, labels)[0]))
+    np.testing.assert_allclose(*told, atol=1e-4)
+    before = np.array(load_model('demo').option_probabilities(chats, labels)[0])
+    assert np.abs(told[0] - before).max() > .02
+    with pytest.raises(InputError, match='some samples have targets'):
+        train_adapter('demo', labelled[:9] + certain[9:], place/'some', quick, quiet=True)
+
+
+def test_a_distribution_is_learned():
+    place = Path(tempfile.mkdtemp())
+    long = replace(QUICK, epochs=40, batch=4, micro_batch=4)
+    # '10' is one token, '12' is two: what comes behind it is not on the path of '1'
+    for other, tolerance in (('10', .02), ('12', .1)):
+        targets = {'1': .5, other: .3, '2': .2}
+        sample = scale_sample(targets, '1')
+        train_adapter('demo', [sample] * 8, place/other, long, quiet=True)
+        tuned = load_model('demo', place/other)
+        (found,), _ = tuned.option_probabilities([sample['prompt']], [list(targets)])
+        np.testing.assert_allclose(found, list(targets.values()), atol=tolerance)
+        assert mean_log_probability(tuned, [sample]) > mean_log_probability(load_model('demo'), [sample])
 
 
 def test_the_merged_model_answers_as_the_adapted_one():

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAPER_TUNING', 'PRESETS', 'WRITING', 'PLACES', 'Configuration', 'configure',
-           'read_configuration', 'check_configuration']
+           'read_configuration', 'check_configuration', 'derive']
 
 # %% ../nbs/80_configuration.ipynb #710a317a
 import re
@@ -157,3 +157,18 @@ def check_configuration(
         raise InputError('adapters of single cultures learn from pairs of crqpc: '
                          'add it to strategies')
     return found
+
+# %% ../nbs/80_configuration.ipynb #08dfdcf2
+def derive(
+    origin:Configuration,  # e.g. of a finished run
+    **changes:Any,         # values that differ; None leaves the origin's
+)->Configuration:
+    """A configuration that differs from another in what is given. Raises `InputError`
+
+    >>> derive(configure('demo'), seed=7, tuning=dict(epochs=1)).tuning['epochs']
+    1
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    given = _absolute(_with_questions('default', given))
+    tuning = origin.tuning | given.pop('tuning', {})
+    return read_configuration({**origin.model_dump(), **given, 'tuning': tuning})

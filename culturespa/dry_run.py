@@ -6,7 +6,6 @@
 __all__ = ['MOVING', 'estimate_run', 'describe_estimate']
 
 # %% ../nbs/84_dry_run.ipynb #f6d35cbd
-from .asking import AskSettings
 from .estimates import count_tokens, estimate
 from .given import take_questions
 from .pipeline import evaluations
@@ -54,15 +53,12 @@ def estimate_run(
         'if three in ten answers move',
         'survey: ' + describe_estimate(surveyed)])
 
-def _settings(run:Run)->AskSettings:
-    return AskSettings(sampling=run.sampling, seed=run.configuration.seed)
-
 def _estimate_generated(run:Run, n:int, cultures:list, probe:int)->dict:
     "Answers to generated questions, taken to be as long as the survey's"
     questions = run.survey.questions
     methods = ['unaware', run.configuration.learn_from]
     found = estimate(
-        run.base, questions, run.prompter, methods, cultures, probe=probe, settings=_settings(run))
+        run.base, questions, run.prompter, methods, cultures, probe=probe, settings=run.settings)
     for name in ('answers', 'calls', 'prompt_tokens', 'seconds'):
         if found[name] is not None:
             found[name] = round(found[name] * n / len(questions))
@@ -74,7 +70,7 @@ def _estimate_survey(run:Run, cultures:list, generated:dict)->dict:
     for _, methods, only in evaluations(run).values():
         part = estimate(
             run.base, run.survey.questions, run.prompter, methods, only or cultures,
-            run.configuration.repeats, probe=0, settings=_settings(run))
+            run.configuration.repeats, probe=0, settings=run.settings)
         for name in total:
             total[name] += part[name]
     seconds = generated['seconds']

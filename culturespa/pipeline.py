@@ -19,7 +19,6 @@ import pandas as pd
 from .alignment import plot_scores
 from .answer_store import read_kept
 from .answers import ask
-from .asking import AskSettings
 from .configuration import Configuration
 from .given import file_hashes, take_questions
 from .models import Model, Sampling, item_seed
@@ -27,6 +26,7 @@ from .pairs import (collect_pairs, count_pairs, flip_rates, pair_answers, plot_c
                               plot_moves)
 from .questions import QuestionWriter, generate_questions
 from .report_page import picture, write_alignment
+from .reuse import known_adapters, reuse_answers, reuse_questions
 from .run_folder import Run
 from .survey import InputError
 from .tuning import train_adapter, training_chats
@@ -44,6 +44,10 @@ def questions_step(run:Run)->str:
         return 'questions: nothing to do'
     taken = _taken(run, given) if given else None
     with run.writing():
+        copied = None if given else reuse_questions(run)
+        if copied:
+            run.note('questions', **copied)
+            return f"questions: {copied['kept']} from {run.origin}"
         questions, dropped, counts = taken or _written(run)
         run.write(questions=questions, dropped=dropped)
         if questions.empty:
@@ -100,17 +104,18 @@ def _ask_and_count(
     run:Run,
     model:Model,
     questions:pd.DataFrame,
-    methods:str|Sequence[str],
+    methods:Sequence[str],
     cultures:Sequence[str]|None,    # None: all of the run
     source:str,                     # as in `ask`
     repeats:int|Sequence[int],      # likewise
 )->tuple[int, int]:
-    "Ask and keep; the number of answers, and of those that could not be read"
+    "Take over what can be, ask the rest; the number of answers, and of those not readable"
     cultures = cultures or list(run.survey.cultures.culture)
-    settings = AskSettings(sampling=run.sampling, seed=run.configuration.seed)
+    wanted = range(repeats) if isinstance(repeats, int) else repeats
+    reuse_answers(run, model, source, questions, methods, cultures, wanted)
     answers = ask(
         model, questions, run.prompter, methods, cultures, repeats,
-        out=run.out, source=source, quiet=run.quiet, settings=settings)
+        out=run.out, source=source, quiet=run.quiet, settings=run.settings)
     return len(answers), int(answers.code.isna().sum())
 
 def questions_asked_twice(run:Run, questions:pd.DataFrame)->pd.DataFrame:
@@ -224,6 +229,7 @@ def tune_step(run:Run)->str:
                 run.tuning,
                 specific=learns in run.cultures,
                 note=dict(adapter=adapter, survey=run.survey.name),
+                known=known_adapters(run),
                 quiet=run.quiet)
             kept = 'samples', 'steps', 'supervised_tokens', 'last_loss'
             noted = {name: made[name] for name in kept}
@@ -371,9 +377,10 @@ def run_pipeline(
     device:str|None = None,
     quiet:bool = False,
     say:Callable[[str], object] = print,   # what to do with the line each step returns
+    start_from:str|Path|None = None,       # a run to take over from what both have in common
 )->Run:
     "Every step that is not done yet. Raises `InputError` before anything is written"
-    run = Run(out, configuration, device, quiet)
+    run = Run(out, configuration, device, quiet, start_from)
     for step in STEPS.values():
         say(step(run))
     return run

@@ -308,6 +308,7 @@ def train_adapter(
     settings:Tuning = Tuning(),
     specific:bool = False,      # one culture: its own batch size
     note:dict|None = None,      # what else to write on the card, e.g. the culture
+    known:Sequence[Path] = (),  # adapters that are there: one of the very same training is copied
     quiet:bool = False,
     **load:Any,                 # revision, device, dtype: see `load_model`
 )->dict:                        # steps, samples, supervised tokens, last loss; as in base.json
@@ -334,7 +335,13 @@ def train_adapter(
     rows = [tokenize_sample(sample, base) for sample in samples]
     batch, at_once = batch_sizes(settings, len(rows), specific)
     partial = out.with_name(f'.{out.name}.partial')
-    checkpoint = _checkpoint(partial, _plan(rows, settings, batch, base))
+    plan = _plan(rows, settings, batch, base)
+    checkpoint = _checkpoint(partial, plan)
+    same = _same_training(known, plan)
+    if same:
+        shutil.copytree(same, partial/'adapter', dirs_exist_ok=True)
+        record = json.loads((same/'base.json').read_text()) | (note or {})
+        return _moved_into_place(partial, out, record)
     set_seed(settings.seed)
     with lent(base) as lm:
         options = trainer_settings(settings, base, batch, at_once, partial)
@@ -342,7 +349,22 @@ def train_adapter(
         trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model(str(partial/'adapter'))
         trainer.model.unload()
-    record = _training_record(base, trainer, rows, settings, batch) | (note or {})
+    record = _training_record(base, trainer, rows, settings, batch) | dict(plan=plan)
+    return _moved_into_place(partial, out, record | (note or {}))
+
+def _same_training(known:Sequence[Path], plan:str)->Path|None:
+    "The first adapter with that hash of all that decides it"
+    for folder in known:
+        try:
+            record = json.loads((Path(folder)/'base.json').read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and record.get('plan') == plan:
+            return Path(folder)
+    return None
+
+def _moved_into_place(partial:Path, out:Path, record:dict)->dict:
+    "A finished adapter gets its card, and its place in one step"
     _write_card(partial/'adapter', record)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(partial/'adapter', out)

@@ -10,6 +10,18 @@ import pytest
 
 from culturespa.survey import InputError
 
+def test_a_derived_configuration_differs_in_what_was_given():
+    first = configure('demo', tuning=dict(rank=4), cultures=('USA', 'BOL'))
+    second = derive(first, strategies=('rds',), tuning=dict(epochs=1), seed=None)
+    assert second.tuning == first.tuning | dict(epochs=1) and second.tuning['rank'] == 4
+    same = first.model_dump() | dict(strategies=('rds',), tuning=second.tuning)
+    assert second.model_dump() == same
+    with pytest.raises(InputError, match='unknown strategy'):
+        derive(first, strategies=('x',))
+    with pytest.raises(InputError, match='hot'):
+        derive(first, hot=1)
+
+
 def test_wrong_values_are_named():
     wrong_values = [
         (dict(temperature=-1), 'temperature'), (dict(temperature=float('inf')), 'temperature'),

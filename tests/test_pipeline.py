@@ -122,6 +122,35 @@ def test_steps_one_by_one_give_what_the_whole_gives():
         assert (whole/'adapters'/'ZWE').is_dir()
 
 
+def test_a_run_that_starts_from_another_ends_as_it_would_alone():
+    from culturespa.local import LocalModel
+    change = dict(strategies=('crqpc', 'cds'), fraction=.5)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        run_pipeline(folder/'first', small(), quiet=True, say=lambda line: None)
+        alone = run_pipeline(folder/'alone', small(**change), quiet=True, say=lambda line: None)
+        said, asked = [], []
+        generate = LocalModel.generate
+        def counted(model, chats, *given, **more):
+            asked.append((model.name, len(chats)))
+            return generate(model, chats, *given, **more)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(LocalModel, 'generate', counted)
+            run = run_pipeline(folder/'second', small(**change), quiet=True, say=said.append,
+                               start_from=folder/'first')
+            assert {name for name, n in asked} == {'base+joint', 'base+cds'}   # trained on half
+            asked.clear()
+            same = run_pipeline(folder/'third', small(), quiet=True, say=said.append,
+                                start_from=folder/'first')
+            assert not asked                       # adapters and all answers were taken over
+        assert said[0] == f'questions: 12 from {(folder/"first").resolve()}'
+        for name in ('scores.csv', 'pairs_by.csv'):
+            assert (run.out/name).read_bytes() == (alone.out/name).read_bytes()
+            assert (same.out/name).read_bytes() == (folder/'first'/name).read_bytes()
+        assert run.steps['answers'] == alone.steps['answers']
+        assert Run(run.out).record['start_from']['folder'] == str((folder/'first').resolve())
+
+
 def test_wrong_input_leaves_nothing_behind():
     wrong_values = (dict(cultures=('ATL',)), dict(survey='no/such'), dict(templates='klingon'),
                     dict(model='no/such/model'), dict(specific=('XXX',)))

@@ -43,7 +43,7 @@ def ask_survey(run):
 def take(run):
     "Take what the run would ask under P1"
     cultures = list(run.survey.cultures.culture)
-    return take_answers(run, run.base, 'survey', run.survey.questions, ['P1'], cultures, [0])
+    return reuse_answers(run, run.base, 'survey', run.survey.questions, ['P1'], cultures, [0])
 
 def test_answers_are_taken_only_where_they_would_be_given_again():
     folder = Path(tempfile.mkdtemp())
@@ -75,7 +75,7 @@ def test_a_question_with_other_words_is_asked_again():
     questions = second.survey.questions.copy()
     questions.loc[questions.index[0], 'question'] = 'Something else?'
     cultures = ['USA', 'BOL']
-    taken = take_answers(second, second.base, 'survey', questions, ['P1'], cultures, [0])
+    taken = reuse_answers(second, second.base, 'survey', questions, ['P1'], cultures, [0])
     assert taken == 2 * (len(questions) - 1)
 
 
@@ -84,19 +84,19 @@ def test_questions_are_taken_if_nothing_that_decides_them_differs():
     first = begun(folder/'first')
     table = pd.DataFrame(dict(question_id=['G00001'], question=['Tea?']))
     first.write(questions=table, dropped=table[:0])
-    assert take_questions(begun(folder/'early', first.out)) is None     # not said to be complete
+    assert reuse_questions(begun(folder/'early', first.out)) is None     # not said to be complete
     first.note('questions', kept=1, attempts=2)
     change = dict(temperature=1., cultures=('KEN',), strategies=('rds',))
     second = begun(folder/'second', first.out, **change)
-    assert take_questions(second) == dict(kept=1, attempts=2)
+    assert reuse_questions(second) == dict(kept=1, attempts=2)
     assert second.table('questions').question.tolist() == ['Tea?']
     for name, change in dict(seed=dict(seed=7), more=dict(per_topic=50), hot=dict(filter='paper'),
                              words=dict(templates='en-reworded')).items():
         third = begun(folder/name, first.out, **change)
-        assert take_questions(third) is None and not (third.out/'questions.parquet').exists()
+        assert reuse_questions(third) is None and not (third.out/'questions.parquet').exists()
     third = begun(folder/'weights', first.out)
     third.record['model']['weights'] = 'another'
-    assert take_questions(third) is None
+    assert reuse_questions(third) is None
 
 
 def test_a_folder_starts_from_one_run_for_good():

@@ -165,6 +165,24 @@ def test_the_same_seed_trains_the_same_adapter():
     assert any(not np.array_equal(a[name], c[name]) for name in a)
 
 
+def test_an_adapter_of_the_very_same_training_is_copied_and_no_other():
+    place, quick = Path(tempfile.mkdtemp()), replace(QUICK, epochs=1)
+    base = load_model('demo')
+    first = train_adapter(base, bolivian(32), place/'first', quick, quiet=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(train_adapter.__globals__, '_trainer', None)     # nothing is trained
+        known = [place/'none', place/'first']
+        copied = train_adapter(base, bolivian(32), place/'copy', quick, known=known, quiet=True,
+                               note=dict(adapter='copy'))
+    weights = [(place/name/'adapter_model.safetensors').read_bytes() for name in ('first', 'copy')]
+    assert weights[0] == weights[1] and copied == first | dict(adapter='copy')
+    assert 'copy' in (place/'copy'/'README.md').read_text()
+    assert not list(place.glob('.*.partial'))
+    for samples, settings in ((bolivian(31), quick), (bolivian(32), replace(quick, seed=7))):
+        other = train_adapter(base, samples, place/'other', settings, known=[place/'first'], quiet=True)
+        assert other['plan'] != first['plan']
+
+
 def test_other_folders_are_left_alone():
     from culturespa.served import ServedModel
     place = Path(tempfile.mkdtemp())

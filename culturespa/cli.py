@@ -19,8 +19,8 @@ import typer
 from .data_commands import data
 from .options import (
     CONFIGURATION, Adapter, Cultures, Device, DryRun, Dtype, MaxNewTokens, Methods, ModelAt, Out,
-    PerTopic, Quiet, Repeats, Revision, Seed, Specific, Strategies, SurveyAt, Temperature,
-    TemplatesAt, Text, TopP, Url, Whole, split_words, option, option_of, quiet_libraries,
+    PerTopic, Quiet, Repeats, Revision, Seed, Specific, StartFrom, Strategies, SurveyAt,
+    Temperature, TemplatesAt, Text, TopP, Url, Whole, split_words, option, option_of, quiet_libraries,
     takes, typed_configuration)
 
 if TYPE_CHECKING:      # too heavy for a page of help
@@ -127,16 +127,17 @@ def _go(
     device:str|None,
     quiet:bool,
     dry_run:bool,
+    start_from:Path|None = None,
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
     if dry_run:
         from culturespa.dry_run import estimate_run
         from culturespa.run_folder import Run
-        print(estimate_run(Run(out, configuration, device, quiet=True)))
+        print(estimate_run(Run(out, configuration, device, True, start_from)))
         return
     from culturespa.pipeline import run_pipeline
-    print_run(run_pipeline(out, configuration, device, quiet))
+    print_run(run_pipeline(out, configuration, device, quiet, start_from=start_from))
 
 # %% ../nbs/89_cli.ipynb #78428194
 RESULTS = [
@@ -184,29 +185,32 @@ def demo(
 @takes(**CONFIGURATION)
 def run(
     out:Out,
+    start_from:StartFrom = None,
     device:Device = None,
     quiet:Quiet = False,
     dry_run:DryRun = False,
     **typed:Any,
 ):
     "The whole method for a model and a survey of yours"
-    _go(out, typed_configuration(**typed), device, quiet, dry_run)
+    configuration = typed_configuration(start_from=start_from, **typed)
+    _go(out, configuration, device, quiet, dry_run, start_from)
 
 # %% ../nbs/89_cli.ipynb #01db4f60
 @app.command()
 @takes(**CONFIGURATION)
 def questions(
     out:Out,
+    start_from:StartFrom = None,
     device:Device = None,
     quiet:Quiet = False,
     **typed:Any,
 ):
     "Step 1: let the model write questions, or take some (the same options as `run`)"
-    configuration = typed_configuration(**typed)
+    configuration = typed_configuration(start_from=start_from, **typed)
     quiet_libraries()
     from culturespa.pipeline import questions_step
     from culturespa.run_folder import Run
-    run = Run(out, configuration, device, quiet)
+    run = Run(out, configuration, device, quiet, start_from)
     print(questions_step(run))
     if configuration.specific:
         with run.writing():

@@ -39,6 +39,7 @@ class Configuration(BaseModel):
     writing_temperature:float = Field(.9, ge=0, allow_inf_nan=False)
     writing_top_p:float = Field(.95, gt=0, le=1)
     temperature:float = Field(.6, ge=0, allow_inf_nan=False)
+    learn_temperature:float|None = Field(None, ge=0, allow_inf_nan=False)  # step 2; None: the same
     top_p:float = Field(.9, gt=0, le=1)
     max_new_tokens:int = Field(256, ge=1)
     repeats:int = Field(1, ge=1)           # answers to every survey question

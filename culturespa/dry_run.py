@@ -58,7 +58,7 @@ def _estimate_generated(run:Run, n:int, cultures:list, probe:int)->dict:
     questions = run.survey.questions
     methods = ['unaware', run.configuration.learn_from]
     found = estimate(
-        run.base, questions, run.prompter, methods, cultures, probe=probe, settings=run.settings)
+        run.base, questions, run.prompter, methods, cultures, probe=probe, settings=run.settings())
     for name in ('answers', 'calls', 'prompt_tokens', 'seconds'):
         if found[name] is not None:
             found[name] = round(found[name] * n / len(questions))
@@ -70,7 +70,7 @@ def _estimate_survey(run:Run, cultures:list, generated:dict)->dict:
     for _, methods, only in evaluations(run).values():
         part = estimate(
             run.base, run.survey.questions, run.prompter, methods, only or cultures,
-            run.configuration.repeats, probe=0, settings=run.settings)
+            run.configuration.repeats, probe=0, settings=run.settings())
         for name in total:
             total[name] += part[name]
     seconds = generated['seconds']

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', 'Url', 'SurveyAt',
            'Cultures', 'Topics', 'TemplatesAt', 'Preset', 'QUESTIONS_HELP', 'QuestionsAt',
-           'Filter', 'PerTopic', 'SeedQuestions', 'Temperature', 'TopP', 'MaxNewTokens', 'Repeats',
-           'Methods', 'LearnFrom', 'NonAnswers', 'Fraction', 'FlipQuestions', 'Matched',
-           'Strategies', 'Specific', 'TuningOf', 'Seed', 'Device', 'Dtype', 'Quiet', 'DryRun',
-           'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values', 'option', 'takes',
-           'typed_configuration', 'option_of', 'quiet_libraries']
+           'Filter', 'PerTopic', 'SeedQuestions', 'Temperature', 'LearnTemperature', 'TopP',
+           'MaxNewTokens', 'Repeats', 'Methods', 'LearnFrom', 'NonAnswers', 'Fraction',
+           'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'TuningOf', 'Seed', 'AnswerSeed',
+           'Device', 'Dtype', 'StartFrom', 'Quiet', 'DryRun', 'CONFIGURATION', 'LIBRARIES',
+           'split_words', 'named_values', 'option', 'takes', 'typed_configuration', 'option_of',
+           'quiet_libraries']
 
 # %% ../nbs/86_options.ipynb #ceffed3c
 import inspect
@@ -92,7 +93,7 @@ Preset = Annotated[Text, option(
 QUESTIONS_HELP = ("take these, write none: folder of the authors' generated questions, "
                   'or a .json, .csv, .parquet file')
 
-QuestionsAt = Annotated[Text, option('--questions', '--from', help=QUESTIONS_HELP)]
+QuestionsAt = Annotated[Text, option('--questions', help=QUESTIONS_HELP)]
 Filter = Annotated[Text, option(
     '--filter', help='rules by which questions are dropped: ours or paper')]
 PerTopic = Annotated[Whole, option(
@@ -101,6 +102,8 @@ SeedQuestions = Annotated[Text, option(
     '--seed-questions', help="examples for writing: 'all' survey questions of the topic, or 'one'")]
 Temperature = Annotated[Number, option(
     '--temperature', help='of answers; 0 takes the most probable')]
+LearnTemperature = Annotated[Number, option(
+    '--learn-temperature', help='of the answers to learn from; left out: the same')]
 TopP = Annotated[Number, option('--top-p', help='of answers')]
 MaxNewTokens = Annotated[Whole, option('--max-new-tokens', help='longest reply')]
 Repeats = Annotated[Whole, option('--repeats', help='answers to every survey question')]
@@ -128,10 +131,14 @@ Specific = Annotated[Text, option(
 TuningOf = Annotated[Optional[list[str]], option(
     '--tuning', help='a setting of the tuning, e.g. learning_rate=1e-4; may be repeated')]
 Seed = Annotated[Whole, option('--seed', help='of everything random')]
+AnswerSeed = Annotated[Whole, option(
+    '--answer-seed', help='of what is drawn in answers alone; left out: --seed')]
 
 # %% ../nbs/86_options.ipynb #404066ba
 Device = Annotated[Text, option('--device', help='cpu, cuda or mps; left out: the best there is')]
 Dtype = Annotated[Text, option('--dtype', help='float32, bfloat16 or float16')]
+StartFrom = Annotated[Optional[Path], option(
+    '--from', help='run folder to start from: its settings, and all that would come out the same')]
 Quiet = Annotated[bool, option('--quiet', help='no progress bars')]
 DryRun = Annotated[bool, option('--dry-run', help='only say what it would take')]
 
@@ -141,10 +148,10 @@ CONFIGURATION = dict(
     model=ModelAt, survey=SurveyAt, preset=Preset, revision=Revision, dtype=Dtype,
     templates=TemplatesAt, cultures=Cultures, topics=Topics,
     questions=QuestionsAt, filter=Filter, per_topic=PerTopic, seed_questions=SeedQuestions,
-    temperature=Temperature, top_p=TopP, max_new_tokens=MaxNewTokens,
+    temperature=Temperature, learn_temperature=LearnTemperature, top_p=TopP, max_new_tokens=MaxNewTokens,
     repeats=Repeats, methods=Methods, learn_from=LearnFrom, non_answers=NonAnswers,
     fraction=Fraction, flip_questions=FlipQuestions, matched=Matched, strategies=Strategies,
-    specific=Specific, tuning=TuningOf, seed=Seed)
+    specific=Specific, tuning=TuningOf, seed=Seed, answer_seed=AnswerSeed)
 
 def takes(
     **options:Any,   # name of a parameter -> its type with option
@@ -170,10 +177,11 @@ def takes(
 # %% ../nbs/86_options.ipynb #8200a34b
 def typed_configuration(
     preset:str|None,
-    **typed:Any,      # values of `CONFIGURATION`, as typed
+    start_from:Path|None = None,  # a run that brings all other values
+    **typed:Any,                  # values of `CONFIGURATION`, as typed
 )->'Configuration':
     "What was typed, as a configuration. Raises `InputError`"
-    from culturespa.configuration import configure
+    from culturespa.configuration import configure, derive
     from culturespa.prompts import METHODS
     from culturespa.survey import InputError
     for name in ('cultures', 'strategies', 'specific'):
@@ -183,6 +191,8 @@ def typed_configuration(
     if typed['methods'] == ('all',):
         typed['methods'] = tuple(METHODS.index)
     typed['tuning'] = named_values(typed.get('tuning'))
+    if start_from is not None:
+        return derive(_configuration_of(start_from, preset), **typed)
     both = typed.get('model'), typed.get('survey')
     if preset is None and both == ('demo', 'demo'):
         preset = 'demo'
@@ -190,6 +200,18 @@ def typed_configuration(
         raise InputError('--model and --survey are needed, such as --model org/name '
                          '--survey release (--preset demo brings its own)')
     return configure(preset or 'default', **typed)
+
+def _configuration_of(start_from:Path, preset:str|None)->'Configuration':
+    "What a run was made from"
+    from culturespa.run_folder import read_record, recorded_configuration
+    from culturespa.survey import InputError
+    if preset is not None:
+        raise InputError(f'--preset and --from: {start_from} brings its own values; '
+                         'leave --preset out')
+    record = read_record(start_from)
+    if not record:
+        raise InputError(f'--from {start_from}: no run folder (it has no record.json)')
+    return recorded_configuration(start_from, record)
 
 # %% ../nbs/86_options.ipynb #eadf5a24
 def option_of(

@@ -115,7 +115,7 @@ def _ask_and_count(
     reuse_answers(run, model, source, questions, methods, cultures, wanted)
     answers = ask(
         model, questions, run.prompter, methods, cultures, repeats,
-        out=run.out, source=source, quiet=run.quiet, settings=run.settings)
+        out=run.out, source=source, quiet=run.quiet, settings=run.settings(source))
     return len(answers), int(answers.code.isna().sum())
 
 def questions_asked_twice(run:Run, questions:pd.DataFrame)->pd.DataFrame:

@@ -88,7 +88,7 @@ def reuse_answers(
 def _asked_alike(run:Run, model:Model, source:str)->bool:
     "Was the model of that name asked there as it would be here?"
     note = read_note(run.origin, source, model.name)
-    now = asked_how(model, run.prompter, run.settings)
+    now = asked_how(model, run.prompter, run.settings(source))
     return note is not None and not asked_otherwise(note, now)
 
 def _take_part(file:Path, folder:Path, hashes:dict, repeats:Sequence[int])->int:

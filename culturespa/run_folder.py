@@ -86,11 +86,13 @@ class Run:
     def tuning(self)->Tuning:
         return Tuning(**({'seed': self.configuration.seed} | self.configuration.tuning))
 
-    @property
-    def settings(self)->AskSettings:
-        "How every question is asked"
+    def settings(self, source:str = 'survey')->AskSettings:
+        "How the questions of the survey are asked, or the generated ones"
         c = self.configuration
-        sampling = Sampling(c.temperature, c.top_p, c.max_new_tokens)
+        temperature = c.temperature
+        if source != 'survey' and c.learn_temperature is not None:
+            temperature = c.learn_temperature
+        sampling = Sampling(temperature, c.top_p, c.max_new_tokens)
         seed = c.seed if c.answer_seed is None else c.answer_seed
         return AskSettings(sampling=sampling, seed=seed)
 

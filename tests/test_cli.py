@@ -46,7 +46,10 @@ def test_every_mistake_is_one_line_and_exit_code_2():
             (f'{run} --seed -1', 'seed'), (f'{run} --strategies rds --specific ZWE', 'crqpc'),
             (f'assess --out {folder} --survey demo --repeats 1', 'another --out'),
             (f'assess --out {new} --mode guess', 'accepted are sample, probabilities'),
-            (f'run --out {folder} --model demo --survey demo', 'not that of a run')]
+            (f'run --out {folder} --model demo --survey demo', 'not that of a run'),
+            (f'run --out {new} --from {folder}/none', 'no run folder'),
+            (f'run --out {new} --from {folder}', 'not that of a run'),
+            (f'run --out {new} --from {folder} --preset demo', 'leave --preset out')]
         for line, word in mistakes:
             code, out, error = typed(line)
             assert code == 2 and word in error, (line, code, error)
@@ -70,6 +73,21 @@ def test_single_steps_give_what_run_gives():
         assert scores[0] == scores[1]
 
 
+def test_a_run_from_another_needs_only_what_differs():
+    with tempfile.TemporaryDirectory() as folder:
+        small = ('--preset demo --cultures USA,ZWE --topics Food;Faith --per-topic 6 '
+                 '--strategies crqpc')
+        assert typed(f'run --out {folder}/a {small} --device cpu --quiet')[0] == 0
+        line = f'run --out {folder}/b --from {folder}/a --strategies crqpc,rds --device cpu --quiet'
+        code, out, error = typed(line)
+        assert code == 0, error
+        assert 'questions: 12 from' in out and 'RDS' in out
+        records = [json.loads(Path(folder, name, 'record.json').read_text()) for name in ('a', 'b')]
+        of_a, of_b = (record['configuration'] for record in records)
+        assert of_b == of_a | dict(strategies=['crqpc', 'rds'])
+        assert typed(line)[0] == 0      # again: nothing to do
+
+
 def test_questions_are_taken_from_a_file():
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'mine.csv'
@@ -77,10 +95,9 @@ def test_questions_are_taken_from_a_file():
         prayer = 'Faith,How good is prayer?,"[""1"", ""2""]"\n'
         file.write_text('topic,question,options\n' + tea + prayer)
         demo = '--preset demo --topics Food;Faith --quiet'
-        for name, flag in (('one', '--questions'), ('two', '--from')):
-            line = f'questions --out {folder}/{name} {demo} {flag} {file} --filter paper'
-            code, out, err = typed(line)
-            assert code == 0 and out == 'questions: 1 kept of 2 read\n', err
+        line = f'questions --out {folder}/one {demo} --questions {file} --filter paper'
+        code, out, err = typed(line)
+        assert code == 0 and out == 'questions: 1 kept of 2 read\n', err
         code, out, err = typed(f'run --out {folder}/three {demo} --questions {file} --dry-run')
         assert code == 0 and 'writing: none' in out and 'mine.csv: 1' in out
         wrong = ((f'--questions {folder}/none.csv', 'no questions at'),
@@ -97,7 +114,7 @@ def test_questions_are_taken_from_a_file():
 def test_an_interrupted_command_says_how_to_go_on():
     import culturespa.pipeline
 
-    def stop(*given):
+    def stop(*given, **more):
         raise KeyboardInterrupt
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

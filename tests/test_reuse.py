@@ -38,7 +38,7 @@ def ask_survey(run):
     "Ask what is not there yet, under P1"
     cultures = list(run.survey.cultures.culture)
     return ask(run.base, run.survey.questions, run.prompter, ['P1'], cultures,
-               out=run.out, settings=run.settings, quiet=True)
+               out=run.out, settings=run.settings(), quiet=True)
 
 def take(run):
     "Take what the run would ask under P1"

@@ -19,9 +19,9 @@ import typer
 from .data_commands import data
 from .options import (
     CONFIGURATION, Adapter, Cultures, Device, DryRun, Dtype, MaxNewTokens, Methods, ModelAt, Out,
-    PerTopic, Quiet, Repeats, Revision, Seed, Specific, StartFrom, Strategies, SurveyAt,
-    Temperature, TemplatesAt, Text, TopP, Url, Whole, split_words, option, option_of, quiet_libraries,
-    takes, typed_configuration)
+    PerTopic, Quiet, Repeats, Revision, Seed, Specific, StartFrom, Strategies,
+    SurveyAt, Temperature, TemplatesAt, Text, TopP, Url, Whole, option, option_of,
+    quiet_libraries, split_words, takes, typed_configuration)
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd

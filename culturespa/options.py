@@ -138,7 +138,7 @@ AnswerSeed = Annotated[Whole, option(
 Device = Annotated[Text, option('--device', help='cpu, cuda or mps; left out: the best there is')]
 Dtype = Annotated[Text, option('--dtype', help='float32, bfloat16 or float16')]
 StartFrom = Annotated[Optional[Path], option(
-    '--from', help='run folder to start from: its settings, and all that would come out the same')]
+    '--from', help='run to start from: its settings, and all that would come out the same')]
 Quiet = Annotated[bool, option('--quiet', help='no progress bars')]
 DryRun = Annotated[bool, option('--dry-run', help='only say what it would take')]
 
@@ -148,7 +148,8 @@ CONFIGURATION = dict(
     model=ModelAt, survey=SurveyAt, preset=Preset, revision=Revision, dtype=Dtype,
     templates=TemplatesAt, cultures=Cultures, topics=Topics,
     questions=QuestionsAt, filter=Filter, per_topic=PerTopic, seed_questions=SeedQuestions,
-    temperature=Temperature, learn_temperature=LearnTemperature, top_p=TopP, max_new_tokens=MaxNewTokens,
+    temperature=Temperature, learn_temperature=LearnTemperature,
+    top_p=TopP, max_new_tokens=MaxNewTokens,
     repeats=Repeats, methods=Methods, learn_from=LearnFrom, non_answers=NonAnswers,
     fraction=Fraction, flip_questions=FlipQuestions, matched=Matched, strategies=Strategies,
     specific=Specific, tuning=TuningOf, seed=Seed, answer_seed=AnswerSeed)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ALIKE', 'PLACES', 'MODEL', 'TEXTS', 'HUMAN', 'TRUTH', 'SUMMARY_COLUMNS', 'LOOKS',
-           'EXAMPLE_COLUMNS', 'noise_shares', 'most_alike', 'label_places', 'evenness', 'Audit',
-           'audit', 'direction_shares', 'plot_audit', 'option_texts', 'draw_examples']
+           'noise_shares', 'most_alike', 'label_places', 'evenness', 'Audit', 'audit',
+           'direction_shares', 'plot_audit']
 
-# %% ../nbs/61_audit.ipynb #058751e9
+# %% ../nbs/61_audit.ipynb #068c859f
 import re
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from .direction import JUDGED, human_shares, judge, people_say, right_for_others
 from .pairs import avoids, flip_rates, pair_answers
 from .survey import Survey, one_of
 
-# %% ../nbs/61_audit.ipynb #a4afa598
+# %% ../nbs/61_audit.ipynb #2d89aed9
 def noise_shares(
     flips:pd.DataFrame,       # from `flip_rates`; may be empty
 )->pd.DataFrame:              # culture, questions, noise (part of the moves), its standard error
@@ -29,7 +29,7 @@ def noise_shares(
         noise=flips.chance / flips.between_conditions,
         error=flips.error / flips.between_conditions))
 
-# %% ../nbs/61_audit.ipynb #79b4aa68
+# %% ../nbs/61_audit.ipynb #bd47c0a3
 ALIKE = .75      # cosine: from here on two questions are much alike
 
 def _plain(texts:pd.Series)->list[str]:
@@ -78,7 +78,7 @@ def most_alike(
         set_likeness=twin_likeness,
         in_set=pd.Series(ours).duplicated(keep=False)))
 
-# %% ../nbs/61_audit.ipynb #fff22c6f
+# %% ../nbs/61_audit.ipynb #43893590
 PLACES = ['first', 'middle', 'last', 'between']
 
 def _place(place:pd.Series, n:pd.Series|int)->np.ndarray:
@@ -124,7 +124,7 @@ def label_places(
         plain=_place_shares(both, 'unaware', questions),
         even=_even_spread(pairs, questions)))
 
-# %% ../nbs/61_audit.ipynb #c6a60977
+# %% ../nbs/61_audit.ipynb #a6071103
 def evenness(
     counts:pd.Series,        # pairs per culture, or per topic; zeros count
 )->float:                    # 0 (one has all) to 100 (all have as many); missing for fewer than two
@@ -133,9 +133,9 @@ def evenness(
         return np.nan
     share = counts[counts > 0] / counts.sum()
     entropy = -(share * np.log(share)).sum()
-    return float(100 * entropy / np.log(len(counts)))
+    return float(100 * abs(entropy) / np.log(len(counts)))
 
-# %% ../nbs/61_audit.ipynb #5369b7c3
+# %% ../nbs/61_audit.ipynb #5a30e38a
 MODEL, TEXTS = 'the model', "the survey's texts"
 HUMAN, TRUTH = 'human answers', 'the invented truth'
 SUMMARY_COLUMNS = ['measure', 'count', 'of', 'percent', 'uses']
@@ -146,6 +146,7 @@ class Audit:
     summary:pd.DataFrame     # `SUMMARY_COLUMNS`
     pairs:pd.DataFrame       # as `judge` returns them
     noise:pd.DataFrame       # as `noise_shares` returns it; empty if nothing was asked twice
+    by_others:pd.Series      # percent right, judged by the other cultures; by culture, and `all`
     places:pd.DataFrame      # as `label_places` returns it
     questions:pd.DataFrame   # as `most_alike` returns it, of the questions in the set
     counts:pd.DataFrame      # pairs, culture x topic of all that was asked
@@ -174,20 +175,21 @@ def audit(
         summary=pd.DataFrame(columns=SUMMARY_COLUMNS),
         pairs=judged,
         noise=noise_shares(flips),
+        by_others=_by_others(judged, questions, people),
         places=label_places(own, pool, questions),
         questions=most_alike(in_set, survey.questions),
         counts=_by_culture_and_topic(own, everything, questions))
     lines = [
         *_noise_lines(found.noise),
         *_silence_lines(judged, everything, questions),
-        *_direction_lines(judged, questions, people, HUMAN if truth is None else TRUTH),
+        *_direction_lines(judged, found.by_others['all'], HUMAN if truth is None else TRUTH),
         *_copy_lines(judged, found.questions),
         *_spread_lines(found.counts, found.places)]
     summary = pd.DataFrame(lines, columns=SUMMARY_COLUMNS)
     summary = summary.astype({'count': 'Int64', 'of': 'Int64', 'percent': float})
     return replace(found, summary=summary)
 
-# %% ../nbs/61_audit.ipynb #d0dab5fa
+# %% ../nbs/61_audit.ipynb #208ee980
 def _line(measure:str, found, uses:str)->tuple:
     "How many of these are true"
     count, of = int(np.sum(found)), len(found)
@@ -223,18 +225,20 @@ def _silence_lines(
         _line('plain answers that were none', said_nothing, MODEL),
         _line('all moves to or from no answer', left_out, MODEL)]
 
-# %% ../nbs/61_audit.ipynb #6e06da02
-def _direction_lines(
-    judged:pd.DataFrame,
-    questions:pd.DataFrame,
-    people:pd.DataFrame,
-    uses:str,
-)->list[tuple]:
+# %% ../nbs/61_audit.ipynb #d9a479f5
+def _by_others(judged:pd.DataFrame, questions:pd.DataFrame, people:pd.DataFrame)->pd.Series:
+    "The moves of each culture, and of all, judged by the other cultures, in percent"
+    found = {}
+    for culture, moves in judged.groupby('culture', sort=False):
+        found[culture] = right_for_others(moves, questions, people)
+    found['all'] = right_for_others(judged, questions, people)
+    return 100 * pd.Series(found)
+
+def _direction_lines(judged:pd.DataFrame, by_others:float, uses:str)->list[tuple]:
     "Where the moves went, as far as that is known"
     can_be = judged.direction.isin(JUDGED)
     known = judged.direction[can_be]
     wrong = judged[judged.direction == 'wrong']
-    by_others = 100 * right_for_others(judged, questions, people)
     return [
         _line('pairs that can be judged', can_be, uses),
         _line('  nearer to the people (right)', known == 'right', uses),
@@ -258,7 +262,7 @@ def _copy_lines(judged:pd.DataFrame, alike:pd.DataFrame)->list[tuple]:
         _line(f'questions much like another (from {ALIKE})', near_other, MODEL),
         _line('pairs that repeat another', again, MODEL)]
 
-# %% ../nbs/61_audit.ipynb #48124558
+# %% ../nbs/61_audit.ipynb #39be7c2e
 def _by_culture_and_topic(
     pairs:pd.DataFrame,
     pool:pd.DataFrame,
@@ -282,7 +286,7 @@ def _spread_lines(counts:pd.DataFrame, places:pd.DataFrame)->list[tuple]:
         lines.append(_rate('  of all answers as a culture', None, row['pool'], MODEL))
     return lines
 
-# %% ../nbs/61_audit.ipynb #5f4fc916
+# %% ../nbs/61_audit.ipynb #237d3628
 LOOKS = {
     'right': '#2f6db5', 'neither': '#d9dde3', 'wrong, other': '#f0b49e',
     'wrong, stereotype-like': '#c8452d', 'no answer': '#8a8f98', 'no human answer': '#f3f3f3'}
@@ -310,7 +314,7 @@ def plot_audit(
     fig, (left, right) = plt.subplots(
         1, 2, figsize=size, layout='constrained', sharey=True, width_ratios=[2, 3])
     _draw_noise(left, noise)
-    _draw_directions(right, shares)
+    _draw_directions(right, shares, found.by_others.reindex(shares.index))
     sizes = found.pairs.culture.value_counts()
     sizes['all'] = len(found.pairs)
     names = [f'{name}  {sizes[name]:,}' for name in shares.index]
@@ -338,8 +342,8 @@ def _draw_noise(ax, noise:pd.DataFrame):
         ax.text(50, at.mean(), 'nothing was asked twice', ha='center', va='center')
     _tidy(ax, 'the moves (%)')
 
-def _draw_directions(ax, shares:pd.DataFrame):
-    "One bar a culture, cut by where the moves went"
+def _draw_directions(ax, shares:pd.DataFrame, by_others:pd.Series):
+    "One bar a culture, cut by where the moves went; a mark where `right` would end for others"
     at = np.arange(len(shares))
     begun = np.zeros(len(shares))
     for kind, colour in LOOKS.items():
@@ -347,6 +351,8 @@ def _draw_directions(ax, shares:pd.DataFrame):
         if part.any():
             ax.barh(at, part, left=begun, color=colour, edgecolor='#fff', label=kind)
         begun += part
+    if by_others.notna().any():
+        ax.plot(by_others, at, '|', color='#222', ms=13, mew=2, label='right for other cultures')
     _tidy(ax, 'the pairs (%), beside the people')
 
 def _tidy(ax, label:str):
@@ -356,43 +362,3 @@ def _tidy(ax, label:str):
     ax.legend(
         loc='lower center', bbox_to_anchor=(.5, 1), ncols=3, frameon=False, fontsize=7.5,
         columnspacing=1, handlelength=1)
-
-# %% ../nbs/61_audit.ipynb #8486d434
-EXAMPLE_COLUMNS = ['culture', 'question', 'plain', 'as_culture', 'people', 'direction']
-
-def option_texts(
-    rows:pd.DataFrame,        # question_id, and codes in `column`
-    column:str,
-    questions:pd.DataFrame,
-)->list[str|None]:            # None where the code is missing
-    "The options that codes stand for, in words"
-    facts = questions.set_index('question_id')[['options', 'first_code']].to_dict('index')
-    texts:list[str|None] = []
-    for question_id, code in zip(rows.question_id, rows[column]):
-        if pd.isna(code):
-            texts.append(None)
-            continue
-        question = facts[question_id]
-        place = int(code) - int(question['first_code'])
-        texts.append(question['options'][place])
-    return texts
-
-def draw_examples(
-    judged:pd.DataFrame,      # as `judge` returns it
-    questions:pd.DataFrame,
-    n:int = 12,               # at most
-    seed:int = 42,
-)->pd.DataFrame:              # `EXAMPLE_COLUMNS`, in words
-    "Pairs to read, drawn at random, as many of each culture as can be"
-    mixed = judged.sample(frac=1, random_state=seed)
-    turn = mixed.groupby('culture').cumcount()
-    drawn = mixed.loc[turn.sort_values(kind='stable').index[:n]]
-    asked = drawn.question_id.map(questions.set_index('question_id').question)
-    wrong = np.where(drawn.stereotype, 'wrong, stereotype-like', drawn.direction)
-    return pd.DataFrame(dict(
-        culture=drawn.culture.to_numpy(),
-        question=asked.to_numpy(),
-        plain=option_texts(drawn, 'unaware', questions),
-        as_culture=option_texts(drawn, 'code', questions),
-        people=option_texts(drawn, 'people', questions),
-        direction=wrong))

@@ -22,6 +22,7 @@ from .options import (
     PerTopic, Quiet, Repeats, Revision, Seed, Specific, Strategies, SurveyAt, Temperature,
     TemplatesAt, Text, TopP, Url, Whole, split_words, option, option_of, quiet_libraries,
     takes, typed_configuration)
+from .study_commands import audit_command
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -456,3 +457,6 @@ def _print_answer(found:dict, options:list[str]):
     for code, (text, p) in enumerate(zip(options, found['probability']), 1):
         print(f'{p:6.1%}  {code}. {text}')
     print(f"{found['outside']:6.1%}  anything else")
+
+# %% ../nbs/89_cli.ipynb #b47a2172
+app.command('audit')(audit_command)

@@ -129,13 +129,3 @@ def test_bars_add_up_to_all_pairs():
     shares = direction_shares(judged)
     assert shares.index.tolist() == ['BOL', 'all'] and np.allclose(shares.sum(axis=1), 100)
     assert np.allclose(shares.loc['BOL'], 100 / 6)       # each of the six once
-
-
-def test_examples_take_turns_and_are_drawn_again_alike():
-    survey, questions, pairs = six_pairs()
-    many = pd.concat([pairs] * 3 + [pairs.head(2).assign(culture='ZWE')], ignore_index=True)
-    judged = judge(many, questions, people_say(human_shares(questions, survey)))
-    drawn = draw_examples(judged, questions, 4)
-    assert drawn.culture.value_counts().to_dict() == dict(BOL=2, ZWE=2)
-    pd.testing.assert_frame_equal(drawn, draw_examples(judged, questions, 4))
-    assert len(draw_examples(judged, questions, 99)) == 20

@@ -6,7 +6,7 @@
 __all__ = ['LEAN', 'JUDGED', 'DIRECTIONS', 'six_pairs', 'survey_twins', 'human_shares',
            'people_say', 'judge', 'right_for_others', 'true_shares']
 
-# %% ../nbs/60_direction.ipynb #3efcf0cb
+# %% ../nbs/60_direction.ipynb #97e9c979
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +17,7 @@ from .pairs import PAIR_COLUMNS, avoids
 from .survey import SHARE_COLUMNS, Survey, codes_of, modal_answers
 from .toys import made_survey
 
-# %% ../nbs/60_direction.ipynb #fb53b3e2
+# %% ../nbs/60_direction.ipynb #2bc33254
 _AMOUNT = ['None', 'Little', 'Some', 'Much', 'Very much']
 _ASKED = [
     'How much do you rely on your cousins?', 'How much time have you for sport?',
@@ -47,7 +47,7 @@ def six_pairs()->tuple[Survey, pd.DataFrame, pd.DataFrame]:  # survey, questions
         repeated=False))
     return survey, questions, pairs[PAIR_COLUMNS]
 
-# %% ../nbs/60_direction.ipynb #2a39d9a5
+# %% ../nbs/60_direction.ipynb #5dd8c4af
 def _wording(questions:pd.DataFrame)->list[tuple]:
     "What makes two questions the same: words, first code and options"
     options = [tuple(texts or ()) for texts in questions.options]
@@ -60,7 +60,8 @@ def survey_twins(
     "Which questions are questions of the survey, whatever they are called"
     known = survey.questions
     wording = pd.Series(_wording(known), index=known.question_id)
-    alone = wording[~wording.duplicated(keep=False)]
+    ambiguous = wording.duplicated(keep=False)
+    alone = wording[~ambiguous]
     by_wording = {words: name for name, words in alone.items()}
     twins = {}
     for question_id, words in zip(questions.question_id, _wording(questions)):
@@ -79,12 +80,13 @@ def human_shares(
     found = survey.shares.merge(twins, left_on='question_id', right_on='there')
     return found.assign(question_id=found.here)[SHARE_COLUMNS]
 
-# %% ../nbs/60_direction.ipynb #fb8244ad
+# %% ../nbs/60_direction.ipynb #093e77f0
 def people_say(
     shares:pd.DataFrame,     # `SHARE_COLUMNS`; negative codes are people who did not answer
 )->pd.DataFrame:             # culture, question_id, people (modal code), mean, others (their mean)
     "What most people of each culture say, and the average beside that of the other cultures"
-    answered = shares[shares.code >= 0].reset_index(drop=True)
+    answered = shares[shares.code >= 0]
+    answered = answered.reset_index(drop=True)
     mean = _mean_answers(answered)
     of_question = mean.groupby('question_id')
     rest = of_question.transform('sum') - mean
@@ -98,7 +100,7 @@ def _mean_answers(shares:pd.DataFrame)->pd.Series:
     sums = weighted.groupby(['question_id', 'culture'], sort=False)[['weight', 'share']].sum()
     return sums.weight / sums.share
 
-# %% ../nbs/60_direction.ipynb #277a9c84
+# %% ../nbs/60_direction.ipynb #b7cf9533
 LEAN = 1 / 20      # of the scale: from here on a culture leans
 JUDGED = ['right', 'neither', 'wrong']
 DIRECTIONS = [*JUDGED, 'no answer', 'no human answer']
@@ -154,7 +156,7 @@ def _directions(rows:pd.DataFrame, questions:pd.DataFrame)->np.ndarray:
         'wrong': after > before}
     return np.select(list(found.values()), list(found), 'neither')
 
-# %% ../nbs/60_direction.ipynb #859c34bf
+# %% ../nbs/60_direction.ipynb #dacc200d
 def right_for_others(
     judged:pd.DataFrame,      # as `judge` returns it
     questions:pd.DataFrame,
@@ -178,15 +180,17 @@ def right_for_others(
 def _answers_of_others(moves:pd.DataFrame, people:pd.DataFrame)->np.ndarray:
     "What people of each culture say, move x culture; missing where the move is that culture's own"
     human = people.pivot(index='question_id', columns='culture', values='people')
-    theirs = human.reindex(moves.question_id)
-    own = _column(moves.culture) == human.columns.to_numpy()
-    return np.where(own, np.nan, theirs.to_numpy(float, na_value=np.nan))
+    cultures = human.columns.to_numpy()
+    rows = human.reindex(moves.question_id)
+    answers = rows.to_numpy(float, na_value=np.nan)
+    own = _column(moves.culture) == cultures
+    return np.where(own, np.nan, answers)
 
 def _column(values:pd.Series)->np.ndarray:
     "One row a value, to stand beside a column a culture"
     return values.to_numpy()[:, None]
 
-# %% ../nbs/60_direction.ipynb #d3ab8150
+# %% ../nbs/60_direction.ipynb #0efb37b5
 def true_shares(
     questions:pd.DataFrame,
     cultures:Sequence[str],   # ISO codes

@@ -7,7 +7,7 @@ __all__ = ['EXAMPLE_COLUMNS', 'KEY', 'REVIEW_COLUMNS', 'option_texts', 'draw_exa
            'pair_names', 'escape_cell', 'unescape_cell', 'write_review', 'read_review',
            'apply_review']
 
-# %% ../nbs/62_review.ipynb #4874d60f
+# %% ../nbs/62_review.ipynb #c672e98a
 import hashlib
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 
 from .survey import InputError
 
-# %% ../nbs/62_review.ipynb #c0c21675
+# %% ../nbs/62_review.ipynb #06385c49
 EXAMPLE_COLUMNS = ['culture', 'question', 'plain', 'as_culture', 'people', 'direction']
 
 def option_texts(
@@ -57,7 +57,7 @@ def draw_examples(
         people=option_texts(drawn, 'people', questions),
         direction=wrong))
 
-# %% ../nbs/62_review.ipynb #2b60139d
+# %% ../nbs/62_review.ipynb #ec000d7b
 KEY = ['strategy', 'culture', 'question_id', 'order', 'repeat', 'unaware', 'code']
 
 def _digest(text:str)->str:
@@ -69,10 +69,11 @@ def pair_names(
     "Names that only this set of pairs has"
     whole = pairs[KEY].astype(dict(repeat=int, unaware=int, code=int))
     rows = whole.astype(str).agg('|'.join, axis=1)
-    of_set = _digest('\n'.join(sorted(rows)))
-    return ['p' + _digest(of_set + row) for row in rows]
+    of_set = '\n'.join(sorted(rows))
+    begun = _digest(of_set)
+    return ['p' + _digest(begun + row) for row in rows]
 
-# %% ../nbs/62_review.ipynb #dfd12c09
+# %% ../nbs/62_review.ipynb #3f56e576
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 def escape_cell(
@@ -88,7 +89,7 @@ def unescape_cell(
     escaped = text.startswith("'") and _FORMULA.match(text)
     return text[1:] if escaped else text
 
-# %% ../nbs/62_review.ipynb #ae4ec1ec
+# %% ../nbs/62_review.ipynb #d3dfe694
 REVIEW_COLUMNS = ['pair', 'culture', 'question_id', 'question', 'options', 'unaware', 'aware',
                   'keep']
 
@@ -156,7 +157,7 @@ def _refuse(
     raise InputError(f'{file}, row {place + 2}, column {column}: {value!r}, '
                      f'accepted is {accepted}')
 
-# %% ../nbs/62_review.ipynb #6b3b4b7b
+# %% ../nbs/62_review.ipynb #e9fa5cd2
 def apply_review(
     pairs:pd.DataFrame,       # the set that was reviewed, whole
     file:str|Path,            # as `write_review` wrote it, `keep` filled in: yes, no or nothing
@@ -164,17 +165,22 @@ def apply_review(
     "Take out what a person said no to. Raises `InputError` naming row and column"
     review = read_review(file)
     names = pd.Series(pair_names(pairs), index=pairs.index)
-    if not review.pair.isin(names).any():
-        raise InputError(f'{file} is the review of other pairs: it names none of these '
-                         f'{names.nunique():,}; the run or the strategy is another one')
-    _refuse(file, review, ~review.pair.isin(names), 'pair', 'the name of a pair of this set')
-    _refuse(file, review, review.pair.duplicated(), 'pair', 'each pair once')
-    left_out = names[~names.isin(review.pair)]
-    if len(left_out):
-        raise InputError(f'{file} lacks {left_out.nunique():,} of {names.nunique():,} pairs, '
-                         f'such as {left_out.iloc[0]}: write no in keep instead of deleting rows')
+    _check_same_pairs(file, review, names)
     refused = review.pair[review.keep == 'no']
     kept = pairs[~names.isin(refused)]
     if kept.empty:
         raise InputError(f'{file} says no to all pairs: nothing is left to train on')
     return kept.reset_index(drop=True)
+
+def _check_same_pairs(file:str|Path, review:pd.DataFrame, names:pd.Series):
+    "Each pair of the set must be in the review, once, and no other"
+    known = review.pair.isin(names)
+    if not known.any():
+        raise InputError(f'{file} is the review of other pairs: it names none of these '
+                         f'{names.nunique():,}; the run or the strategy is another one')
+    _refuse(file, review, ~known, 'pair', 'the name of a pair of this set')
+    _refuse(file, review, review.pair.duplicated(), 'pair', 'each pair once')
+    gone = names[~names.isin(review.pair)]
+    if len(gone):
+        raise InputError(f'{file} lacks {gone.nunique():,} of {names.nunique():,} pairs, '
+                         f'such as {gone.iloc[0]}: write no in keep instead of deleting rows')

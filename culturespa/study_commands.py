@@ -6,7 +6,7 @@
 __all__ = ['RunAt', 'AuditOut', 'AuditedStrategy', 'Examples', 'Reviewed', 'BY_TRUTH',
            'audit_command']
 
-# %% ../nbs/88_study_commands.ipynb #80d6c100
+# %% ../nbs/88_study_commands.ipynb #4e188dc5
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -17,9 +17,10 @@ from .options import option
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
 
+    from culturespa.audit import Audit
     from culturespa.run_folder import Run
 
-# %% ../nbs/88_study_commands.ipynb #8b216b05
+# %% ../nbs/88_study_commands.ipynb #8d1760f8
 RunAt = Annotated[Path, typer.Argument(
     metavar='RUN', help='folder of a run with pairs', show_default=False)]
 AuditOut = Annotated[Optional[Path], option(
@@ -50,7 +51,7 @@ def audit_command(
     else:
         _audit(opened, strategy, examples, folder)
 
-# %% ../nbs/88_study_commands.ipynb #effd6c79
+# %% ../nbs/88_study_commands.ipynb #633b5690
 def _pairs_of(run:'Run', strategy:str)->'pd.DataFrame':
     "The pairs of one strategy. Raises `InputError` if there are none"
     from culturespa.survey import one_of
@@ -70,7 +71,7 @@ def _truth(run:'Run', questions:'pd.DataFrame')->'pd.DataFrame | None':
         return None              # made by another version of the world
     return true_shares(questions, list(run.whole_survey.cultures.culture), world)
 
-# %% ../nbs/88_study_commands.ipynb #d444d4af
+# %% ../nbs/88_study_commands.ipynb #139d792e
 BY_TRUTH = ('Directions are judged by the invented truth of the demo world, '
             'which no real run knows.')
 
@@ -78,30 +79,44 @@ def _audit(run:'Run', strategy:str, examples:int, folder:Path):
     "Audit a run, print the summary, write the files"
     from culturespa.answer_store import read_kept
     from culturespa.audit import audit
-    c = run.configuration
-    pairs, questions = _pairs_of(run, strategy), run.table('questions')
-    answers = read_kept(run.out, 'generated', 'base', ['unaware', c.learn_from])
+    asked = run.configuration
+    pairs = _pairs_of(run, strategy)
+    questions = run.table('questions')
+    answers = read_kept(run.out, 'generated', 'base', ['unaware', asked.learn_from])
     truth = _truth(run, questions)
     found = audit(
-        pairs, answers, questions, run.whole_survey, strategy, c.learn_from, c.non_answers, truth)
-    invented = ', synthetic' if run.survey.synthetic else ''
-    print(f'{len(pairs):,} pairs of {strategy} ({run.survey.name}{invented})\n')
+        pairs,
+        answers,
+        questions,
+        run.whole_survey,
+        strategy=strategy,
+        method=asked.learn_from,
+        non_answers=asked.non_answers,
+        truth=truth)
+    name = run.survey.name + (', synthetic' if run.survey.synthetic else '')
+    print(f'{len(pairs):,} pairs of {strategy} ({name})\n')
     print(_as_text(found.summary))
     if truth is not None:
         print(f'\n{BY_TRUTH}')
     folder.mkdir(parents=True, exist_ok=True)
-    title = f'{run.survey.name}{invented}: what {strategy} trains on'
-    _write_audit(found, pairs, questions, examples, folder, title)
+    _write_audit(found, questions, examples, folder, f'{name}: what {strategy} trains on')
     print(_write_table_to_review(pairs, questions, folder))
 
 def _as_text(summary:'pd.DataFrame')->str:
     "The summary with measures to the left and a dash where nothing is known"
-    width = summary.measure.str.len().max()
-    table = summary.astype({'count': object, 'of': object}).round(1)
-    table['measure'] = table.measure.str.ljust(width)
-    return table.to_string(index=False, na_rep='-')
+    names = summary.measure
+    width = names.str.len().max()
+    table = summary.astype({'count': object, 'of': object})
+    table['measure'] = names.str.ljust(width)
+    return table.round(1).to_string(index=False, na_rep='-')
 
-def _write_audit(found, pairs, questions, examples:int, folder:Path, title:str):
+def _write_audit(
+    found:'Audit',
+    questions:'pd.DataFrame',
+    examples:int,
+    folder:Path,
+    title:str,
+):
     "audit.csv, audit.png, examples.csv"
     import matplotlib.pyplot as plt
     from culturespa.audit import plot_audit
@@ -114,18 +129,29 @@ def _write_audit(found, pairs, questions, examples:int, folder:Path, title:str):
     figure.savefig(folder/'audit.png', dpi=150)
     plt.close(figure)
 
-# %% ../nbs/88_study_commands.ipynb #00941bb2
+# %% ../nbs/88_study_commands.ipynb #de99a686
 def _write_table_to_review(pairs:'pd.DataFrame', questions:'pd.DataFrame', folder:Path)->str:
     "review.csv, unless there is one; what was done, in words"
     from culturespa.review import write_review
     written = f'\nIn {folder}: audit.csv, audit.png, examples.csv'
     file = folder/'review.csv'
     if file.exists():
-        return f'{written}; review.csv was there and is left as it is'
+        whose = 'these' if _is_review_of(file, pairs) else 'OTHER'
+        return f'{written}; review.csv was there, of {whose} pairs, and is left as it is'
     rows = write_review(pairs, questions, file)
     return (f'{written}, review.csv\n'
             f'To leave pairs out: write no in the column keep of review.csv ({rows:,} rows), '
             f'then --reviewed {file}')
+
+def _is_review_of(file:Path, pairs:'pd.DataFrame')->bool:
+    "Whether a file is a review of just these pairs"
+    from culturespa.review import pair_names, read_review
+    from culturespa.survey import InputError
+    try:
+        review = read_review(file)
+    except InputError:
+        return False
+    return set(review.pair) == set(pair_names(pairs))
 
 def _write_reviewed(run:'Run', strategy:str, reviewed:Path, folder:Path)->str:
     "pairs_reviewed.parquet; what was left out, in words"

@@ -73,9 +73,13 @@ def test_single_steps_give_what_run_gives():
 def test_an_audit_of_what_is_no_run_with_pairs_is_one_line():
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder)/'new'
-        assert typed(f'questions --preset demo --per-topic 1 --topics Food --out {new} --quiet')[0] == 0
-        for line, word in ((f'audit {folder}/nowhere', 'no run folder'), (f'audit {new}', 'pairs.parquet'),
-                           (f'audit {new} --examples -1', 'examples')):
+        made = typed(f'questions --preset demo --per-topic 1 --topics Food --out {new} --quiet')
+        assert made[0] == 0
+        lines = {
+            f'audit {folder}/nowhere': 'no run folder',
+            f'audit {new}': 'pairs.parquet',
+            f'audit {new} --examples -1': 'examples'}
+        for line, word in lines.items():
             code, out, error = typed(line)
             assert code == 2 and word in error and error.count('\n') == 1 and not out, error
         assert not (new/'audit').exists()

@@ -55,7 +55,9 @@ def test_an_audit_changes_nothing_of_the_run_and_keeps_a_review():
         review.to_csv(out/'review.csv', index=False)
         edited = (out/'review.csv').read_bytes()
         said = typed(f'audit {run} --out {out} --strategy rds')
-        assert 'left as it is' in said and (out/'review.csv').read_bytes() == edited
+        assert 'of these pairs, and is left as it is' in said
+        assert 'of OTHER pairs' in typed(f'audit {run} --out {out}')
+        assert (out/'review.csv').read_bytes() == edited
         typed(f'audit {run} --out {out} --strategy rds --reviewed {out}/review.csv')
         left = pd.read_parquet(out/'pairs_reviewed.parquet')
         pairs = Run(run).table('pairs').query("strategy == 'rds'")

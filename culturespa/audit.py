@@ -7,7 +7,7 @@ __all__ = ['ALIKE', 'PLACES', 'MODEL', 'TEXTS', 'HUMAN', 'TRUTH', 'SUMMARY_COLUM
            'GREY', 'INK', 'LOOKS', 'noise_shares', 'most_alike', 'label_places', 'evenness',
            'Audit', 'audit', 'direction_shares', 'plot_audit']
 
-# %% ../nbs/61_audit.ipynb #19ebdf53
+# %% ../nbs/61_audit.ipynb #5cb107d8
 import re
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from .direction import JUDGED, human_shares, judge, people_say, right_for_others
 from .pairs import avoids, flip_rates, pair_answers
 from .survey import Survey, one_of
 
-# %% ../nbs/61_audit.ipynb #aa68c7ae
+# %% ../nbs/61_audit.ipynb #7bc47f9c
 def noise_shares(
     flips:pd.DataFrame,       # from `flip_rates`; may be empty
 )->pd.DataFrame:              # culture, questions, noise (part of the moves), its standard error
@@ -29,7 +29,7 @@ def noise_shares(
         noise=flips.chance / flips.between_conditions,
         error=flips.error / flips.between_conditions))
 
-# %% ../nbs/61_audit.ipynb #f24d2525
+# %% ../nbs/61_audit.ipynb #6e36e04f
 ALIKE = .75      # cosine: from here on two questions are much alike
 
 def _plain(texts:pd.Series)->list[str]:
@@ -80,7 +80,7 @@ def most_alike(
         set_likeness=twin_likeness,
         in_set=pd.Series(ours).duplicated(keep=False)))
 
-# %% ../nbs/61_audit.ipynb #94a9fc5e
+# %% ../nbs/61_audit.ipynb #bbdf5bef
 PLACES = ['first', 'middle', 'last', 'between']
 
 def _place(place:pd.Series, n:pd.Series|int)->np.ndarray:
@@ -129,7 +129,7 @@ def label_places(
         plain=_place_shares(both, 'unaware', questions),
         even=_even_spread(pairs, questions)))
 
-# %% ../nbs/61_audit.ipynb #197390e1
+# %% ../nbs/61_audit.ipynb #017d053e
 def evenness(
     counts:pd.Series,        # pairs per culture, or per topic; zeros count
 )->float:                    # 0 (one has all) to 100 (all have as many); missing for fewer than two
@@ -140,7 +140,7 @@ def evenness(
     entropy = -(share * np.log(share)).sum()
     return float(100 * abs(entropy) / np.log(len(counts)))
 
-# %% ../nbs/61_audit.ipynb #fa2758ef
+# %% ../nbs/61_audit.ipynb #55b6ce9a
 MODEL, TEXTS = 'the model', "the survey's texts"
 HUMAN, TRUTH = 'human answers', 'the invented truth'
 SUMMARY_COLUMNS = ['measure', 'count', 'of', 'percent', 'uses']
@@ -194,7 +194,7 @@ def audit(
     summary = summary.astype({'count': 'Int64', 'of': 'Int64', 'percent': float})
     return replace(found, summary=summary)
 
-# %% ../nbs/61_audit.ipynb #4f63f7ad
+# %% ../nbs/61_audit.ipynb #40dbeb6a
 def _line(measure:str, found, uses:str)->tuple:
     "How many of these are true"
     count, of = int(np.sum(found)), len(found)
@@ -230,7 +230,7 @@ def _silence_lines(
         _line('plain answers that were none', said_nothing, MODEL),
         _line('all moves to or from no answer', left_out, MODEL)]
 
-# %% ../nbs/61_audit.ipynb #3639654f
+# %% ../nbs/61_audit.ipynb #e7fd0667
 def _by_others(judged:pd.DataFrame, questions:pd.DataFrame, people:pd.DataFrame)->pd.Series:
     "The moves of each culture, and of all, judged by the other cultures, in percent"
     parts = dict(list(judged.groupby('culture', sort=False)))
@@ -269,7 +269,7 @@ def _copy_lines(judged:pd.DataFrame, alike:pd.DataFrame)->list[tuple]:
         _line(f'questions much like another (from {ALIKE})', near_other, MODEL),
         _line('pairs that repeat another', again, MODEL)]
 
-# %% ../nbs/61_audit.ipynb #9110744c
+# %% ../nbs/61_audit.ipynb #ca2b9c7b
 def _by_culture_and_topic(
     pairs:pd.DataFrame,
     pool:pd.DataFrame,
@@ -295,7 +295,7 @@ def _spread_lines(counts:pd.DataFrame, places:pd.DataFrame)->list[tuple]:
         lines.append(_rate('  of all answers as a culture', None, pool, MODEL))
     return lines
 
-# %% ../nbs/61_audit.ipynb #4619d2b7
+# %% ../nbs/61_audit.ipynb #7ffc88d7
 BLUE, GREY, INK = '#2f6db5', '#d9dde3', '#222222'
 LOOKS = {
     'right': BLUE, 'neither': GREY, 'wrong, other': '#f0b49e',
@@ -364,8 +364,9 @@ def _draw_directions(ax, shares:pd.DataFrame, by_others:pd.Series):
             ax.barh(at, part, left=begun, color=colour, edgecolor='#fff', label=kind)
         begun += part
     if by_others.notna().any():
+        judged = shares.drop(columns=['no answer', 'no human answer']).sum(axis=1)
         mark = dict(color=INK, ms=13, mew=2, label='right for other cultures')
-        ax.plot(by_others, at, '|', **mark)
+        ax.plot(by_others * judged / 100, at, '|', **mark)
     _tidy(ax, 'the pairs (%), beside the people')
 
 def _tidy(ax, label:str):

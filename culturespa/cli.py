@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'INTERRUPTED', 'SEVERAL', 'RESULTS', 'On', 'Answers', 'Culture', 'Method',
-           'ModelName', 'Json', 'Draws', 'Mode', 'Orders', 'about', 'main', 'print_run', 'demo',
-           'run', 'questions', 'answers', 'pairs', 'tune', 'align_command', 'assess_command',
-           'ask_command']
+           'ModelName', 'Json', 'Draws', 'Mode', 'Orders', 'STUDY', 'about', 'main', 'print_run',
+           'demo', 'run', 'questions', 'answers', 'pairs', 'tune', 'align_command',
+           'assess_command', 'ask_command']
 
 # %% ../nbs/89_cli.ipynb #337e7992
 import json
@@ -459,4 +459,7 @@ def _print_answer(found:dict, options:list[str]):
     print(f"{found['outside']:6.1%}  anything else")
 
 # %% ../nbs/89_cli.ipynb #b47a2172
-app.command('audit')(audit_command)
+STUDY = {'audit': audit_command}
+
+for name, command in STUDY.items():
+    app.command(name)(command)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from culturespa.direction import human_shares, judge, people_say, six_pairs
+from culturespa.pairs import collect_pairs, pair_answers
 from culturespa.survey import ANSWER_COLUMNS, InputError
 
 SEEDS = [
@@ -121,6 +122,17 @@ def test_what_nobody_knows_is_missing_and_not_zero():
     assert lines.percent[unknown].isna().all() and lines.of[unknown].eq(0).all()
     with pytest.raises(InputError, match="unknown strategy 'rds': accepted are crqpc"):
         audit(pairs, once, own, survey, strategy='rds')
+
+
+def test_a_set_of_pure_noise_is_reported_as_noise():
+    for seed in (1, 2, 3):
+        answers, questions, truth = noise_only(n=500, seed=seed)
+        both = pair_answers(answers[answers.repeat == 0], questions)
+        found = audit(collect_pairs(both), answers, questions, six_pairs()[0], truth=truth)
+        share, error = found.summary.percent[:2]
+        assert abs(share - 100) < 4 * error and error < 6
+        right = found.pairs.direction.eq('right').mean() * 100
+        assert abs(right - found.by_others['all']) < 8
 
 
 def test_bars_add_up_to_all_pairs():

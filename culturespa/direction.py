@@ -6,7 +6,7 @@
 __all__ = ['LEAN', 'JUDGED', 'DIRECTIONS', 'six_pairs', 'survey_twins', 'human_shares',
            'people_say', 'judge', 'right_for_others', 'true_shares']
 
-# %% ../nbs/60_direction.ipynb #97e9c979
+# %% ../nbs/60_direction.ipynb #6d3c97c8
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +17,7 @@ from .pairs import PAIR_COLUMNS, avoids
 from .survey import SHARE_COLUMNS, Survey, codes_of, modal_answers
 from .toys import made_survey
 
-# %% ../nbs/60_direction.ipynb #2bc33254
+# %% ../nbs/60_direction.ipynb #57bf29c3
 _AMOUNT = ['None', 'Little', 'Some', 'Much', 'Very much']
 _ASKED = [
     'How much do you rely on your cousins?', 'How much time have you for sport?',
@@ -47,7 +47,7 @@ def six_pairs()->tuple[Survey, pd.DataFrame, pd.DataFrame]:  # survey, questions
         repeated=False))
     return survey, questions, pairs[PAIR_COLUMNS]
 
-# %% ../nbs/60_direction.ipynb #5dd8c4af
+# %% ../nbs/60_direction.ipynb #f311d7b4
 def _wording(questions:pd.DataFrame)->list[tuple]:
     "What makes two questions the same: words, first code and options"
     options = [tuple(texts or ()) for texts in questions.options]
@@ -80,7 +80,7 @@ def human_shares(
     found = survey.shares.merge(twins, left_on='question_id', right_on='there')
     return found.assign(question_id=found.here)[SHARE_COLUMNS]
 
-# %% ../nbs/60_direction.ipynb #093e77f0
+# %% ../nbs/60_direction.ipynb #d98349e5
 def people_say(
     shares:pd.DataFrame,     # `SHARE_COLUMNS`; negative codes are people who did not answer
 )->pd.DataFrame:             # culture, question_id, people (modal code), mean, others (their mean)
@@ -100,7 +100,7 @@ def _mean_answers(shares:pd.DataFrame)->pd.Series:
     sums = weighted.groupby(['question_id', 'culture'], sort=False)[['weight', 'share']].sum()
     return sums.weight / sums.share
 
-# %% ../nbs/60_direction.ipynb #b7cf9533
+# %% ../nbs/60_direction.ipynb #3b49d83c
 LEAN = 1 / 20      # of the scale: from here on a culture leans
 JUDGED = ['right', 'neither', 'wrong']
 DIRECTIONS = [*JUDGED, 'no answer', 'no human answer']
@@ -156,7 +156,7 @@ def _directions(rows:pd.DataFrame, questions:pd.DataFrame)->np.ndarray:
         'wrong': after > before}
     return np.select(list(found.values()), list(found), 'neither')
 
-# %% ../nbs/60_direction.ipynb #dacc200d
+# %% ../nbs/60_direction.ipynb #55105ef7
 def right_for_others(
     judged:pd.DataFrame,      # as `judge` returns it
     questions:pd.DataFrame,
@@ -190,7 +190,7 @@ def _column(values:pd.Series)->np.ndarray:
     "One row a value, to stand beside a column a culture"
     return values.to_numpy()[:, None]
 
-# %% ../nbs/60_direction.ipynb #0efb37b5
+# %% ../nbs/60_direction.ipynb #456e58d4
 def true_shares(
     questions:pd.DataFrame,
     cultures:Sequence[str],   # ISO codes

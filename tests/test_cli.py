@@ -88,6 +88,21 @@ def test_a_run_from_another_needs_only_what_differs():
         assert typed(line)[0] == 0      # again: nothing to do
 
 
+def test_an_audit_of_what_is_no_run_with_pairs_is_one_line():
+    with tempfile.TemporaryDirectory() as folder:
+        new = Path(folder)/'new'
+        made = typed(f'questions --preset demo --per-topic 1 --topics Food --out {new} --quiet')
+        assert made[0] == 0
+        lines = {
+            f'audit {folder}/nowhere': 'no run folder',
+            f'audit {new}': 'pairs.parquet',
+            f'audit {new} --examples -1': 'examples'}
+        for line, word in lines.items():
+            code, out, error = typed(line)
+            assert code == 2 and word in error and error.count('\n') == 1 and not out, error
+        assert not (new/'audit').exists()
+
+
 def test_questions_are_taken_from_a_file():
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'mine.csv'

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'INTERRUPTED', 'SEVERAL', 'RESULTS', 'On', 'Answers', 'Culture', 'Method',
-           'ModelName', 'Json', 'Draws', 'Mode', 'Orders', 'STUDY', 'about', 'main', 'print_run',
-           'demo', 'run', 'questions', 'answers', 'pairs', 'tune', 'align_command',
-           'assess_command', 'ask_command']
+           'ModelName', 'Json', 'Draws', 'Mode', 'Orders', 'about', 'main', 'print_run', 'demo',
+           'run', 'questions', 'answers', 'pairs', 'tune', 'align_command', 'assess_command',
+           'ask_command']
 
 # %% ../nbs/89_cli.ipynb #337e7992
 import json
@@ -22,7 +22,7 @@ from .options import (
     PerTopic, Quiet, Repeats, Revision, Seed, Specific, StartFrom, Strategies,
     SurveyAt, Temperature, TemplatesAt, Text, TopP, Url, Whole, option, option_of,
     quiet_libraries, split_words, takes, typed_configuration)
-from .study_commands import audit_command
+from .study_commands import COMMANDS
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -463,7 +463,5 @@ def _print_answer(found:dict, options:list[str]):
     print(f"{found['outside']:6.1%}  anything else")
 
 # %% ../nbs/89_cli.ipynb #b47a2172
-STUDY = {'audit': audit_command}
-
-for name, command in STUDY.items():
+for name, command in COMMANDS.items():
     app.command(name)(command)

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Side', 'MEASURED', 'WHOSE', 'Seeds', 'ArmRow', 'Claim', 'StudyFile', 'Arm', 'Study',
-           'read_study', 'Plan', 'plan_runs', 'run_study', 'tidy_scores', 'write_results',
-           'pooled_sheets', 'average_table', 'gains', 'verdict', 'claim_table', 'plot_study']
+           'read_study', 'Plan', 'plan_runs', 'describe_study', 'run_study', 'tidy_scores',
+           'write_results', 'pooled_sheets', 'average_table', 'gains', 'verdict', 'claim_table',
+           'plot_study']
 
-# %% ../nbs/85_study.ipynb #3821d1ee
+# %% ../nbs/85_study.ipynb #a1a420a5
 import hashlib
 import json
 import tomllib
@@ -30,7 +31,7 @@ from .run_folder import Run
 from .sheets import SHEET, answer_sheets
 from .survey import InputError, Survey, one_of
 
-# %% ../nbs/85_study.ipynb #6a40446e
+# %% ../nbs/85_study.ipynb #5288d837
 class Seeds(BaseModel):
     "The seeds of an arm; every combination is a run"
     model_config = ConfigDict(extra='forbid', frozen=True)
@@ -67,7 +68,7 @@ class StudyFile(BaseModel):
     arm:tuple[ArmRow, ...] = Field(min_length=1)
     claim:tuple[Claim, ...] = ()
 
-# %% ../nbs/85_study.ipynb #25051860
+# %% ../nbs/85_study.ipynb #7c878f9b
 @dataclass(frozen=True)
 class Arm:
     "What one arm changes"
@@ -140,7 +141,7 @@ def _check_claim(path:Path, claim:Claim, arms:list[Arm]):
         if side is not None:
             one_of(f'arm in claim {claim.says!r}', side[0], [arm.name for arm in arms])
 
-# %% ../nbs/85_study.ipynb #5f4ff62e
+# %% ../nbs/85_study.ipynb #dd7dc27c
 @dataclass(frozen=True)
 class Plan:
     "One run of a study"
@@ -185,7 +186,23 @@ def _nearest(plans:list[Plan], arm:Arm, corpus:int, answers:int, training:int)->
         return *same, plan.arm == arm.name
     return max(related, key=common, default=None)
 
-# %% ../nbs/85_study.ipynb #29bb5244
+# %% ../nbs/85_study.ipynb #8e4f5e5b
+def describe_study(
+    study:Study,
+)->str:            # lines for people
+    "What a study will do"
+    plans = plan_runs(study)
+    lines = [f'{study.title}: {len(study.arms)} arms, {len(plans)} runs, '
+             f'{len(study.claims)} claims']
+    for arm in study.arms:
+        runs = sum(plan.arm == arm.name for plan in plans)
+        c = arm.configuration
+        trained = ', '.join([*c.strategies, *(f'specific {name}' for name in c.specific)])
+        why = f': {arm.why}' if arm.why else ''
+        lines.append(f'  {arm.name} ({runs} x {trained}){why}')
+    return '\n'.join(lines)
+
+# %% ../nbs/85_study.ipynb #ccdce93e
 MEASURED = ('questions', 'answers', 'pairs', 'tuning', 'survey')   # steps; a study has one report
 
 def run_study(
@@ -261,7 +278,7 @@ def _is_done(out:Path, plan:Plan)->bool:
         return False
     return 'survey' in run.steps and set(run.steps['survey']) >= set(evaluations(run))
 
-# %% ../nbs/85_study.ipynb #644eff5f
+# %% ../nbs/85_study.ipynb #22b55439
 WHOSE = ['arm', 'corpus', 'answers', 'training']
 
 def tidy_scores(
@@ -299,7 +316,7 @@ def write_results(
     _draw(averages, table, study.title, out/'study.png')
     return table
 
-# %% ../nbs/85_study.ipynb #6c26777a
+# %% ../nbs/85_study.ipynb #e7d6d3e9
 def pooled_sheets(
     survey:Survey,
     answers:pd.DataFrame,   # of all runs, with the columns `WHOSE`
@@ -325,7 +342,7 @@ def average_table(
     columns = ['arm', 'model', 'method', 'group', 'S', 'low', 'high', 'runs', 'sd', 'note']
     return found[columns].reset_index(drop=True)
 
-# %% ../nbs/85_study.ipynb #e77b225d
+# %% ../nbs/85_study.ipynb #e8051e1d
 def gains(
     survey:Survey,
     sheets:pd.DataFrame,      # answer sheets that hold all sides
@@ -367,7 +384,7 @@ def _on_own_axis(table:np.ndarray, place:int, sides:int)->np.ndarray:
 def _difference_of_gains(more, less, more_than, less_than):
     return (more - less) - (more_than - less_than)
 
-# %% ../nbs/85_study.ipynb #00cb36e9
+# %% ../nbs/85_study.ipynb #df67fba0
 def verdict(
     low:float,    # of an interval; missing where no verdict is possible
     high:float,
@@ -424,7 +441,7 @@ def _by_run(table:pd.DataFrame, side:Side)->pd.Series:
     own = table[(table.arm == arm) & (table.model == full) & (table.method == method)]
     return own.groupby(['corpus', 'answers', 'training']).S.mean()
 
-# %% ../nbs/85_study.ipynb #4bc3b2ce
+# %% ../nbs/85_study.ipynb #297e0f90
 def plot_study(
     averages:pd.DataFrame,  # from `average_table`
     table:pd.DataFrame,     # from `tidy_scores`, of all runs

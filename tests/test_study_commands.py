@@ -19,8 +19,8 @@ from culturespa.survey import InputError
 def typed(line):
     "Type a line after `culturespa`; returns what it prints"
     program = typer.Typer()
-    program.command('audit')(audit_command)
-    program.callback()(lambda: None)       # or the only command would go without its name
+    for name, command in COMMANDS.items():
+        program.command(name)(command)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         program(line.split(), standalone_mode=False, prog_name='culturespa')
@@ -34,6 +34,19 @@ def small_run(folder):
     for step in (questions_step, generated_answers_step, pairs_step):
         step(run)
     return run.out
+
+def test_a_study_makes_no_folder_in_a_dry_run_or_from_a_bad_file():
+    with tempfile.TemporaryDirectory() as folder:
+        file, out = Path(folder)/'study.toml', Path(folder)/'out'
+        file.write_text('title = "T"\n[base]\npreset = "demo"\n[[arm]]\nname = "a"\n')
+        assert 'T: 1 arms, 1 runs, 0 claims' in typed(f'study {file} --out {out} --dry-run')
+        wrong = {f'{file} --arms b': 'unknown arm', f'{file} --survey nowhere': 'nowhere',
+                 f'{folder}/none.toml': 'cannot be read'}
+        for line, words in wrong.items():
+            with pytest.raises(InputError, match=words):
+                typed(f'study {line} --out {out} --quiet')
+        assert not list(Path(folder).glob('out/runs/*/*/record.json'))
+
 
 def test_an_audit_changes_nothing_of_the_run_and_keeps_a_review():
     with tempfile.TemporaryDirectory() as folder:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['COMPARED', 'PREDICTORS', 'PLACED', 'SHORTEST_SPAN', 'on_same_cells',
            'swapped_differences', 'flip_p', 'holm', 'largest_p', 'compare', 'both_distances',
-           'one_kind', 'position', 'with_ends', 'relative_position', 'distance_of_ends',
-           'ends_and_distances']
+           'one_kind', 'compare_gains', 'position', 'with_ends', 'relative_position',
+           'distance_of_ends', 'ends_and_distances']
 
 # %% ../nbs/55_comparison.ipynb #88b211b5
 from collections.abc import Sequence
@@ -247,6 +247,48 @@ def _in_same_order(
 def _by_order(sheets:pd.DataFrame)->dict:
     "Order of options -> its sheets"
     return dict(list(sheets.groupby(level='order', sort=False)))
+
+# %% ../nbs/55_comparison.ipynb #9935c248
+def compare_gains(
+    survey:Survey,
+    sheets:pd.DataFrame,      # answer sheets that hold all sides
+    more:tuple,               # (model, method)
+    less:tuple,
+    more_than:tuple|None=None,
+    less_than:tuple|None=None,
+    draws:int=10_000,
+    seed:int=0,
+)->pd.DataFrame:   # group: value, low, high, cultures, questions, batteries, note
+    """How much `more` scores above `less`; with four sides, how much more than the other two do
+
+    On the questions that all sides answered, with intervals by sign flips of batteries. The
+    interval of a difference of differences treats the four scores' denominators as fixed.
+    """
+    sides = [side for side in (more, less, more_than, less_than) if side is not None]
+    tables = [misses(survey, one_kind(sheets, side)) for side in sides]
+    apart = [_on_own_axis(table, place, len(tables)) for place, table in enumerate(tables)]
+    cells = []
+    for place, table in enumerate(apart):
+        cells.append(on_same_cells(table, *apart[:place], *apart[place + 1:]))
+    first = cells[0]
+    averages = group_averages(survey, first)
+    if averages.empty:
+        raise InputError(f'no question was answered by all of {sides}')
+    flips = flips_for(survey, draws, seed, .95)
+    sums = sums_for(survey, cells, 'S', ['battery'])
+    if len(sides) == 2:
+        return with_bounds(first, sums, 'S', averages, flips, .95, np.subtract, both_distances)
+    return with_bounds(first, sums, 'S', averages, flips, .95, _difference_of_gains)
+
+def _on_own_axis(table:np.ndarray, place:int, sides:int)->np.ndarray:
+    "Repeats of one side on an axis of their own, so that every repeat meets every other"
+    repeats, cultures, questions = table.shape
+    shape = [1] * sides
+    shape[place] = repeats
+    return table.reshape(*shape, cultures, questions)
+
+def _difference_of_gains(more, less, more_than, less_than):
+    return (more - less) - (more_than - less_than)
 
 # %% ../nbs/55_comparison.ipynb #678cbfa8
 def position(

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['Side', 'MEASURED', 'WHOSE', 'Seeds', 'ArmRow', 'Claim', 'StudyFile', 'Arm', 'Study',
            'read_study', 'Plan', 'plan_runs', 'describe_study', 'run_study', 'tidy_scores',
-           'write_results', 'pooled_sheets', 'average_table', 'gains', 'verdict', 'claim_table',
+           'write_results', 'pooled_sheets', 'average_table', 'verdict', 'claim_table',
            'plot_study']
 
-# %% ../nbs/85_study.ipynb #a1a420a5
+# %% ../nbs/85_study.ipynb #0e1a5b8d
 import hashlib
 import json
 import tomllib
@@ -22,16 +22,15 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .alignment import SCORES, score_sheets
-from .comparison import both_distances, on_same_cells, one_kind
+from .comparison import compare_gains
 from .configuration import Configuration, configure, derive
-from .inference import (
-    flips_for, group_averages, intervals, misses, sums_for, with_bounds)
+from .inference import intervals
 from .pipeline import STEPS, evaluations, survey_answers
 from .run_folder import Run
 from .sheets import SHEET, answer_sheets
 from .survey import InputError, Survey, one_of
 
-# %% ../nbs/85_study.ipynb #5288d837
+# %% ../nbs/85_study.ipynb #d79dfb70
 class Seeds(BaseModel):
     "The seeds of an arm; every combination is a run"
     model_config = ConfigDict(extra='forbid', frozen=True)
@@ -68,7 +67,7 @@ class StudyFile(BaseModel):
     arm:tuple[ArmRow, ...] = Field(min_length=1)
     claim:tuple[Claim, ...] = ()
 
-# %% ../nbs/85_study.ipynb #7c878f9b
+# %% ../nbs/85_study.ipynb #8a2211f9
 @dataclass(frozen=True)
 class Arm:
     "What one arm changes"
@@ -101,7 +100,11 @@ def read_study(
         first = error.errors()[0]
         name = '.'.join(map(str, first['loc']))
         raise InputError(f"{path}: {name}: {first['msg'].lower()}") from None
-    base = configure(**{**found.base, **changes})
+    whole = {**found.base, **changes}
+    if whole.get('preset') != 'demo' and not {'model', 'survey'} <= set(whole):
+        raise InputError(f'{path} names no model and survey: give them as --model and --survey, '
+                         'or in [base]')
+    base = configure(**whole)
     arms:list[Arm] = []
     for row in found.arm:
         arms.append(_arm(path, row, base, found.seeds, arms))
@@ -141,7 +144,7 @@ def _check_claim(path:Path, claim:Claim, arms:list[Arm]):
         if side is not None:
             one_of(f'arm in claim {claim.says!r}', side[0], [arm.name for arm in arms])
 
-# %% ../nbs/85_study.ipynb #dd7dc27c
+# %% ../nbs/85_study.ipynb #06e9ebf9
 @dataclass(frozen=True)
 class Plan:
     "One run of a study"
@@ -186,7 +189,7 @@ def _nearest(plans:list[Plan], arm:Arm, corpus:int, answers:int, training:int)->
         return *same, plan.arm == arm.name
     return max(related, key=common, default=None)
 
-# %% ../nbs/85_study.ipynb #8e4f5e5b
+# %% ../nbs/85_study.ipynb #b3adfff0
 def describe_study(
     study:Study,
 )->str:            # lines for people
@@ -202,7 +205,7 @@ def describe_study(
         lines.append(f'  {arm.name} ({runs} x {trained}){why}')
     return '\n'.join(lines)
 
-# %% ../nbs/85_study.ipynb #ccdce93e
+# %% ../nbs/85_study.ipynb #e07efd2f
 MEASURED = ('questions', 'answers', 'pairs', 'tuning', 'survey')   # steps; a study has one report
 
 def run_study(
@@ -278,7 +281,7 @@ def _is_done(out:Path, plan:Plan)->bool:
         return False
     return 'survey' in run.steps and set(run.steps['survey']) >= set(evaluations(run))
 
-# %% ../nbs/85_study.ipynb #22b55439
+# %% ../nbs/85_study.ipynb #f19492c4
 WHOSE = ['arm', 'corpus', 'answers', 'training']
 
 def tidy_scores(
@@ -316,7 +319,7 @@ def write_results(
     _draw(averages, table, study.title, out/'study.png')
     return table
 
-# %% ../nbs/85_study.ipynb #e7d6d3e9
+# %% ../nbs/85_study.ipynb #326beece
 def pooled_sheets(
     survey:Survey,
     answers:pd.DataFrame,   # of all runs, with the columns `WHOSE`
@@ -342,49 +345,7 @@ def average_table(
     columns = ['arm', 'model', 'method', 'group', 'S', 'low', 'high', 'runs', 'sd', 'note']
     return found[columns].reset_index(drop=True)
 
-# %% ../nbs/85_study.ipynb #e8051e1d
-def gains(
-    survey:Survey,
-    sheets:pd.DataFrame,      # answer sheets that hold all sides
-    more:tuple,               # (model, method)
-    less:tuple,
-    more_than:tuple|None=None,
-    less_than:tuple|None=None,
-    draws:int=10_000,
-    seed:int=0,
-)->pd.DataFrame:   # group: value, low, high, cultures, questions, batteries, note
-    """How much `more` scores above `less`; with four sides, how much more than the other two do
-
-    On the questions that all sides answered, with intervals by sign flips of batteries. The
-    interval of a difference of differences treats the four scores' denominators as fixed.
-    """
-    sides = [side for side in (more, less, more_than, less_than) if side is not None]
-    tables = [misses(survey, one_kind(sheets, side)) for side in sides]
-    apart = [_on_own_axis(table, place, len(tables)) for place, table in enumerate(tables)]
-    cells = []
-    for place, table in enumerate(apart):
-        cells.append(on_same_cells(table, *apart[:place], *apart[place + 1:]))
-    first = cells[0]
-    averages = group_averages(survey, first)
-    if averages.empty:
-        raise InputError(f'no question was answered by all of {sides}')
-    flips = flips_for(survey, draws, seed, .95)
-    sums = sums_for(survey, cells, 'S', ['battery'])
-    if len(sides) == 2:
-        return with_bounds(first, sums, 'S', averages, flips, .95, np.subtract, both_distances)
-    return with_bounds(first, sums, 'S', averages, flips, .95, _difference_of_gains)
-
-def _on_own_axis(table:np.ndarray, place:int, sides:int)->np.ndarray:
-    "Repeats of one side on an axis of their own, so that every repeat meets every other"
-    repeats, cultures, questions = table.shape
-    shape = [1] * sides
-    shape[place] = repeats
-    return table.reshape(*shape, cultures, questions)
-
-def _difference_of_gains(more, less, more_than, less_than):
-    return (more - less) - (more_than - less_than)
-
-# %% ../nbs/85_study.ipynb #df67fba0
+# %% ../nbs/85_study.ipynb #e272a0bb
 def verdict(
     low:float,    # of an interval; missing where no verdict is possible
     high:float,
@@ -413,7 +374,7 @@ def claim_table(
         if missing:
             rows.append(row | dict(verdict='not run', note=', '.join(missing[0])))
             continue
-        found = gains(survey, sheets, *sides).loc[claim.group]
+        found = compare_gains(survey, sheets, *sides).loc[claim.group]
         rows.append(row | dict(
             difference=found.value, low=found.low, high=found.high,
             batteries=found.batteries, verdict=verdict(found.low, found.high), note=found.note,
@@ -441,7 +402,7 @@ def _by_run(table:pd.DataFrame, side:Side)->pd.Series:
     own = table[(table.arm == arm) & (table.model == full) & (table.method == method)]
     return own.groupby(['corpus', 'answers', 'training']).S.mean()
 
-# %% ../nbs/85_study.ipynb #297e0f90
+# %% ../nbs/85_study.ipynb #43f7d00f
 def plot_study(
     averages:pd.DataFrame,  # from `average_table`
     table:pd.DataFrame,     # from `tidy_scores`, of all runs

@@ -222,6 +222,29 @@ def test_a_method_does_not_differ_from_itself():
     assert (table.batteries == 23).all()         # 20 pairs, three with two kinds of options
 
 
+def test_gains_are_differences_and_differences_of_them():
+    survey = invented_survey()
+    rows = []
+    for repeat in range(2):
+        for model, lean in dict(base=.3, joint=.7).items():
+            asked = persona_answers(survey, lean, model=model, seed=5 * repeat)
+            rows.append(asked.assign(repeat=repeat))
+    sheets = answer_sheets(survey, pd.concat(rows))
+    joint, base = ('joint', 'P1'), ('base', 'P1')
+    close = dict(atol=1e-6)
+    forth = compare_gains(survey, sheets, joint, base)
+    back = compare_gains(survey, sheets, base, joint)
+    np.testing.assert_allclose(forth.value, -back.value, **close)
+    np.testing.assert_allclose(forth.low, -back.high, **close)
+    same = compare(survey, sheets, joint, base).set_index('culture')
+    np.testing.assert_allclose(forth.value, same.difference, **close)
+    np.testing.assert_allclose(forth.low, same.low, **close)
+    four = compare_gains(survey, sheets, joint, base, base, joint)
+    np.testing.assert_allclose(four.value, 2 * forth.value, **close)
+    with pytest.raises(InputError, match='unknown .*nobody'):
+        compare_gains(survey, sheets, joint, base, ('nobody', 'P1'), base)
+
+
 def test_positions_worked_by_hand():
     found = position(np.array([60., 70., 90., 50.]), 60., np.full(4, 90.))
     assert_allclose(found, [0, 100 / 3, 100, -100 / 3])

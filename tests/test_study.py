@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 
 from culturespa.run_folder import Run
-from culturespa.sheets import answer_sheets
 from culturespa.survey import InputError
-from culturespa.toys import invented_survey, persona_answers
 
 def test_what_is_wrong_in_a_file_is_named():
     good = 'title = "T"\n[base]\npreset = "demo"\n[[arm]]\nname = "a"\n'
@@ -21,6 +19,7 @@ def test_what_is_wrong_in_a_file_is_named():
         'arm a stands there twice': good + '[[arm]]\nname = "a"\n',
         'starts from z, which is no arm above it': good + 'from = "z"\n',
         "arm a: unknown strategy 'x'": good + 'strategies = ["x"]\n',
+        'names no model and survey': good.replace('preset = "demo"', 'seed = 1'),
         'arm a: hot': good + 'hot = 1\n',
         'arm a: seed is set by seeds': good + 'seed = 1\n',
         'seeds.training': good + '[arm.seeds]\ntraining = []\n',
@@ -133,23 +132,3 @@ less = ["a", "joint", "P1"]
             run_study(read_study(file), out)
         with pytest.raises(InputError, match='unknown arm'):
             run_study(more, out, only=['c'])
-
-
-def test_claims_are_decided_by_intervals_and_held_on_the_same_questions():
-    survey = invented_survey()
-    rows = []
-    for repeat in range(2):
-        for model, lean in dict(base=.3, joint=.7).items():
-            asked = persona_answers(survey, lean, model=f'a: {model}', seed=5 * repeat)
-            rows.append(asked.assign(repeat=repeat))
-    sheets = answer_sheets(survey, pd.concat(rows))
-    joint, base = ('a: joint', 'P1'), ('a: base', 'P1')
-    forth, back = gains(survey, sheets, joint, base), gains(survey, sheets, base, joint)
-    np.testing.assert_allclose(forth.value, -back.value, atol=1e-9)
-    np.testing.assert_allclose(forth.low, -back.high, atol=1e-6)
-    from culturespa.comparison import compare
-    same = compare(survey, sheets, joint, base).set_index('culture')
-    np.testing.assert_allclose(forth.value, same.difference, atol=1e-9)
-    np.testing.assert_allclose(forth.low, same.low, atol=1e-9)
-    four = gains(survey, sheets, joint, base, base, joint)
-    np.testing.assert_allclose(four.value, 2 * forth.value, atol=1e-9)

@@ -253,7 +253,8 @@ def test_a_distribution_is_learned():
         tuned = load_model('demo', place/other)
         (found,), _ = tuned.option_probabilities([sample['prompt']], [list(targets)])
         np.testing.assert_allclose(found, list(targets.values()), atol=tolerance)
-        assert mean_log_probability(tuned, [sample]) > mean_log_probability(load_model('demo'), [sample])
+        before = mean_log_probability(load_model('demo'), [sample])
+        assert mean_log_probability(tuned, [sample]) > before
 
 
 def test_the_merged_model_answers_as_the_adapted_one():

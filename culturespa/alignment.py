@@ -251,7 +251,9 @@ TUNED = {
     'base+joint': 'CultureSPA (joint)',
     'base+specific': 'CultureSPA (specific)',
     'base+rds': 'RDS',
-    'base+cds': 'CDS'}
+    'base+cds': 'CDS',
+    'base+expected': 'expected (ours)',
+    'base+expected_hard': 'expected, hard (ours)'}
 
 def shown_name(
     model:str,    # as it stands in tables

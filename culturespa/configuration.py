@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .expected import EXPECTED
 from .pairs import STRATEGIES
 from .prompts import METHODS
 from .filters import FILTERS
@@ -141,7 +142,7 @@ def check_configuration(
     for method in (*found.methods, found.learn_from):
         one_of('method', method, METHODS.index)
     for strategy in found.strategies:
-        one_of('strategy', strategy, STRATEGIES)
+        one_of('strategy', strategy, [*STRATEGIES, *EXPECTED])
     one_of('count', found.count, ['kept', 'parsed'])
     one_of('seed_questions', found.seed_questions, ['all', 'one'])
     one_of('filter', found.filter, FILTERS)
@@ -154,6 +155,9 @@ def check_configuration(
     if found.learn_from == 'unaware':
         raise InputError("learn_from is 'unaware': answers as a person of a culture are needed, "
                          'as P1 gives them')
+    if 'noise' in found.strategies and not found.flip_questions:
+        raise InputError('noise learns from questions asked twice, and flip_questions is 0: '
+                         'ask some twice, or leave noise out')
     if found.specific and 'crqpc' not in found.strategies:
         raise InputError('adapters of single cultures learn from pairs of crqpc: '
                          'add it to strategies')

@@ -125,7 +125,8 @@ Matched = Annotated[Optional[bool], option(
     '--matched/--no-matched',
     help='cut all strategies by one factor, so that no control repeats a pair')]
 Strategies = Annotated[Text, option(
-    '--strategies', help='adapters to train jointly: crqpc,rds,cds,shuffled')]
+    '--strategies',
+    help='adapters to train jointly: crqpc,rds,cds,shuffled,noise,expected,expected_hard')]
 Specific = Annotated[Text, option(
     '--specific', help="cultures that get an adapter of their own: ISO codes, or 'all'")]
 TuningOf = Annotated[Optional[list[str]], option(

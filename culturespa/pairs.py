@@ -245,7 +245,7 @@ def collect_pairs(
     for name in strategies:
         one_of('strategy', name, STRATEGIES)
     if 'noise' in strategies and (again is None or again.empty):
-        raise InputError('noise needs answers to the same prompt twice, and nothing was asked twice')
+        raise InputError('noise needs answers to one prompt twice, and nothing was asked twice')
     wanted = pairs_wanted(both, strategies, fraction, matched, again)
     pools = _pools(both, again)
     tables = [_sampled(name, pools[name], wanted, seed) for name in strategies]

@@ -16,6 +16,7 @@ from culturespa.answer_store import (
     asked_otherwise, kept_parts, part_folder, part_name, question_hashes, read_note,
     read_part, write_part)
 from .answers import asked_how
+from .asking import AskSettings
 from .models import Model
 from .prompts import NO_CULTURE
 from .run_folder import Run, read_record, recorded_configuration
@@ -72,9 +73,10 @@ def reuse_answers(
     methods:Sequence[str],
     cultures:Sequence[str],
     repeats:Sequence[int],
+    settings:AskSettings,     # how they will be asked
 )->int:                       # answers taken
     "Copy answers that this run would give anyway from the run it starts from"
-    if run.origin is None or not _asked_alike(run, model, source):
+    if run.origin is None or not _asked_alike(run, model, source, settings):
         return 0
     hashes = dict(zip(questions.question_id, question_hashes(questions)))
     everyone = [*cultures, NO_CULTURE]
@@ -85,10 +87,10 @@ def reuse_answers(
             taken += _take_part(file, folder, hashes, repeats)
     return taken
 
-def _asked_alike(run:Run, model:Model, source:str)->bool:
+def _asked_alike(run:Run, model:Model, source:str, settings:AskSettings)->bool:
     "Was the model of that name asked there as it would be here?"
     note = read_note(run.origin, source, model.name)
-    now = asked_how(model, run.prompter, run.settings(source))
+    now = asked_how(model, run.prompter, settings)
     return note is not None and not asked_otherwise(note, now)
 
 def _take_part(file:Path, folder:Path, hashes:dict, repeats:Sequence[int])->int:

@@ -86,7 +86,7 @@ class Run:
     def tuning(self)->Tuning:
         return Tuning(**({'seed': self.configuration.seed} | self.configuration.tuning))
 
-    def settings(self, source:str = 'survey')->AskSettings:
+    def settings(self, source:str = 'survey', mode:str = 'sample')->AskSettings:
         "How the questions of the survey are asked, or the generated ones"
         c = self.configuration
         temperature = c.temperature
@@ -94,7 +94,7 @@ class Run:
             temperature = c.learn_temperature
         sampling = Sampling(temperature, c.top_p, c.max_new_tokens)
         seed = c.seed if c.answer_seed is None else c.answer_seed
-        return AskSettings(sampling=sampling, seed=seed)
+        return AskSettings(mode, sampling=sampling, seed=seed)
 
     @property
     def steps(self)->dict:

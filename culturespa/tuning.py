@@ -139,7 +139,7 @@ def _reply_tokens(model:LocalModel, text:str)->list:
 def _tokens(model:LocalModel, text:str)->list:
     return model.tokenizer(text, add_special_tokens=False).input_ids
 
-# %% ../nbs/48_tuning.ipynb #fb4df55b
+# %% ../nbs/48_tuning.ipynb #ac94ad3a
 def next_token_targets(
     path:Sequence[int],                   # tokens of the reply that is followed, with its end
     replies:dict[tuple[int, ...], float], # tokens of every reply, with its end -> probability
@@ -167,7 +167,7 @@ def _mass_of_next(
             mass[reply[size]] = mass.get(reply[size], 0.) + share
     return mass
 
-# %% ../nbs/48_tuning.ipynb #b6ce8adb
+# %% ../nbs/48_tuning.ipynb #c061e294
 def batch_targets(
     rows:Sequence[dict],  # each with tokens and shares
 ):                        # two tensors (tokens that carry loss, most options): tokens, their shares
@@ -415,7 +415,7 @@ def _training_record(base:LocalModel, trainer, rows:list, settings:Tuning, batch
         last_loss=round(losses[-1], 4) if losses else None,
         settings=asdict(settings))
 
-# %% ../nbs/48_tuning.ipynb #58d8b64e
+# %% ../nbs/48_tuning.ipynb #536d9a09
 def _pad_with_targets(pad:Callable)->Callable:
     "A collator that pads tokens and labels as ever, and adds the targets"
     def collate(rows:list)->dict:

@@ -34,12 +34,15 @@ def test_wrong_values_are_named():
         (dict(learn_from='unaware'), 'P1'), (dict(seed=-1), 'seed'),
         (dict(filter='theirs'), 'paper, ours'),
         (dict(strategies=['rds'], specific=['ZWE']), 'crqpc'),
+        (dict(strategies=['crqpc', 'noise'], flip_questions=0), 'asked twice'),
         (dict(specific=['../x']), 'three capital letters'),
         (dict(tuning=dict(rank='four')), 'whole number')]
     for wrong, word in wrong_values:
         with pytest.raises(InputError, match=word) as refused:
             configure(**wrong)
         assert '\n' not in str(refused.value)
+    every = ('crqpc', 'noise', 'expected', 'expected_hard')
+    assert configure('demo', strategies=every).strategies == every
     assert configure('paper').non_answers and configure('demo', per_topic=3).per_topic == 3
 
 

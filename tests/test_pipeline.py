@@ -161,6 +161,37 @@ def test_wrong_input_leaves_nothing_behind():
             assert not (Path(folder)/'new').exists()
 
 
+def test_expected_pairs_leave_the_drawn_answers_alone():
+    with tempfile.TemporaryDirectory() as folder:
+        plain, more = Path(folder)/'plain', Path(folder)/'more'
+        chosen = ('crqpc', 'noise', 'expected', 'expected_hard')
+        settings = {plain: small(strategies=('crqpc',)), more: small(strategies=chosen)}
+        for out, setting in settings.items():
+            run = Run(out, setting, quiet=True)
+            for step in (questions_step, generated_answers_step, pairs_step):
+                step(run)
+        drawn, both = Run(plain).table('pairs'), Run(more).table('pairs')
+        assert 'target' not in drawn
+        own = both[both.strategy == 'crqpc'][drawn.columns].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, drawn)
+        sizes = both.groupby(['culture', 'strategy']).size().unstack()
+        assert (sizes.expected == sizes.crqpc).all() and (sizes.expected_hard == sizes.crqpc).all()
+        assert Run(more).steps['answers'].pop('told') == Run(more).steps['answers']['answers']
+        said = tune_step(Run(more, quiet=True))
+        assert f"expected on {len(own)} pairs" in said
+
+
+def test_a_model_without_probabilities_is_refused_before_anything_is_written():
+    with tempfile.TemporaryDirectory() as folder:
+        for strategy in ('expected', 'expected_hard'):
+            run = Run(Path(folder)/'new', small(strategies=(strategy,)), quiet=True)
+            run.base = ScriptedModel(lambda chat, seed: '1')
+            with pytest.raises(InputError, match=f'{strategy} needs a model that tells') as refused:
+                questions_step(run)
+            assert '\n' not in str(refused.value)
+            assert not (Path(folder)/'new').exists()
+
+
 def test_a_second_process_is_kept_out():
     from filelock import FileLock
     with tempfile.TemporaryDirectory() as folder:

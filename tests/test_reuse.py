@@ -43,7 +43,9 @@ def ask_survey(run):
 def take(run):
     "Take what the run would ask under P1"
     cultures = list(run.survey.cultures.culture)
-    return reuse_answers(run, run.base, 'survey', run.survey.questions, ['P1'], cultures, [0])
+    questions = run.survey.questions
+    return reuse_answers(
+        run, run.base, 'survey', questions, ['P1'], cultures, [0], run.settings())
 
 def test_answers_are_taken_only_where_they_would_be_given_again():
     folder = Path(tempfile.mkdtemp())
@@ -75,7 +77,8 @@ def test_a_question_with_other_words_is_asked_again():
     questions = second.survey.questions.copy()
     questions.loc[questions.index[0], 'question'] = 'Something else?'
     cultures = ['USA', 'BOL']
-    taken = reuse_answers(second, second.base, 'survey', questions, ['P1'], cultures, [0])
+    taken = reuse_answers(
+        second, second.base, 'survey', questions, ['P1'], cultures, [0], second.settings())
     assert taken == 2 * (len(questions) - 1)
 
 

@@ -71,7 +71,7 @@ def _check_tells(run:Run):
     chat = [dict(role='user', content='1 or 2? Reply with the number only.')]
     try:
         check_model(run.base, 'probabilities')
-        run.base.option_probabilities([chat], [['1', '2']], run.sampling)
+        run.base.option_probabilities([chat], [['1', '2']], run.settings().sampling)
     except InputError as error:
         raise InputError(f'{names} needs a model that tells probabilities: {error}') from None
 

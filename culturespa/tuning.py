@@ -90,7 +90,7 @@ def training_chats(
     for pair in pairs.itertuples():
         prompt = prompter.chat(method, known[pair.question_id], pair.culture)
         reply = [dict(role='assistant', content=str(pair.code))]
-        sample = dict(prompt=prompt, completion=reply)
+        sample:dict = dict(prompt=prompt, completion=reply)
         target = getattr(pair, 'target', None)
         if isinstance(target, Sequence | np.ndarray):
             sample['targets'] = _targets(known[pair.question_id], target)

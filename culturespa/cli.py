@@ -22,6 +22,7 @@ from .options import (
     PerTopic, Quiet, Repeats, Revision, Seed, Specific, Strategies, SurveyAt, Temperature,
     TemplatesAt, Text, TopP, Url, Whole, split_words, option, option_of, quiet_libraries,
     takes, typed_configuration)
+from .study_commands import study
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -38,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False)
 app.add_typer(data, name='data')
+app.add_typer(study)
 
 @app.callback(invoke_without_command=True)
 def about(

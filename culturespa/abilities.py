@@ -70,8 +70,8 @@ def tango_interval(
     """
     z = stats.norm.ppf((1 + level) / 2)
     counts = [np.asarray(count, float) for count in (gained, lost, items)]
-    counts = np.broadcast_arrays(*counts)
-    return _bound(*counts, z, -1.), _bound(*counts, z, 1.)
+    gained, lost, items = np.broadcast_arrays(*counts)
+    return _bound(gained, lost, items, z, -1.), _bound(gained, lost, items, z, 1.)
 
 # %% ../nbs/48_abilities.ipynb #d1419cd9
 def mean_interval(
@@ -127,7 +127,7 @@ def items_needed(
     for_none = z**2 * (1 / room - 1)
     return np.ceil(for_changes + for_none).astype(int)
 
-# %% ../nbs/48_abilities.ipynb #278528ec
+# %% ../nbs/48_abilities.ipynb #cc9dbbc2
 ITEMS = ['task', 'subtask', 'doc', 'item', 'metric', 'higher_is_better', 'score']
 TABLE = ['task', 'metric', 'items', 'before', 'after', 'lost', 'gained', 'difference', 'low',
          'high', 'margin', 'verdict', 'note']
@@ -198,9 +198,11 @@ def compare_abilities(
     """
     if not margin > 0:
         raise InputError(f'the margin is {margin}; it is a number of points above 0')
+    kinds = dict(list(paired_items(before, after).groupby(['task', 'metric'])))
     rows = []
-    for (task, metric), part in paired_items(before, after).groupby(['task', 'metric'], sort=False):
-        rows.append(dict(task=task, metric=metric) | _difference(part, margin, level))
+    for task, metric in before[['task', 'metric']].drop_duplicates().itertuples(index=False):
+        found = _difference(kinds[task, metric], margin, level)
+        rows.append(dict(task=task, metric=metric) | found)
     return pd.DataFrame(rows, columns=TABLE)
 
 # %% ../nbs/48_abilities.ipynb #ce409841

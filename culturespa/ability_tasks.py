@@ -17,6 +17,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,20 @@ def find_tasks(
             raise InputError(f'no folder {place}: --task-folder is one with task files (.yaml)')
     own = TaskManager(include_path=places, include_defaults=False)
     if set(tasks) <= set(own.all_tasks):
-        return own             # quicker: lm-eval's own need not be read
-    manager = TaskManager(include_path=places)
+        return own             # lm-eval's own, which take seconds to read, are not needed
+    known = ['demo', *own.all_tasks, *_harness_tasks()]
     for name in tasks:
-        if name not in manager.all_tasks:
-            near = difflib.get_close_matches(name, manager.all_tasks, n=5)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=5)
             named = ', '.join(near) or 'none; `lm-eval ls tasks` lists all'
             raise InputError(f'unknown task {name!r}: near it are {named}')
-    return manager
+    return TaskManager(include_path=places)
+
+@lru_cache
+def _harness_tasks()->list:
+    "Names of the tasks that come with lm-eval"
+    from lm_eval.tasks import TaskManager
+    return TaskManager().all_tasks
 
 # %% ../nbs/49_ability_tasks.ipynb #0dd70229
 # what fetches code from a hub, for metrics and for models
@@ -230,7 +237,7 @@ def need_local(
         return model
     raise InputError(f'{model.name} is not a model on this machine: lm-eval needs its weights')
 
-# %% ../nbs/49_ability_tasks.ipynb #426b8fb2
+# %% ../nbs/49_ability_tasks.ipynb #1eefc62c
 def ability_settings(
     model:str|Path,                # a folder, a hub name, or 'demo'
     tasks:Sequence[str],
@@ -296,12 +303,11 @@ def measure_into(
     name:str,                   # of the model, in tables
     model:LocalModel,
     settings:dict,              # from `ability_settings`
-    folders:Sequence[str|Path], # of task files
+    manager:Any,                # from `find_tasks`
     batch:int|str|None = None,  # see `harness_model`
     quiet:bool = False,
 ):
     "Ask a model what its folder of items lacks, and write it task by task. Raises `InputError`"
-    manager = find_tasks(settings['tasks'], folders)
     for task in settings['tasks']:
         file = _items_file(out, name, task)
         if file.exists():
@@ -312,15 +318,16 @@ def measure_into(
         items.to_parquet(temporary, index=False)
         os.replace(temporary, file)
 
-# %% ../nbs/49_ability_tasks.ipynb #f2814a45
+# %% ../nbs/49_ability_tasks.ipynb #3876d505
 def _named_adapters(adapters:Sequence[str|Path], base:dict)->dict:
     "Name in tables -> folder and hash. Raises `InputError` for two of one name, or of another base"
     found:dict[str, tuple] = {}
     for adapter in adapters:
         folder = check_adapter(adapter, base)
-        name = f'base+{folder.name}'
+        called = Path(adapter).name or folder.name
+        name = f'base+{called}'
         if name in found:
-            raise InputError(f'two adapters are called {folder.name}: rename the folder of one')
+            raise InputError(f'two adapters are called {called}: rename the folder of one')
         found[name] = folder, fingerprint(folder)
     return found
 
@@ -351,6 +358,7 @@ def read_items(
 
 def _compared(out:Path, record:dict)->pd.DataFrame:
     "Every finished model beside the base; written as a table and a picture"
+    import matplotlib.pyplot as plt
     margin, tasks = record['settings']['margin'], record['settings']['tasks']
     names = [name for name in record['models'] if name != 'base']
     unfinished = _lacking(out, names, tasks)
@@ -366,7 +374,7 @@ def _compared(out:Path, record:dict)->pd.DataFrame:
     _write(out/'comparison.csv', found.to_csv(index=False))
     figure = plot_abilities(found).figure
     figure.savefig(out/'comparison.png', dpi=120)
-    figure.clear()
+    plt.close(figure)     # or a notebook would show it
     return found
 
 def study_abilities(
@@ -392,15 +400,15 @@ def study_abilities(
     with task_folders(tasks, task_folder) as folders:
         missing = _lacking(out, ['base', *named], tasks)
         if missing:
-            find_tasks(tasks, folders)       # an unknown name leaves no folder behind
-            base = load_model(model, **load)
+            manager = find_tasks(tasks, folders)    # an unknown name leaves no folder behind
+            base = need_local(load_model(model, **load))
         out.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(out/'.lock', timeout=0):
                 _write(out/'record.json', json.dumps(record, indent=1) + '\n')
                 for name in missing:
                     own = base.with_adapter(named[name][0], name) if name in named else base
-                    measure_into(out, name, own, settings, folders, batch, quiet)
+                    measure_into(out, name, own, settings, manager, batch, quiet)
                     record['models'][name]['record'] = own.record
                     _write(out/'record.json', json.dumps(record, indent=1) + '\n')
                 return _compared(out, record)

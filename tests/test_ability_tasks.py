@@ -79,7 +79,7 @@ def test_without_lm_eval_one_line_says_what_to_install():
 
 def test_a_study_goes_on_where_it_stopped_and_repeats_nothing():
     pytest.importorskip('lm_eval')
-    import culturespa.ability_tasks as module
+    module = sys.modules[measure_into.__module__]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         out = Path(folder)/'out'
         base = random_model(f'{folder}/model')

@@ -11,16 +11,20 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import typer
 
 from culturespa.model_files import find_model
 from culturespa.models import random_adapter
 from culturespa.survey import InputError
 
+door = typer.Typer(rich_markup_mode=None)
+door.add_typer(study)      # as the command line does
+
 def typed(line):
     "Type a line after `culturespa`; returns what it prints"
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        study(line.split(), standalone_mode=False, prog_name='culturespa')
+        door(line.split(), standalone_mode=False, prog_name='culturespa')
     return said.getvalue()
 
 def test_abilities_are_measured_once_and_the_margin_cannot_move():

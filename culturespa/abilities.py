@@ -264,9 +264,9 @@ dataset_kwargs:
   cache_dir: {cache}
 test_split: test
 output_type: generate_until
-description: "{{{{system}}}}"
-doc_to_text: "{{{{question}}}}"
-doc_to_target: "{{{{answer}}}}"
+description: system
+doc_to_text: question
+doc_to_target: answer
 generation_kwargs: {{until: [], do_sample: false, max_gen_toks: 8}}
 filter_list:
   - name: none

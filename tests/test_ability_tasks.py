@@ -113,6 +113,7 @@ def test_a_study_goes_on_where_it_stopped_and_repeats_nothing():
         record = json.loads((out/'record.json').read_text())
         assert list(record['models']) == ['base', 'base+a', 'base+b']
         assert record['models']['base+b']['record']['adapter_weights']
+        assert set(record['versions']) == {*module.PACKAGES, 'culturespa'}
         for more in (dict(limit=24), dict(margin=2.), dict(dtype='float32')):
             (name,) = more
             with pytest.raises(InputError, match=f'was begun with {name}'):

@@ -4,6 +4,9 @@ from culturespa.study_commands import *
 
 import contextlib
 import io
+import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import pytest
 import typer
 
 from culturespa.configuration import configure
+from culturespa.model_files import find_model
+from culturespa.models import random_adapter
 from culturespa.pipeline import generated_answers_step, pairs_step, questions_step
 from culturespa.run_folder import Run
 from culturespa.survey import InputError
@@ -80,3 +85,27 @@ def test_an_audit_changes_nothing_of_the_run_and_keeps_a_review():
             typed(f'audit {run} --out {out} --reviewed {out}/review.csv')
         with pytest.raises(InputError, match='is a file'):
             typed(f'audit {run} --out {out}/audit.csv')
+
+
+def test_abilities_are_measured_once_and_the_margin_cannot_move():
+    pytest.importorskip('lm_eval')
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)/'out'
+        line = f'abilities --model demo --tasks demo --limit 30 --out {out} --quiet'
+        assert 'the base was asked' in typed(line)
+        file = out/'items'/'base'/'demo.parquet'
+        written = file.stat().st_mtime_ns
+        noise = random_adapter(f'{folder}/noise', find_model('demo'), scale=2.)
+        said = typed(f'{line} --adapter {noise}')
+        assert 'base+noise: general abilities not shown to be kept, margin 1' in said
+        assert file.stat().st_mtime_ns == written
+        with pytest.raises(InputError, match='begun with margin 1.0, not 5.0'):
+            typed(f'{line} --adapter {noise} --margin 5')
+        assert json.loads((out/'record.json').read_text())['settings']['margin'] == 1
+
+
+def test_nothing_heavy_is_loaded_for_a_page_of_help():
+    heavy = ('torch', 'transformers', 'pandas', 'numpy', 'lm_eval')
+    code = f'import sys, culturespa.study_commands; print([m for m in {heavy} if m in sys.modules])'
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert said.stdout == '[]\n', said.stderr

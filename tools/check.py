@@ -436,9 +436,13 @@ BEHIND_THE_SCENES = {
 
 
 def declared(root: Path) -> set[str]:
-    "Names of the distributions that pyproject.toml asks for, without the extras"
+    "Names of the distributions that pyproject.toml asks for; of the extras, all but `dev`"
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.match(r"[\w.-]+", line)[0] for line in project.get("dependencies", ())]
+    lines = list(project.get("dependencies", ()))
+    for extra, more in project.get("optional-dependencies", {}).items():
+        if extra != "dev":  # what pages, tests and tools need
+            lines += more
+    names = [re.match(r"[\w.-]+", line)[0] for line in lines]
     return {name.lower().replace("_", "-") for name in names}
 
 

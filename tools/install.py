@@ -61,7 +61,7 @@ def main():
             stop(
                 "`python -m venv` failed; on Debian and Ubuntu `apt install python3-venv` brings it"
             )
-    wanted = ["-c", ROOT / "requirements.lock", "-e", f"{ROOT}[dev]"]
+    wanted = ["-c", ROOT / "requirements.lock", "-e", f"{ROOT}[dev,abilities]"]
     uv = shutil.which("uv")
     if uv:
         command, env = (
@@ -74,7 +74,7 @@ def main():
             dict(os.environ),
         )
     print(
-        f"installing about 160 packages (2 GB) with {'uv' if uv else 'pip'}: "
+        f"installing about 210 packages (2 GB) with {'uv' if uv else 'pip'}: "
         "a few minutes the first time",
         flush=True,
     )

@@ -27,7 +27,7 @@ _DOOR = {
     "pair_answers": "pairs",
     "collect_pairs": "pairs",
     "Tuning": "tuning",
-    "training_chats": "tuning",
+    "training_chats": "samples",
     "train_adapter": "tuning",
     "merge_adapter": "tuning",
     "answer_sheets": "sheets",

@@ -30,7 +30,8 @@ from .report_page import picture, write_alignment
 from .reuse import known_adapters, reuse_answers, reuse_questions
 from .run_folder import Run
 from .survey import InputError
-from .tuning import train_adapter, training_chats
+from .samples import training_chats
+from .tuning import train_adapter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -118,7 +118,7 @@ def test_targets_survive_a_table_on_disk_and_become_samples():
     from pathlib import Path
     from culturespa.prompts import Prompter
     from culturespa.survey_files import load_survey
-    from culturespa.tuning import training_chats
+    from culturespa.samples import training_chats
     survey = load_survey('demo')
     asked = survey.questions.query('n_options == 3 and first_code == 1')[:2]
     known = made_known(2).assign(question_id=[*asked.question_id] * 2)

@@ -14,40 +14,10 @@ import pytest
 from culturespa.model_files import fingerprint, fingerprint_of
 from culturespa.models import Sampling
 from culturespa.prompts import Prompter
+from culturespa.samples import training_chats
 from culturespa.served import load_model
 from culturespa.survey import InputError
 from culturespa.survey_files import load_survey
-
-def with_certain_targets(samples):
-    "Every reply as a target of probability 1"
-    replies = [sample['completion'][0]['content'] for sample in samples]
-    return [sample | dict(targets={reply: 1.}) for sample, reply in zip(samples, replies)]
-
-def loss_and_gradient(model, row, targets=None):
-    "Of one row: the loss on targets, or without any the usual one, and its gradient by one matrix"
-    import torch
-    ids, labels = torch.tensor([row['input_ids']]), torch.tensor([row['labels']])
-    logits = model.lm(ids).logits
-    if targets:
-        loss = target_loss(logits, labels, *batch_targets([targets]))
-    else:
-        loss = model.lm.loss_function(logits, labels, logits.shape[-1])
-    (gradient,) = torch.autograd.grad(loss, model.lm.model.layers[0].self_attn.q_proj.weight)
-    return loss.item(), gradient.numpy()
-
-def ready_to_learn():
-    "A demo model of one's own that gives gradients"
-    model = load_model('demo')
-    model.lm.requires_grad_(True)
-    return model
-
-def scale_sample(targets, reply):
-    "The survey's first question with ten options, asked as a Bolivian"
-    survey = load_survey('demo')
-    question = survey.questions[survey.questions.n_options == 10].iloc[[0]]
-    pair = pd.DataFrame(dict(culture='BOL', question_id=question.question_id, code=int(reply)))
-    (sample,) = training_chats(pair, question, Prompter(survey))
-    return sample | dict(targets=targets)
 
 def bolivian(n=64):
     "Training samples: what Bolivians of the demo survey say most often"
@@ -59,6 +29,19 @@ def bolivian(n=64):
 
 QUICK = Tuning(learning_rate=5e-3, epochs=6, batch=16, micro_batch=16, batch_specific=16)
 
+def with_certain_targets(samples):
+    "Every reply as a target of probability 1"
+    replies = [sample['completion'][0]['content'] for sample in samples]
+    return [sample | dict(targets={reply: 1.}) for sample, reply in zip(samples, replies)]
+
+def scale_sample(targets, reply):
+    "The survey's first question with ten options, asked as a Bolivian"
+    survey = load_survey('demo')
+    question = survey.questions[survey.questions.n_options == 10].iloc[[0]]
+    pair = pd.DataFrame(dict(culture='BOL', question_id=question.question_id, code=int(reply)))
+    (sample,) = training_chats(pair, question, Prompter(survey))
+    return sample | dict(targets=targets)
+
 def test_settings_that_make_no_sense_are_refused():
     mistakes = [
         dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(rank=True), dict(epochs=0),
@@ -67,74 +50,6 @@ def test_settings_that_make_no_sense_are_refused():
     for wrong in mistakes:
         with pytest.raises(InputError, match=next(iter(wrong))):
             Tuning(**wrong)
-
-
-def test_loss_is_on_the_answer_and_its_end_alone():
-    survey, model = load_survey('demo'), load_model('demo')
-    ids, codes = survey.questions.question_id, survey.first_code.to_numpy()
-    pairs = pd.DataFrame(dict(culture='BOL', question_id=ids, code=codes))
-    for chat, answer in zip(training_chats(pairs, survey.questions, Prompter(survey)), codes):
-        sample = tokenize_sample(chat, model)
-        tokens = zip(sample['input_ids'], sample['labels'], strict=True)
-        learned = [token for token, label in tokens if label != -100]
-        assert model.tokenizer.decode(learned) == f'{answer}<|end|>'
-    empty = dict(prompt=chat['prompt'], completion=[dict(role='assistant', content='')])
-    with pytest.raises(InputError, match='no token that carries loss'):
-        tokenize_sample(empty, model)
-
-
-def test_questions_that_are_not_there_are_named():
-    survey = load_survey('demo')
-    pairs = pd.DataFrame(dict(culture=['BOL'], question_id=['G404'], code=[1]))
-    with pytest.raises(InputError, match='G404'):
-        training_chats(pairs, survey.questions, Prompter(survey))
-
-
-def test_certain_targets_are_labels():
-    learner = ready_to_learn()
-    for reply in ('1', '7', '10'):
-        row = tokenize_sample(scale_sample({reply: 1.}, reply), learner)
-        usual, usual_gradient = loss_and_gradient(learner, row)
-        loss, gradient = loss_and_gradient(learner, row, row)
-        assert loss == pytest.approx(usual, abs=1e-6)
-        np.testing.assert_allclose(gradient, usual_gradient, atol=1e-6)
-    labelled = scale_sample({}, '1')
-    del labelled['targets']
-    assert set(tokenize_sample(labelled, learner)) == {'input_ids', 'labels'}     # as ever
-
-
-def test_a_target_is_the_weighted_sum_of_its_labels():
-    def without_end(row):
-        return row | dict(labels=[*row['labels'][:-1], IGNORED])
-
-    learner, targets = ready_to_learn(), {'2': .6, '3': .3, '10': .1}
-    soft = tokenize_sample(scale_sample(targets, '2'), learner)
-    first = dict(tokens=soft['tokens'][:1], shares=soft['shares'][:1])
-    loss, gradient = loss_and_gradient(learner, without_end(soft), first)
-    losses, gradients = [], []
-    for reply, share in targets.items():
-        hard = tokenize_sample(scale_sample({reply: 1.}, reply), learner)
-        one, own = loss_and_gradient(learner, without_end(hard))
-        losses.append(share * one)
-        gradients.append(share * own)
-    assert loss == pytest.approx(sum(losses), abs=1e-6)
-    np.testing.assert_allclose(gradient, sum(gradients), atol=1e-6)
-
-
-def test_replies_of_several_tokens_share_their_beginning():
-    from culturespa.models import random_model
-    place = Path(tempfile.mkdtemp())
-    model = load_model(random_model(place/'toy'))
-    targets = {'1': .5, '12': .25, '2': .25}
-    one, two, end = (model.tokenizer(text).input_ids for text in ('1', '2', '<end>'))
-    assert model.tokenizer('12').input_ids == one + two
-    chat = [dict(role='user', content='Which option?')]
-    sample = dict(prompt=chat, completion=[dict(role='assistant', content='1')], targets=targets)
-    row = tokenize_sample(sample, model)
-    assert row['tokens'] == [one + two, end + two]
-    np.testing.assert_allclose(row['shares'], [[.75, .25], [2 / 3, 1 / 3]])
-    with pytest.raises(InputError, match='no probability to the reply'):
-        tokenize_sample(sample | dict(targets={'2': 1.}), model)
 
 
 def test_the_adapter_moves_and_the_base_does_not():
@@ -181,7 +96,8 @@ def test_an_adapter_of_the_very_same_training_is_copied_and_no_other():
     assert 'copy' in (place/'copy'/'README.md').read_text()
     assert not list(place.glob('.*.partial'))
     for samples, settings in ((bolivian(31), quick), (bolivian(32), replace(quick, seed=7))):
-        other = train_adapter(base, samples, place/'other', settings, known=[place/'first'], quiet=True)
+        other = train_adapter(
+            base, samples, place/'other', settings, known=[place/'first'], quiet=True)
         assert other['plan'] != first['plan']
 
 

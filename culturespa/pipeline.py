@@ -310,8 +310,9 @@ def evaluations(run:Run)->dict[str, tuple]:  # model -> adapter, methods, cultur
     aware = [method for method in c.methods if method != 'unaware']
     found:dict[str, tuple] = {'base': (None, list(c.methods), None)}
     for adapter, learns in adapter_names(run).items():
-        methods = aware or ['P1'] if adapter == 'joint' else ['P1']
-        cultures = [learns] if learns in run.cultures else None
+        is_own = learns in run.cultures
+        methods = aware or ['P1'] if adapter == 'joint' or is_own else ['P1']
+        cultures = [learns] if is_own else None
         found[f'base+{adapter}'] = (adapter, methods, cultures)
     return found
 

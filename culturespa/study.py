@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['Side', 'MEASURED', 'WHOSE', 'Seeds', 'ArmRow', 'Claim', 'StudyFile', 'Arm', 'Study',
            'read_study', 'Plan', 'plan_runs', 'describe_study', 'run_study', 'tidy_scores',
-           'write_results', 'pooled_sheets', 'average_table', 'verdict', 'claim_table',
-           'plot_study']
+           'run_averages', 'write_results', 'pooled_sheets', 'average_table', 'verdict',
+           'claim_table', 'plot_study']
 
-# %% ../nbs/85_study.ipynb #0e1a5b8d
+# %% ../nbs/85_study.ipynb #3063434c
 import hashlib
 import json
 import tomllib
@@ -22,6 +22,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .alignment import SCORES, score_sheets
+from .combinations import combination_table
 from .comparison import compare_gains
 from .configuration import Configuration, configure, derive
 from .inference import intervals
@@ -30,7 +31,7 @@ from .run_folder import Run
 from .sheets import SHEET, answer_sheets
 from .survey import InputError, Survey, one_of
 
-# %% ../nbs/85_study.ipynb #d79dfb70
+# %% ../nbs/85_study.ipynb #b48ea6f5
 class Seeds(BaseModel):
     "The seeds of an arm; every combination is a run"
     model_config = ConfigDict(extra='forbid', frozen=True)
@@ -67,7 +68,7 @@ class StudyFile(BaseModel):
     arm:tuple[ArmRow, ...] = Field(min_length=1)
     claim:tuple[Claim, ...] = ()
 
-# %% ../nbs/85_study.ipynb #8a2211f9
+# %% ../nbs/85_study.ipynb #65939671
 @dataclass(frozen=True)
 class Arm:
     "What one arm changes"
@@ -144,7 +145,7 @@ def _check_claim(path:Path, claim:Claim, arms:list[Arm]):
         if side is not None:
             one_of(f'arm in claim {claim.says!r}', side[0], [arm.name for arm in arms])
 
-# %% ../nbs/85_study.ipynb #06e9ebf9
+# %% ../nbs/85_study.ipynb #34c48e28
 @dataclass(frozen=True)
 class Plan:
     "One run of a study"
@@ -189,7 +190,7 @@ def _nearest(plans:list[Plan], arm:Arm, corpus:int, answers:int, training:int)->
         return *same, plan.arm == arm.name
     return max(related, key=common, default=None)
 
-# %% ../nbs/85_study.ipynb #b3adfff0
+# %% ../nbs/85_study.ipynb #97e32f78
 def describe_study(
     study:Study,
 )->str:            # lines for people
@@ -205,7 +206,7 @@ def describe_study(
         lines.append(f'  {arm.name} ({runs} x {trained}){why}')
     return '\n'.join(lines)
 
-# %% ../nbs/85_study.ipynb #e07efd2f
+# %% ../nbs/85_study.ipynb #336d2cb8
 MEASURED = ('questions', 'answers', 'pairs', 'tuning', 'survey')   # steps; a study has one report
 
 def run_study(
@@ -281,7 +282,7 @@ def _is_done(out:Path, plan:Plan)->bool:
         return False
     return 'survey' in run.steps and set(run.steps['survey']) >= set(evaluations(run))
 
-# %% ../nbs/85_study.ipynb #f19492c4
+# %% ../nbs/85_study.ipynb #789eca19
 WHOSE = ['arm', 'corpus', 'answers', 'training']
 
 def tidy_scores(
@@ -294,12 +295,19 @@ def tidy_scores(
         table[score] = score_sheets(survey, sheets, score)
     return table
 
+def run_averages(
+    table:pd.DataFrame,    # from `tidy_scores`, of all runs
+)->pd.DataFrame:           # a row a run, model and method: mean of every score over cultures
+    "The tidy table without its cultures"
+    by_run = table.groupby([*WHOSE, 'model', 'method'], sort=False)
+    return by_run[list(SCORES.index)].mean().reset_index()
+
 def write_results(
     study:Study,
     plans:Sequence[Plan],  # runs that are done
     out:Path,
 )->pd.DataFrame:           # the tidy table
-    "Score runs: study.csv, averages.csv, claims.csv and the pictures"
+    "Score runs: study.csv, runs.csv, averages.csv, combinations.csv, claims.csv, study.png"
     if not plans:
         raise InputError(f'no run of {study.title!r} is done in {out}')
     tables, answers = [], []
@@ -313,13 +321,18 @@ def write_results(
     table = table[[*WHOSE, *SHEET, *SCORES.index]]
     sheets = pooled_sheets(run.survey, pd.concat(answers, ignore_index=True))
     averages = average_table(run.survey, sheets, table)
-    claims = claim_table(run.survey, sheets, study.claims, table)
-    for name, found in dict(study=table, averages=averages, claims=claims).items():
-        found.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
+    found = dict(
+        study=table,
+        runs=run_averages(table),
+        averages=averages,
+        combinations=_combinations_of(run.survey, sheets, study),
+        claims=claim_table(run.survey, sheets, study.claims, table))
+    for name, own in found.items():
+        own.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
     _draw(averages, table, study.title, out/'study.png')
     return table
 
-# %% ../nbs/85_study.ipynb #326beece
+# %% ../nbs/85_study.ipynb #be5da83d
 def pooled_sheets(
     survey:Survey,
     answers:pd.DataFrame,   # of all runs, with the columns `WHOSE`
@@ -329,6 +342,11 @@ def pooled_sheets(
         model=answers.arm + ': ' + answers.model.str.removeprefix('base+'),
         repeat=answers.groupby([*WHOSE, 'repeat'], sort=False).ngroup())
     return answer_sheets(survey, named.drop(columns=WHOSE))
+
+def _combinations_of(survey:Survey, sheets:pd.DataFrame, study:Study)->pd.DataFrame:
+    "What methods add before and after tuning; 'before' is the base of the first arm"
+    base = f'{study.arms[0].name}: base'
+    return combination_table(survey, sheets, base)
 
 def average_table(
     survey:Survey,
@@ -345,7 +363,7 @@ def average_table(
     columns = ['arm', 'model', 'method', 'group', 'S', 'low', 'high', 'runs', 'sd', 'note']
     return found[columns].reset_index(drop=True)
 
-# %% ../nbs/85_study.ipynb #e272a0bb
+# %% ../nbs/85_study.ipynb #d3fd9e59
 def verdict(
     low:float,    # of an interval; missing where no verdict is possible
     high:float,
@@ -402,7 +420,7 @@ def _by_run(table:pd.DataFrame, side:Side)->pd.Series:
     own = table[(table.arm == arm) & (table.model == full) & (table.method == method)]
     return own.groupby(['corpus', 'answers', 'training']).S.mean()
 
-# %% ../nbs/85_study.ipynb #43f7d00f
+# %% ../nbs/85_study.ipynb #3c97052f
 def plot_study(
     averages:pd.DataFrame,  # from `average_table`
     table:pd.DataFrame,     # from `tidy_scores`, of all runs

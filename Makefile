@@ -5,9 +5,10 @@ BIN := .venv/bin
 READY := .venv/ready
 OUT ?= runs/demo
 ARGS ?=
+STUDY ?= data/studies/demo.toml
 PAGES ?=
 
-.PHONY: help setup demo test check docs notebooks export readme lock clean
+.PHONY: help setup demo study test check docs notebooks export readme lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -17,6 +18,9 @@ demo: setup  ## set up if needed, and run the whole method on the synthetic demo
 
 test: setup  ## run the tests (ARGS='-k name')
 	$(BIN)/python -m pytest $(ARGS)
+
+study: setup  ## every claim of the paper on the demo world, hours (STUDY=file, OUT=); goes on where it stopped
+	$(BIN)/culturespa study $(STUDY) --out $(if $(filter runs/demo,$(OUT)),runs/study,$(OUT)) $(ARGS)
 
 setup: $(READY)  ## make .venv with the locked versions (PYTHON=python3.12); again only when they change
 

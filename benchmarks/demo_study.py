@@ -100,7 +100,7 @@ def one_seed(kind, world, seed, out, where):
         note(f'flips: {rate} (%)', 100 * everywhere[rate])
     for strategy, size in pairs['strategies'].items():
         note('pairs', size['pairs'], strategy)
-        note('repeats', size['repeats'], strategy)
+        note('repeated', size['repeated'], strategy)
     for name, methods in (('base', ['unaware', 'P1']), ('base+joint', ['P1'])):
         model = run.base if name == 'base' else run.model('joint')
         greedy = ask(
@@ -122,8 +122,7 @@ def one_seed(kind, world, seed, out, where):
             methods,
             out=run.out / 'reversed',
             orders='reversed',
-            sampling=run.sampling,
-            seed=seed,
+            settings=run.settings(),
             quiet=True,
         )
         for row in align(run.survey, turned).query("culture == 'average'").itertuples():
@@ -135,14 +134,14 @@ def one_seed(kind, world, seed, out, where):
 
 
 def save(kind, runs, table, folder):
-    "Renew what the final pages read: answers of all seeds (as runs), numbers of every world"
+    "Renew what the final pages read: answers of all seeds (as repeats), numbers of every world"
     if kind == 'default':
         first, weights = runs[0][0], data_path('demo', 'model', 'model.safetensors').read_bytes()
         together = pd.concat(
-            [answers.assign(run=i) for i, (_, answers) in enumerate(runs)], ignore_index=True
+            [answers.assign(repeat=i) for i, (_, answers) in enumerate(runs)], ignore_index=True
         )
         orders = [
-            read_kept(run.out / 'reversed', 'survey').assign(run=i)
+            read_kept(run.out / 'reversed', 'survey').assign(repeat=i)
             for i, (run, _) in enumerate(runs)
         ]
         save_answers(
@@ -161,7 +160,7 @@ def save(kind, runs, table, folder):
             templates=first.prompter.templates.hash,
             model='demo',
             model_digest=hashlib.sha256(weights).hexdigest()[:12],
-            note='run numbers the seeds; each seed is a whole run of the method',
+            note='repeat numbers the seeds; each seed is a whole run of the method',
             first_run=first.record,
         )
     file = folder / 'study.csv'

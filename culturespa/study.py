@@ -8,7 +8,7 @@ __all__ = ['Side', 'MEASURED', 'WHOSE', 'Seeds', 'ArmRow', 'Claim', 'StudyFile',
            'run_averages', 'write_results', 'pooled_sheets', 'average_table', 'verdict',
            'claim_table', 'plot_study']
 
-# %% ../nbs/85_study.ipynb #3063434c
+# %% ../nbs/85_study.ipynb #7f81c5ae
 import hashlib
 import json
 import tomllib
@@ -31,7 +31,7 @@ from .run_folder import Run
 from .sheets import SHEET, answer_sheets
 from .survey import InputError, Survey, one_of
 
-# %% ../nbs/85_study.ipynb #b48ea6f5
+# %% ../nbs/85_study.ipynb #30f1dc8d
 class Seeds(BaseModel):
     "The seeds of an arm; every combination is a run"
     model_config = ConfigDict(extra='forbid', frozen=True)
@@ -68,7 +68,7 @@ class StudyFile(BaseModel):
     arm:tuple[ArmRow, ...] = Field(min_length=1)
     claim:tuple[Claim, ...] = ()
 
-# %% ../nbs/85_study.ipynb #65939671
+# %% ../nbs/85_study.ipynb #02ae1744
 @dataclass(frozen=True)
 class Arm:
     "What one arm changes"
@@ -145,7 +145,7 @@ def _check_claim(path:Path, claim:Claim, arms:list[Arm]):
         if side is not None:
             one_of(f'arm in claim {claim.says!r}', side[0], [arm.name for arm in arms])
 
-# %% ../nbs/85_study.ipynb #34c48e28
+# %% ../nbs/85_study.ipynb #be926325
 @dataclass(frozen=True)
 class Plan:
     "One run of a study"
@@ -190,7 +190,7 @@ def _nearest(plans:list[Plan], arm:Arm, corpus:int, answers:int, training:int)->
         return *same, plan.arm == arm.name
     return max(related, key=common, default=None)
 
-# %% ../nbs/85_study.ipynb #97e32f78
+# %% ../nbs/85_study.ipynb #74a05720
 def describe_study(
     study:Study,
 )->str:            # lines for people
@@ -206,7 +206,7 @@ def describe_study(
         lines.append(f'  {arm.name} ({runs} x {trained}){why}')
     return '\n'.join(lines)
 
-# %% ../nbs/85_study.ipynb #336d2cb8
+# %% ../nbs/85_study.ipynb #97f4e45f
 MEASURED = ('questions', 'answers', 'pairs', 'tuning', 'survey')   # steps; a study has one report
 
 def run_study(
@@ -282,7 +282,7 @@ def _is_done(out:Path, plan:Plan)->bool:
         return False
     return 'survey' in run.steps and set(run.steps['survey']) >= set(evaluations(run))
 
-# %% ../nbs/85_study.ipynb #789eca19
+# %% ../nbs/85_study.ipynb #4d69828c
 WHOSE = ['arm', 'corpus', 'answers', 'training']
 
 def tidy_scores(
@@ -332,7 +332,7 @@ def write_results(
     _draw(averages, table, study.title, out/'study.png')
     return table
 
-# %% ../nbs/85_study.ipynb #be5da83d
+# %% ../nbs/85_study.ipynb #e30d79ba
 def pooled_sheets(
     survey:Survey,
     answers:pd.DataFrame,   # of all runs, with the columns `WHOSE`
@@ -363,7 +363,7 @@ def average_table(
     columns = ['arm', 'model', 'method', 'group', 'S', 'low', 'high', 'runs', 'sd', 'note']
     return found[columns].reset_index(drop=True)
 
-# %% ../nbs/85_study.ipynb #d3fd9e59
+# %% ../nbs/85_study.ipynb #8635b9cd
 def verdict(
     low:float,    # of an interval; missing where no verdict is possible
     high:float,
@@ -420,7 +420,7 @@ def _by_run(table:pd.DataFrame, side:Side)->pd.Series:
     own = table[(table.arm == arm) & (table.model == full) & (table.method == method)]
     return own.groupby(['corpus', 'answers', 'training']).S.mean()
 
-# %% ../nbs/85_study.ipynb #3c97052f
+# %% ../nbs/85_study.ipynb #0940ea57
 def plot_study(
     averages:pd.DataFrame,  # from `average_table`
     table:pd.DataFrame,     # from `tidy_scores`, of all runs

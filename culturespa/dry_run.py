@@ -46,7 +46,11 @@ def estimate_run(
     generated = _estimate_generated(run, n, cultures, probe)
     pairs = int(MOVING * n * len(cultures) * c.fraction)
     surveyed = _estimate_survey(run, cultures, generated)
+    lines = []
+    if run.origin:
+        lines.append(f'from {run.origin}: what it has is taken over; all is counted here even so')
     return '\n'.join([
+        *lines,
         writing,
         'answers to them: ' + describe_estimate(generated),
         f'pairs: about {pairs:,} for each of {len(c.strategies)} strategies, '

@@ -4,8 +4,8 @@ This is what `make notebooks` and .ci/run do.
 
 In place: fresh outputs are stored and the page is cleaned. With --copy the page is only tried,
 its file stays as it is. Each page has a kernel of its own, in the folder of the pages;
-`--jobs 2` runs two at once. Cells marked `#| eval: false` are left out; with --copy so are tests
-marked `#| slow`, which `make test` runs anyway. Ends with 'N passed, N failed'.
+`--jobs 2` runs two at once. Cells marked `#| eval: false` are left out; with --copy so are tests,
+which `make test` runs anyway. Ends with 'N passed, N failed'.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def left_out(source: str, copy: bool) -> bool:
     said = directives(source)
-    return said.get("eval", "").lower() == "false" or copy and "test" in said and "slow" in said
+    return said.get("eval", "").lower() == "false" or copy and "test" in said
 
 
 def execute(page: Path, timeout: int, copy: bool):

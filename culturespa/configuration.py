@@ -53,6 +53,8 @@ class Configuration(BaseModel):
     strategies:tuple[str, ...] = ('crqpc', 'rds', 'cds')  # joint adapters; the first is the method
     specific:tuple[str, ...] = ()          # cultures with an adapter of their own
     tuning:dict = Field(default_factory=dict)  # changes to `Tuning`
+    replay:float = Field(0., ge=0, le=10)  # samples of `replay_from` for every pair
+    replay_from:str|None = None            # file of prompts that the base answers itself
     seed:int = Field(42, ge=0, lt=2**32)
     answer_seed:int|None = Field(None, ge=0, lt=2**32)   # of what is drawn in answers; None: `seed`
 
@@ -78,7 +80,7 @@ PRESETS = {
 
 # %% ../nbs/80_configuration.ipynb #4b23ec8c
 WRITING = ('count', 'seed_questions', 'writing_temperature', 'writing_top_p')
-PLACES = ('model', 'survey', 'templates')    # names, or files and folders
+PLACES = ('model', 'survey', 'templates', 'replay_from')    # names, or files and folders
 
 def _with_questions(preset:str, given:dict)->dict:
     "What was given, completed if `questions` is. Raises `InputError` if writing is asked for too"
@@ -152,6 +154,9 @@ def check_configuration(
     for name in ('methods', 'strategies'):
         if not getattr(found, name):
             raise InputError(f'{name} is empty: name at least one')
+    if bool(found.replay) != bool(found.replay_from):
+        raise InputError('replay and replay_from go together: how many samples for every pair, '
+                         'and the file of their prompts')
     if found.learn_from == 'unaware':
         raise InputError("learn_from is 'unaware': answers as a person of a culture are needed, "
                          'as P1 gives them')

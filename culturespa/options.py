@@ -7,10 +7,10 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
            'Cultures', 'Topics', 'TemplatesAt', 'Preset', 'QUESTIONS_HELP', 'QuestionsAt',
            'Filter', 'PerTopic', 'SeedQuestions', 'Temperature', 'LearnTemperature', 'TopP',
            'MaxNewTokens', 'Repeats', 'Methods', 'LearnFrom', 'NonAnswers', 'Fraction',
-           'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'TuningOf', 'Seed', 'AnswerSeed',
-           'Device', 'Dtype', 'StartFrom', 'Quiet', 'DryRun', 'CONFIGURATION', 'LIBRARIES',
-           'split_words', 'named_values', 'option', 'takes', 'typed_configuration', 'option_of',
-           'quiet_libraries']
+           'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'Replay', 'ReplayFrom',
+           'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'Quiet', 'DryRun',
+           'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values', 'option', 'takes',
+           'typed_configuration', 'option_of', 'quiet_libraries']
 
 # %% ../nbs/86_options.ipynb #ceffed3c
 import inspect
@@ -129,6 +129,10 @@ Strategies = Annotated[Text, option(
     help='adapters to train jointly: crqpc,rds,cds,shuffled,noise,expected,expected_hard')]
 Specific = Annotated[Text, option(
     '--specific', help="cultures that get an adapter of their own: ISO codes, or 'all'")]
+Replay = Annotated[Number, option(
+    '--replay', help='samples of what the base says anyway, for every pair, e.g. 0.1')]
+ReplayFrom = Annotated[Text, option(
+    '--replay-from', help='JSON lines of prompts for --replay: a list of messages each')]
 TuningOf = Annotated[Optional[list[str]], option(
     '--tuning', help='a setting of the tuning, e.g. learning_rate=1e-4; may be repeated')]
 Seed = Annotated[Whole, option('--seed', help='of everything random')]
@@ -153,7 +157,8 @@ CONFIGURATION = dict(
     top_p=TopP, max_new_tokens=MaxNewTokens,
     repeats=Repeats, methods=Methods, learn_from=LearnFrom, non_answers=NonAnswers,
     fraction=Fraction, flip_questions=FlipQuestions, matched=Matched, strategies=Strategies,
-    specific=Specific, tuning=TuningOf, seed=Seed, answer_seed=AnswerSeed)
+    replay=Replay, replay_from=ReplayFrom, specific=Specific, tuning=TuningOf, seed=Seed,
+    answer_seed=AnswerSeed)
 
 def takes(
     **options:Any,   # name of a parameter -> its type with option

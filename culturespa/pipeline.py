@@ -30,7 +30,7 @@ from .report_page import picture, write_alignment
 from .reuse import known_adapters, reuse_answers, reuse_questions
 from .run_folder import Run
 from .survey import InputError
-from .samples import training_chats
+from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def questions_step(run:Run)->str:
         return 'questions: nothing to do'
     taken = _taken(run, given) if given else None
     _check_tells(run)
+    _prompts(run)          # a bad file is named before hours are spent
     with run.writing():
         copied = None if given else reuse_questions(run)
         if copied:
@@ -287,9 +288,11 @@ def tune_step(run:Run)->str:
             own = _pairs_of(run, pairs, adapter, learns)
             if not run.quiet:
                 print(f'tuning {adapter} on {len(own)} pairs')
+            samples = training_chats(own, questions, run.prompter)
+            samples += _replayed(run, adapter, samples)
             made = train_adapter(
                 run.base,
-                training_chats(own, questions, run.prompter),
+                samples,
                 run.out/'adapters'/adapter,
                 run.tuning,
                 specific=learns in run.cultures,
@@ -302,6 +305,24 @@ def tune_step(run:Run)->str:
     done = run.steps['tuning']
     said = [f"{adapter} on {done[adapter]['samples']} pairs" for adapter in todo]
     return 'tuning: ' + ', '.join(said)
+
+def _replayed(run:Run, adapter:str, samples:list[dict])->list[dict]:
+    "Of what the base says anyway, as many samples as the configuration asks for"
+    c = run.configuration
+    n = round(c.replay * len(samples))
+    if not n:
+        return []
+    file = run.out/'replay.jsonl'
+    if not file.exists():
+        write_replay(run.base, _prompts(run), file)
+    seed = item_seed(c.seed, 'replay', adapter)
+    # every sample of a training has targets, or none
+    return draw_replay(file, n, seed, targets='targets' in samples[0])
+
+def _prompts(run:Run)->list:
+    "The prompts to replay; none if nothing is. Raises `InputError` for a bad file"
+    place = run.configuration.replay_from
+    return read_prompts(place) if place else []
 
 def _pairs_of(run:Run, pairs:pd.DataFrame, adapter:str, learns:str)->pd.DataFrame:
     "What an adapter learns from. Raises `InputError` if that is nothing"

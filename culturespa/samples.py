@@ -4,17 +4,21 @@
 
 # %% auto #0
 __all__ = ['IGNORED', 'training_chats', 'reply_end', 'tokenize_sample', 'next_token_targets',
-           'batch_targets', 'target_loss']
+           'batch_targets', 'target_loss', 'read_prompts', 'own_replies', 'write_replay',
+           'draw_replay']
 
 # %% ../nbs/47_samples.ipynb #e2425a27
+import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .local import LocalModel
-from .models import TEMPLATE
+from .models import TEMPLATE, Model, Sampling
 from .prompts import Prompter
 from .survey import InputError, codes_of
 
@@ -146,3 +150,91 @@ def target_loss(
     log_p = logits[:, :-1][learned].float().log_softmax(-1)
     total = -(shares * log_p.gather(-1, tokens)).sum()
     return total / (len(tokens) if count is None else count)
+
+# %% ../nbs/47_samples.ipynb #dc96563c
+def read_prompts(
+    path:str|Path,          # JSON lines: a list of messages, or {"messages": [...]}
+)->list[list[dict]]:        # chats, the last message the user's
+    "Prompts from a file. Raises `InputError` naming the line that is none"
+    path = Path(path).expanduser()
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'{path} cannot be read as text: {error}') from None
+    chats = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            chats.append(_read_chat(f'{path}, line {number}', line))
+    if not chats:
+        raise InputError(f'{path} holds no prompt: one chat a line is needed')
+    return chats
+
+def _read_chat(where:str, line:str)->list[dict]:
+    "One line"
+    try:
+        chat = json.loads(line)
+    except ValueError as error:
+        raise InputError(f'{where} is not JSON: {error}') from None
+    if isinstance(chat, dict):
+        chat = chat.get('messages')
+    is_chat = isinstance(chat, list) and chat and all(map(_is_message, chat))
+    if not is_chat or chat[-1]['role'] != 'user':
+        raise InputError(f'{where}: a list of messages with role and content is needed, '
+                         'the last one of the user')
+    return chat
+
+def _is_message(message:object)->bool:
+    if not isinstance(message, dict):
+        return False
+    texts = message.get('role'), message.get('content')
+    return set(message) == {'role', 'content'} and all(isinstance(text, str) for text in texts)
+
+def own_replies(
+    model:Model,                 # the base
+    chats:Sequence[list[dict]],
+    max_new_tokens:int = 256,    # longer replies are cut there
+)->list[dict]:                   # samples; a chat that gets no word has none
+    "What a model says anyway, most probable word by word"
+    greedy = Sampling(0, 1., max_new_tokens)
+    texts = model.generate(list(chats), greedy, list(range(len(chats))))
+    samples = []
+    for chat, text in zip(chats, texts, strict=True):
+        if text.strip():
+            reply = dict(role='assistant', content=text.strip())
+            samples.append(dict(prompt=chat, completion=[reply]))
+    return samples
+
+# %% ../nbs/47_samples.ipynb #7897d2e9
+def write_replay(
+    model:Model,                 # the base
+    chats:Sequence[list[dict]],
+    file:Path,                   # written whole or not at all: a sample a line
+):
+    "Keep what a model says anyway. Raises `InputError` if it is silent"
+    samples = own_replies(model, chats)
+    if not samples:
+        raise InputError(f'{model.name} has no reply to any of {len(chats)} prompts to replay')
+    lines = [json.dumps(sample, ensure_ascii=False) for sample in samples]
+    temporary = file.with_name(f'.{file.name}.tmp')
+    temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    os.replace(temporary, file)
+
+def draw_replay(
+    file:Path,             # from `write_replay`
+    n:int,                 # samples; more than there are: all of them before any comes again
+    seed:int,
+    targets:bool = False,  # with each reply as a distribution, for a training on distributions
+)->list[dict]:
+    "Samples of what a model says anyway, in random order"
+    own = [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
+    rng = np.random.default_rng(seed)
+    rounds = -(-n // len(own))
+    order = np.concatenate([rng.permutation(len(own)) for _ in range(rounds)])
+    chosen = [own[at] for at in order[:n]]
+    if not targets:
+        return chosen
+    return [sample | dict(targets=_certain(sample)) for sample in chosen]
+
+def _certain(sample:dict)->dict[str, float]:
+    "A reply as a distribution"
+    return {sample['completion'][0]['content']: 1.}

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from culturespa.configuration import configure
-from culturespa.models import ScriptedModel
+from culturespa.models import Sampling, ScriptedModel
 from culturespa.run_folder import Run
 from culturespa.survey import InputError
 
@@ -120,6 +120,32 @@ def test_steps_one_by_one_give_what_the_whole_gives():
         scores = pd.read_csv(whole/'scores.csv')
         assert set(scores[scores.model == 'base+specific'].culture) >= {'ZWE'}
         assert (whole/'adapters'/'ZWE').is_dir()
+
+
+def test_replay_adds_what_the_base_says_anyway():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        chats = [[dict(role='user', content=f'What is {n} plus 2?')] for n in range(3)]
+        file = folder/'prompts.jsonl'
+        file.write_text('\n'.join(map(json.dumps, chats)))
+        setting = small(strategies=('crqpc', 'expected'), replay=.5, replay_from=str(file))
+        run = Run(folder/'run', setting, quiet=True)
+        for name in ('questions', 'answers', 'pairs', 'tuning'):
+            STEPS[name](run)
+        pairs = run.table('pairs').strategy.value_counts()
+        for adapter, strategy in dict(joint='crqpc', expected='expected').items():
+            n = pairs[strategy]
+            assert run.steps['tuning'][adapter]['samples'] == n + round(n / 2)
+        kept = [json.loads(line) for line in (run.out/'replay.jsonl').read_text().splitlines()]
+        assert [sample['prompt'] for sample in kept] == chats
+        said = [text.strip() for text in run.base.generate(chats, Sampling(0, 1., 256), [0, 1, 2])]
+        assert [sample['completion'][0]['content'] for sample in kept] == said
+        with pytest.raises(InputError, match='replay and replay_from go together'):
+            small(replay=.5)
+        lost = small(replay=.5, replay_from=f'{folder}/none.jsonl')
+        with pytest.raises(InputError, match='none.jsonl cannot be read'):
+            questions_step(Run(folder/'lost', lost, quiet=True))
+        assert not (folder/'lost').exists()
 
 
 def test_a_run_that_starts_from_another_ends_as_it_would_alone():

@@ -2,6 +2,7 @@
 import pytest
 from culturespa.samples import *
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.models import Sampling
+from culturespa.models import Sampling, ScriptedModel
 from culturespa.prompts import Prompter
 from culturespa.served import load_model
 from culturespa.survey import InputError
@@ -112,3 +113,42 @@ def test_replies_of_several_tokens_share_their_beginning():
     np.testing.assert_allclose(row['shares'], [[.75, .25], [2 / 3, 1 / 3]])
     with pytest.raises(InputError, match='no probability to the reply'):
         tokenize_sample(sample | dict(targets={'2': 1.}), model)
+
+
+def test_prompts_are_read_or_the_line_is_named():
+    good = [dict(role='user', content='Two and two?')]
+    wrong = {
+        'line 2 is not JSON': json.dumps(good) + '\nsoup',
+        'line 1: a list of messages': json.dumps(good + [dict(role='assistant', content='4')]),
+        'line 3: a list': json.dumps(good) + '\n\n' + json.dumps([dict(role='user')]),
+        'line 1: a list of messages with': '[]',
+        'holds no prompt': '\n\n'}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'prompts.jsonl'
+        with pytest.raises(InputError, match='cannot be read'):
+            read_prompts(file)
+        for words, text in wrong.items():
+            file.write_text(text)
+            with pytest.raises(InputError, match=words):
+                read_prompts(file)
+        file.write_text(json.dumps(dict(messages=good)) + '\n\n' + json.dumps(good))
+        assert read_prompts(file) == [good, good]
+
+
+def test_own_replies_leave_out_silence_and_keep_the_prompt():
+    chats = [[dict(role='user', content=text)] for text in ('a', 'b')]
+    model = ScriptedModel(lambda chat, seed: ' ' if chat[0]['content'] == 'a' else ' yes ')
+    (sample,) = own_replies(model, chats)
+    assert sample == dict(prompt=chats[1], completion=[dict(role='assistant', content='yes')])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'replay.jsonl'
+        with pytest.raises(InputError, match='no reply to any of 1'):
+            write_replay(model, chats[:1], file)
+        assert not file.exists()
+        texts = [[dict(role='user', content=text)] for text in 'bcde']
+        write_replay(model, texts, file)
+        first, second = draw_replay(file, 6, 1), draw_replay(file, 6, 1, targets=True)
+        prompts = [sample['prompt'][0]['content'] for sample in first]
+        assert sorted(prompts[:4]) == list('bcde')         # all before any comes again
+        assert [sample['targets'] for sample in second] == [{'yes': 1.}] * 6
+        assert [sample['prompt'] for sample in second] == [sample['prompt'] for sample in first]

@@ -47,8 +47,8 @@ def _one_combination(
 )->pd.DataFrame:
     "The gains of one method, and their difference, for every group of cultures"
     (model, method), _ = after
-    found = compare_gains(survey, sheets, *after, *before, draws=draws)
-    gain_before = compare_gains(survey, sheets, *before, draws=draws).value
+    found = compare_gains(survey, sheets, [*after, *before], draws)
+    gain_before = compare_gains(survey, sheets, before, draws).value
     found = found.rename_axis('group').rename(columns=dict(value='interaction'))
     groups = ['average', *survey.cultures.continent.unique()]
     found = found[found.index.isin(groups)]

@@ -252,19 +252,16 @@ def _by_order(sheets:pd.DataFrame)->dict:
 def compare_gains(
     survey:Survey,
     sheets:pd.DataFrame,      # answer sheets that hold all sides
-    more:tuple,               # (model, method)
-    less:tuple,
-    more_than:tuple|None=None,
-    less_than:tuple|None=None,
+    sides:Sequence[tuple],    # (model, method): two or four
     draws:int=10_000,
     seed:int=0,
 )->pd.DataFrame:   # group: value, low, high, cultures, questions, batteries, note
-    """How much `more` scores above `less`; with four sides, how much more than the other two do
+    """How much the first side scores above the second; of four, minus what the third does the fourth
 
-    On the questions that all sides answered, with intervals by sign flips of batteries. The
-    interval of a difference of differences treats the four scores' denominators as fixed.
+    On the questions that all sides answered, with intervals by sign flips of batteries. Raises
+    `InputError` for sides that are not there, or share none. The interval of a difference of
+    differences treats the four scores' denominators as fixed.
     """
-    sides = [side for side in (more, less, more_than, less_than) if side is not None]
     tables = [misses(survey, one_kind(sheets, side)) for side in sides]
     apart = [_on_own_axis(table, place, len(tables)) for place, table in enumerate(tables)]
     cells = []

@@ -45,6 +45,7 @@ def reuse_questions(
 
 def _differing(run:Run, record:dict)->list[str]:
     "Settings that decide the questions and are not the same"
+    assert run.origin is not None
     before = recorded_configuration(run.origin, record).model_dump()
     now = run.configuration.model_dump()
     return [name for name in DECIDE_QUESTIONS if before[name] != now[name]]
@@ -89,6 +90,7 @@ def reuse_answers(
 
 def _asked_alike(run:Run, model:Model, source:str, settings:AskSettings)->bool:
     "Was the model of that name asked there as it would be here?"
+    assert run.origin is not None
     note = read_note(run.origin, source, model.name)
     now = asked_how(model, run.prompter, settings)
     return note is not None and not asked_otherwise(note, now)

@@ -8,7 +8,7 @@ __all__ = ['Side', 'MEASURED', 'WHOSE', 'Seeds', 'ArmRow', 'Claim', 'StudyFile',
            'run_averages', 'write_results', 'pooled_sheets', 'average_table', 'verdict',
            'claim_table', 'plot_study']
 
-# %% ../nbs/85_study.ipynb #7f81c5ae
+# %% ../nbs/85_study.ipynb #a1de1e2d
 import hashlib
 import json
 import tomllib
@@ -31,13 +31,13 @@ from .run_folder import Run
 from .sheets import SHEET, answer_sheets
 from .survey import InputError, Survey, one_of
 
-# %% ../nbs/85_study.ipynb #30f1dc8d
+# %% ../nbs/85_study.ipynb #d78a3f73
 class Seeds(BaseModel):
     "The seeds of an arm; every combination is a run"
     model_config = ConfigDict(extra='forbid', frozen=True)
-    corpus:tuple[int, ...] = Field((42,), min_length=1)    # questions, and which pairs are chosen
-    answers:tuple[int, ...] = Field((42,), min_length=1)
-    training:tuple[int, ...] = Field((42,), min_length=1)
+    corpus:tuple[int, ...] = Field(default=(42,), min_length=1)   # of questions and pairs
+    answers:tuple[int, ...] = Field(default=(42,), min_length=1)
+    training:tuple[int, ...] = Field(default=(42,), min_length=1)
 
 class ArmRow(BaseModel):
     "An arm as it stands in the file: what else it names are values of a configuration"
@@ -68,7 +68,7 @@ class StudyFile(BaseModel):
     arm:tuple[ArmRow, ...] = Field(min_length=1)
     claim:tuple[Claim, ...] = ()
 
-# %% ../nbs/85_study.ipynb #02ae1744
+# %% ../nbs/85_study.ipynb #ff218cb4
 @dataclass(frozen=True)
 class Arm:
     "What one arm changes"
@@ -137,15 +137,21 @@ def _arm(path:Path, row:ArmRow, base:Configuration, seeds:Seeds, before:list[Arm
         raise InputError(f'{where}: {error}') from None
     return Arm(row.name, row.why, origin, configuration, row.seeds or seeds)
 
+def _sides(claim:Claim)->list[Side]:
+    "Two or four"
+    sides = [claim.more, claim.less]
+    if claim.more_than and claim.less_than:
+        sides += [claim.more_than, claim.less_than]
+    return sides
+
 def _check_claim(path:Path, claim:Claim, arms:list[Arm]):
     "Whom a claim is about must be there"
     if (claim.more_than is None) != (claim.less_than is None):
         raise InputError(f'{path}: claim {claim.says!r} needs more_than and less_than, or neither')
-    for side in (claim.more, claim.less, claim.more_than, claim.less_than):
-        if side is not None:
-            one_of(f'arm in claim {claim.says!r}', side[0], [arm.name for arm in arms])
+    for arm, _, _ in _sides(claim):
+        one_of(f'arm in claim {claim.says!r}', arm, [known.name for known in arms])
 
-# %% ../nbs/85_study.ipynb #be926325
+# %% ../nbs/85_study.ipynb #eae5b5f0
 @dataclass(frozen=True)
 class Plan:
     "One run of a study"
@@ -190,7 +196,7 @@ def _nearest(plans:list[Plan], arm:Arm, corpus:int, answers:int, training:int)->
         return *same, plan.arm == arm.name
     return max(related, key=common, default=None)
 
-# %% ../nbs/85_study.ipynb #74a05720
+# %% ../nbs/85_study.ipynb #37c5b314
 def describe_study(
     study:Study,
 )->str:            # lines for people
@@ -206,7 +212,7 @@ def describe_study(
         lines.append(f'  {arm.name} ({runs} x {trained}){why}')
     return '\n'.join(lines)
 
-# %% ../nbs/85_study.ipynb #97f4e45f
+# %% ../nbs/85_study.ipynb #3a69a01f
 MEASURED = ('questions', 'answers', 'pairs', 'tuning', 'survey')   # steps; a study has one report
 
 def run_study(
@@ -282,7 +288,7 @@ def _is_done(out:Path, plan:Plan)->bool:
         return False
     return 'survey' in run.steps and set(run.steps['survey']) >= set(evaluations(run))
 
-# %% ../nbs/85_study.ipynb #4d69828c
+# %% ../nbs/85_study.ipynb #11ef162e
 WHOSE = ['arm', 'corpus', 'answers', 'training']
 
 def tidy_scores(
@@ -332,7 +338,7 @@ def write_results(
     _draw(averages, table, study.title, out/'study.png')
     return table
 
-# %% ../nbs/85_study.ipynb #e30d79ba
+# %% ../nbs/85_study.ipynb #39f9807b
 def pooled_sheets(
     survey:Survey,
     answers:pd.DataFrame,   # of all runs, with the columns `WHOSE`
@@ -363,7 +369,7 @@ def average_table(
     columns = ['arm', 'model', 'method', 'group', 'S', 'low', 'high', 'runs', 'sd', 'note']
     return found[columns].reset_index(drop=True)
 
-# %% ../nbs/85_study.ipynb #8635b9cd
+# %% ../nbs/85_study.ipynb #cbef21e5
 def verdict(
     low:float,    # of an interval; missing where no verdict is possible
     high:float,
@@ -385,14 +391,13 @@ def claim_table(
     kinds = set(sheets.index.droplevel(['culture', 'order', 'repeat']))
     rows = []
     for claim in claims:
-        named = [claim.more, claim.less, claim.more_than, claim.less_than]
-        sides = [(f'{side[0]}: {side[1]}', side[2]) if side else None for side in named]
-        missing = [side for side in sides if side and side not in kinds]
+        sides = [(f'{arm}: {model}', method) for arm, model, method in _sides(claim)]
+        missing = [side for side in sides if side not in kinds]
         row:dict[str, Any] = dict(says=claim.says, group=claim.group)
         if missing:
             rows.append(row | dict(verdict='not run', note=', '.join(missing[0])))
             continue
-        found = compare_gains(survey, sheets, *sides).loc[claim.group]
+        found = compare_gains(survey, sheets, sides).loc[claim.group]
         rows.append(row | dict(
             difference=found.value, low=found.low, high=found.high,
             batteries=found.batteries, verdict=verdict(found.low, found.high), note=found.note,
@@ -403,12 +408,8 @@ def claim_table(
 
 def _over_runs(claim:Claim, table:pd.DataFrame)->dict:
     "How far the difference spreads over runs with the same seeds on both sides"
-    signs = dict(more=1, less=-1, more_than=-1, less_than=1)
-    parts = []
-    for name, sign in signs.items():
-        side = getattr(claim, name)
-        if side is not None:
-            parts.append(sign * _by_run(table, side))
+    signs = 1, -1, -1, 1
+    parts = [sign * _by_run(table, side) for sign, side in zip(signs, _sides(claim))]
     together = pd.concat(parts, axis=1).dropna()
     spread = together.sum(axis=1)
     return dict(runs=len(spread), sd=spread.std())
@@ -420,7 +421,7 @@ def _by_run(table:pd.DataFrame, side:Side)->pd.Series:
     own = table[(table.arm == arm) & (table.model == full) & (table.method == method)]
     return own.groupby(['corpus', 'answers', 'training']).S.mean()
 
-# %% ../nbs/85_study.ipynb #0940ea57
+# %% ../nbs/85_study.ipynb #cac6a243
 def plot_study(
     averages:pd.DataFrame,  # from `average_table`
     table:pd.DataFrame,     # from `tidy_scores`, of all runs

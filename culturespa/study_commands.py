@@ -8,6 +8,7 @@ __all__ = ['StudyFileAt', 'Arms', 'RunAt', 'AuditOut', 'AuditedStrategy', 'Examp
            'study_command', 'audit_command', 'abilities_command']
 
 # %% ../nbs/88_study_commands.ipynb #4e188dc5
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -252,4 +253,7 @@ def _print_abilities(found:'pd.DataFrame', out:Path):
     print(f'\nResults in {out}: comparison.csv, comparison.png, items, record.json')
 
 # %% ../nbs/88_study_commands.ipynb #58f33822
-COMMANDS = dict(study=study_command, audit=audit_command, abilities=abilities_command)
+COMMANDS:dict[str, Callable] = {
+    'study': study_command,
+    'audit': audit_command,
+    'abilities': abilities_command}

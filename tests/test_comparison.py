@@ -232,17 +232,17 @@ def test_gains_are_differences_and_differences_of_them():
     sheets = answer_sheets(survey, pd.concat(rows))
     joint, base = ('joint', 'P1'), ('base', 'P1')
     close = dict(atol=1e-6)
-    forth = compare_gains(survey, sheets, joint, base)
-    back = compare_gains(survey, sheets, base, joint)
+    forth = compare_gains(survey, sheets, [joint, base])
+    back = compare_gains(survey, sheets, [base, joint])
     np.testing.assert_allclose(forth.value, -back.value, **close)
     np.testing.assert_allclose(forth.low, -back.high, **close)
     same = compare(survey, sheets, joint, base).set_index('culture')
     np.testing.assert_allclose(forth.value, same.difference, **close)
     np.testing.assert_allclose(forth.low, same.low, **close)
-    four = compare_gains(survey, sheets, joint, base, base, joint)
+    four = compare_gains(survey, sheets, [joint, base, base, joint])
     np.testing.assert_allclose(four.value, 2 * forth.value, **close)
     with pytest.raises(InputError, match='unknown .*nobody'):
-        compare_gains(survey, sheets, joint, base, ('nobody', 'P1'), base)
+        compare_gains(survey, sheets, [joint, base, ('nobody', 'P1'), base])
 
 
 def test_positions_worked_by_hand():

@@ -256,7 +256,7 @@ def compare_gains(
     draws:int=10_000,
     seed:int=0,
 )->pd.DataFrame:   # group: value, low, high, cultures, questions, batteries, note
-    """How much the first side scores above the second; of four, minus what the third does the fourth
+    """How much the first side scores above the second; of four, less what the third does
 
     On the questions that all sides answered, with intervals by sign flips of batteries. Raises
     `InputError` for sides that are not there, or share none. The interval of a difference of

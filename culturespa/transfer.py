@@ -11,7 +11,7 @@ __all__ = ['FEWEST_ADAPTERS', 'OWN_COLUMNS', 'FEWEST_RELATED', 'transfer_answers
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -163,7 +163,8 @@ def read_transfer(
     _check_adapters(cultures, survey.cultures.culture)
     models = [base, *(f'{base}+{culture}' for culture in cultures)]
     ours = answers.model.isin(models) & answers.culture.isin(cultures)
-    sheets = answer_sheets(survey, answers[ours])
+    answered = answers[ours]
+    sheets = answer_sheets(survey, answered)
     transfer = Transfer(survey, sheets, models, cultures)
     _check_all_asked(sheets, transfer.cells)
     return transfer.on_same_questions()
@@ -204,11 +205,12 @@ def _parts_of_gains(
     gains:np.ndarray,   # draw x adapter x culture
 )->tuple:               # own, others', difference, given to others: draw x culture each
     "What each culture gets from its adapter and from the others'"
-    others = gains.shape[1] - 1
+    count = gains.shape[1]
     own = np.diagonal(gains, axis1=1, axis2=2)
     # exactly 0 where all adapters answer alike; a mean of the others would be off by rounding
-    difference = (own[:, None] - gains).sum(1) / others
-    given = (gains.sum(2) - own) / others
+    difference = (own[:, None] - gains).sum(1) / (count - 1)
+    to_others = np.where(np.eye(count, dtype=bool), np.nan, gains)
+    given = known_mean(to_others, 2)
     return own, own - difference, difference, given
 
 def _with_average(
@@ -220,21 +222,20 @@ def _with_average(
 def _notes(transfer:Transfer)->list[str]:
     "For each culture, then the average: why there is no verdict, and who is left out"
     counted = transfer.counted()
-    in_any = counted.any(0)
     notes, lacking = [], []
     for culture, cells in zip(transfer.cultures, counted):
         notes.append(_few_batteries(transfer.survey, cells))
         if not cells.any():
             lacking.append(culture)
-    of_average = _few_batteries(transfer.survey, in_any)
+    of_average = _few_batteries(transfer.survey, np.any(counted, axis=0))
     if lacking:
         of_average += f'; without {", ".join(lacking)}'
     return [*notes, of_average.removeprefix('; ')]
 
 def _few_batteries(
     survey:Survey,
-    counted:np.ndarray,   # a truth value per question
-)->str:                   # '' if there are enough
+    counted:Any,   # an array with a truth value per question
+)->str:            # '' if there are enough
     "Too little for a verdict, in words"
     answered = batteries(survey.questions)[counted]
     count = len(np.unique(answered))
@@ -279,9 +280,10 @@ def _dealt_p(transfer:Transfer, permutations:int, seed:int)->float:
     "How often adapters dealt to cultures at random gain as much as their own"
     once = np.ones((1, len(transfer.survey.questions)))
     [gains] = transfer.gains(once)
-    scored = ~np.isnan(gains).any(0)
-    culture_first = gains[scored][:, scored].T
-    return label_p(culture_first, permutations, seed)
+    table = pd.DataFrame(gains).T          # a row per culture
+    scored = table.dropna().index
+    known = table.loc[scored, scored]
+    return label_p(known.to_numpy(), permutations, seed)
 
 # %% ../nbs/67_transfer.ipynb #ea66c1e8
 def transfer_verdict(
@@ -294,11 +296,12 @@ def transfer_verdict(
     if pd.isna(row.low) or 'no verdict' in row.note:
         return f'{found}: {row.note or "no interval"}'
     found += f' [{row.low:+.1f}, {row.high:+.1f}], p {row.p:.4f}'
-    if row.low > 0:
-        return f'{found}: an adapter helps its own culture more than the others'
+    says = 'an adapter helps its own culture more than the others'
     if row.high < 0:
-        return f'{found}: an adapter helps its own culture LESS than the others'
-    return f'{found}: not shown that an adapter helps its own culture more than the others'
+        says = says.replace('more', 'LESS')
+    elif not row.low > 0:
+        says = f'not shown that {says}'
+    return f'{found}: {says}'
 
 # %% ../nbs/67_transfer.ipynb #a02d8ae5
 FEWEST_RELATED = 4     # of three cultures nothing is left once rows and columns are taken off
@@ -309,11 +312,11 @@ def transfer_relation(
     "How much more two cultures help each other than their rows and columns let expect"
     scored = gains.columns[gains.notna().all()]
     names = list(scored)
+    count = len(names)
     square = gains.loc[names, names].to_numpy(float)
-    off_diagonal = ~np.eye(len(names), dtype=bool)
-    rest = np.zeros(square.shape)
-    if len(names) >= FEWEST_RELATED:
-        cells = np.nonzero(off_diagonal)
+    rest = np.zeros((count, count))
+    if count >= FEWEST_RELATED:
+        cells = np.nonzero(~np.eye(count, dtype=bool))
         rest[cells] = _beyond_rows_and_columns(square[cells], *cells)
     both_ways = (rest + rest.T) / 2
     return pd.DataFrame(both_ways, names, names)
@@ -325,7 +328,8 @@ def _beyond_rows_and_columns(
 )->np.ndarray:            # of each cell: what least squares leave
     "Gains without what an adapter gives to all and a culture gets from all"
     member = np.eye(adapter.max() + 1)
-    effects = np.column_stack([member[adapter], member[culture]])
+    of_rows, of_columns = member[adapter], member[culture]
+    effects = np.column_stack([of_rows, of_columns])
     sizes = np.linalg.lstsq(effects, gains, rcond=None)[0]
     rest = gains - effects @ sizes
     return np.round(rest, 9)      # rounding is no relation

@@ -2,9 +2,9 @@
 import pytest
 from culturespa.transfer import *
 
-import itertools
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +155,13 @@ def test_the_difference_is_that_of_the_diagonal():
     assert own.difference['average'] == pytest.approx(difference)
     assert own.others['BRA'] == pytest.approx(gains['BRA'].drop('BRA').mean())
     assert own.gives['BRA'] == pytest.approx(gains.loc['BRA'].drop('BRA').mean())
+    people = survey.shares[survey.shares.culture != 'KEN']
+    without = own_against_others(replace(survey, shares=people), answers).set_index('culture')
+    assert without.note['average'] == 'without KEN' and pd.isna(without.own['KEN'])
+    of_five = own.difference.drop(['KEN', 'average'])
+    assert without.difference['average'] == pytest.approx(of_five.mean())
+    to_others = gains.loc['BRA'].drop(['BRA', 'KEN'])
+    assert without.gives['BRA'] == pytest.approx(to_others.mean())
 
 
 def test_copies_of_one_adapter_relate_nothing():

@@ -15,3 +15,22 @@ def test_tuned_personas_are_more_their_own_and_not_all_alike():
     assert own['base+joint', 'P1'] > own['base', 'P1'] > own['base+shuffled', 'P1']
     net = diversity(demo, invented).set_index(['model', 'method']).net
     assert net['base+joint', 'P1'] > net['base', 'P1']
+
+
+def test_own_adapters_help_more_and_alike_cultures_help_each_other():
+    import pandas as pd
+    from culturespa.relation import mantel
+    from culturespa.survey import data_path
+    from culturespa.survey_files import load_survey
+    from culturespa.transfer import gain_square, transfer_relation, transfer_verdict
+
+    demo, results = load_survey('demo'), data_path('results', 'demo')
+    matrix, own = (pd.read_csv(results/f'{name}.csv') for name in ('transfer', 'transfer_own'))
+    gains = gain_square(matrix)
+    assert list(gains.index) == list(demo.cultures.culture) == list(own.culture[:-1])
+    average = own.set_index('culture').loc['average']
+    diagonal = pd.Series(gains.to_numpy().diagonal(), gains.index)
+    assert abs(diagonal.mean() - average.own) < 1e-3      # both tables are of one run
+    assert 'helps its own culture more' in transfer_verdict(own.fillna(dict(note='')))
+    r, p = mantel(transfer_relation(gains), demo.similarity)
+    assert r > .7 and p < .001

@@ -23,12 +23,12 @@ from culturespa.survey import InputError
 
 def typed(line):
     "Type a line after `culturespa`; returns what it prints"
+    name, *options = line.split()
     program = typer.Typer()
-    for name, command in COMMANDS.items():
-        program.command(name)(command)
+    program.command()(globals()[f'{name}_command'])      # `COMMANDS` comes at the end of the page
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        program(line.split(), standalone_mode=False, prog_name='culturespa')
+        program(options, standalone_mode=False, prog_name='culturespa')
     return said.getvalue()
 
 def small_run(folder):
@@ -38,6 +38,17 @@ def small_run(folder):
     run.note('')
     for step in (questions_step, generated_answers_step, pairs_step):
         step(run)
+    return run.out
+
+def run_with_noise(folder, cultures, trained):
+    "A run of a few questions; these of its cultures have adapters of random numbers"
+    settings = dict(cultures=cultures, topics=('Food', 'Faith'), specific=('all',))
+    run = Run(Path(folder)/'run', configure('demo', **settings), quiet=True)
+    run.note('')
+    for seed, culture in enumerate(trained):
+        place = run.out/'adapters'/culture
+        random_adapter(place, find_model('demo'), scale=.1, seed=seed)
+        (place/'base.json').write_text('{}')
     return run.out
 
 def test_a_study_makes_no_folder_in_a_dry_run_or_from_a_bad_file():
@@ -102,6 +113,29 @@ def test_abilities_are_measured_once_and_the_margin_cannot_move():
         with pytest.raises(InputError, match='begun with margin 1.0, not 5.0'):
             typed(f'{line} --adapter {noise} --margin 5')
         assert json.loads((out/'record.json').read_text())['settings']['margin'] == 1
+
+
+def test_transfer_needs_three_adapters_and_leaves_the_run_alone():
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_with_noise(folder, ['USA', 'THA', 'KEN', 'ZWE'], ['USA', 'THA'])
+        with pytest.raises(InputError, match='2 trained adapters .* at least 3'):
+            typed(f'transfer {run}')
+        with pytest.raises(InputError, match='no run folder'):
+            typed(f'transfer {folder}/nowhere')
+        assert not (run/'transfer').exists()
+    with tempfile.TemporaryDirectory() as folder:
+        cultures = ['USA', 'THA', 'KEN', 'ZWE']
+        run = run_with_noise(folder, cultures, cultures)
+        before = {file: file.stat().st_mtime_ns for file in run.rglob('*') if file.is_file()}
+        said = typed(f'transfer {run} --out {folder}/seen --quiet')
+        after = {file: file.stat().st_mtime_ns for file in run.rglob('*') if file.is_file()}
+        assert after == before
+        with pytest.raises(InputError, match='is the folder of a run'):
+            typed(f'transfer {run} --out {run} --quiet')
+        matrix = pd.read_csv(f'{folder}/seen/transfer.csv')
+        own = pd.read_csv(f'{folder}/seen/transfer_own.csv')
+    assert len(matrix) == 16 and list(own.culture) == [*cultures, 'average']
+    assert 'demo, synthetic' in said and 'as smooth over the map p' in said
 
 
 def test_nothing_heavy_is_loaded_for_a_page_of_help():

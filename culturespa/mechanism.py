@@ -137,9 +137,9 @@ def amplification(
     level:float = .95,       # of the intervals over batteries
 )->pd.DataFrame:             # culture (and all): `SLOPES` (each with _low and _high), size, again
     "How strongly a tuned model says what its base said plainly, and what it leant to"
-    seen = [log_odds(survey, p) for p in (plain, aware, tuned)]
+    first, second, outcome = [log_odds(survey, p) for p in (plain, aware, tuned)]
     instruments = tuple(log_odds(survey, p) for p in other or (plain, aware))
-    squares, products = _of_each_question(*seen, instruments)
+    squares, products = _of_each_question(first, second, outcome, instruments)
     known = squares.any(axis=(1, 2, 3))
     squares, products = squares[known], products[known]
 
@@ -154,7 +154,6 @@ def amplification(
         by_name = values.reshape(len(names), -1)
         for name, column in zip(SLOPES, by_name.T):
             table[name + end] = column
-    first, second, _ = seen
     leans = _leans(second - first, instruments)[known]
     return table.join(leans.reset_index(drop=True))
 

@@ -33,8 +33,8 @@ def _read_adapter(folder:Path)->tuple:   # configuration; name -> tensor
         if config.get(name):
             kind.append(name)
     if kind != ['LORA']:
-        kind = ', '.join(kind)
-        raise InputError(f'{folder} is an adapter of another kind ({kind}): plain LoRA is needed')
+        raise InputError(f'{folder} is an adapter of another kind ({", ".join(kind)}): '
+                         'plain LoRA is needed')
     return config, load_file(folder/WEIGHTS)
 
 def _b_of(tensors:dict)->dict:     # module -> the name of its matrix B
@@ -121,7 +121,7 @@ def drop_one(
 )->pd.DataFrame:        # dropped, layer, matrix, and what was measured
     "Measure a tuned model whole, without each layer, each kind of matrix, each matrix, and bare"
     folder, work = find_adapter(adapter), Path(work)
-    rows = []
+    rows:list[dict] = []
     modules = list(adapter_updates(folder))
     for name, part in _parts(modules):
         copy = work/str(len(rows))

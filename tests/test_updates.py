@@ -33,7 +33,8 @@ def test_copies_drop_what_they_should_and_touch_nothing_else():
     first, *others = updates
     thin = adapter_updates(thinned_adapter(adapter, [first], folder/'thin'))
     assert not thin[first].any()
-    assert all((thin[module] == updates[module]).all() and updates[module].any() for module in others)
+    assert all((thin[module] == updates[module]).all() for module in others)
+    assert all(updates[module].any() for module in others)
     assert (adapter/'adapter_model.safetensors').read_bytes() == before
     with pytest.raises(InputError, match='does not touch model.layers.9.q'):
         thinned_adapter(adapter, ['model.layers.9.q'], folder/'more')

@@ -154,15 +154,15 @@ def amplification(
         by_name = values.reshape(len(names), -1)
         for name, column in zip(SLOPES, by_name.T):
             table[name + end] = column
-    leans = _leans(second - first, instruments)[known]
-    return table.join(leans.reset_index(drop=True))
+    leans = [part[known] for part in (second - first, *instruments)]
+    return table.join(_leans(*leans))
 
 def _leans(
-    lean:np.ndarray,     # log-odds, culture x question x option
-    instruments:tuple,
+    lean:np.ndarray,     # log-odds, culture x question x option; so the next
+    z_plain:np.ndarray,  # the instruments
+    z_aware:np.ndarray,
 )->pd.DataFrame:         # a row a culture: size, again
     "How far each culture's lean goes, and its correlation with that in the other wording"
-    z_plain, z_aware = instruments
     again = z_aware - z_plain
     rows = []
     for one, other in zip(lean, again):

@@ -77,6 +77,11 @@ def _check_tells(run:Run):
     except InputError as error:
         raise InputError(f'{names} needs a model that tells probabilities: {error}') from None
 
+def _prompts(run:Run)->list:
+    "The prompts to replay; none if nothing is. Raises `InputError` for a bad file"
+    place = run.configuration.replay_from
+    return read_prompts(place) if place else []
+
 def _written(run:Run)->tuple[pd.DataFrame, pd.DataFrame, dict]:
     "Questions of the model, what was dropped, and counts"
     c = run.configuration
@@ -318,11 +323,6 @@ def _replayed(run:Run, adapter:str, samples:list[dict])->list[dict]:
     seed = item_seed(c.seed, 'replay', adapter)
     # every sample of a training has targets, or none
     return draw_replay(file, n, seed, targets='targets' in samples[0])
-
-def _prompts(run:Run)->list:
-    "The prompts to replay; none if nothing is. Raises `InputError` for a bad file"
-    place = run.configuration.replay_from
-    return read_prompts(place) if place else []
 
 def _pairs_of(run:Run, pairs:pd.DataFrame, adapter:str, learns:str)->pd.DataFrame:
     "What an adapter learns from. Raises `InputError` if that is nothing"

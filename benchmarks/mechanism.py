@@ -157,6 +157,7 @@ def main():
     )
     parser.add_argument("--run", type=Path, required=True, help="a finished run, only read")
     parser.add_argument("--adapters", nargs="+", help="the first is taken apart")
+    parser.add_argument("--out", type=Path, help="folder for the tables")
     parser.add_argument("--save", action="store_true", help="renew data/results/demo/mechanism")
     options = parser.parse_args()
     quiet_libraries()
@@ -166,10 +167,12 @@ def main():
     tables = study(run, adapters)
     for name, table in tables.items():
         print(f"\n{name} (synthetic)\n\n{table.round(2).to_string()}")
-    if not options.save:
+    folder = options.out
+    if options.save:
+        folder = data_path("results", "demo") / "mechanism"
+    if folder is None:
         return
-    folder = data_path("results", "demo") / "mechanism"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         columns = ["adapter", *table.columns.drop("adapter")]
         table[columns].to_csv(folder / f"{name}.csv", index=False, float_format="%.5g")

@@ -78,6 +78,6 @@ def plot_combinations(
     names = [f'{row.model}, {row.method}' for row in rows.itertuples()]
     ax.set(yticks=range(len(rows), 0, -1), yticklabels=names, title=title,
            xlabel='points of S that the method adds to P1')
-    ax.legend(frameon=False, fontsize=9)
+    figure.legend(loc='outside lower center', ncols=2, frameon=False, fontsize=9)
     ax.spines[['top', 'right']].set_visible(False)
     return ax

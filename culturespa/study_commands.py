@@ -60,8 +60,8 @@ def _results(out:Path)->str:
     claims = pd.read_csv(out/'claims.csv', keep_default_na=False)
     lines = [f'{claim.verdict:13} {claim.says}' for claim in claims.itertuples()]
     table = shown.to_string(index=False, float_format='%.1f')
-    files = ', '.join(['study.csv', 'averages.csv', 'claims.csv', 'study.png'])
-    return '\n'.join(['', table, '', *lines, '', f'In {out}: {files}'])
+    tables = ', '.join(['study', 'runs', 'averages', 'combinations', 'claims'])
+    return '\n'.join(['', table, '', *lines, '', f'In {out}: study.png, and as .csv {tables}'])
 
 # %% ../nbs/88_study_commands.ipynb #8d1760f8
 RunAt = Annotated[Path, typer.Argument(

@@ -11,7 +11,6 @@ __all__ = ['Side', 'MEASURED', 'WHOSE', 'Seeds', 'ArmRow', 'Claim', 'StudyFile',
 # %% ../nbs/85_study.ipynb #a1de1e2d
 import hashlib
 import json
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .alignment import SCORES, score_sheets
 from .combinations import combination_table
 from .comparison import compare_gains
-from .configuration import Configuration, configure, derive
+from .configuration import Configuration, configure, derive, read_toml
 from .inference import continents, intervals
 from .pipeline import STEPS, evaluations, survey_answers
 from .run_folder import Run
@@ -101,9 +100,9 @@ def read_study(
 )->Study:
     "A study from its file. Raises `InputError` naming what is wrong"
     path = Path(path)
-    content = _bytes_of(path)
+    content, values = read_toml(path)
     try:
-        found = StudyFile(**_toml(path, content))
+        found = StudyFile(**values)
     except ValidationError as error:
         first = error.errors()[0]
         name = '.'.join(map(str, first['loc']))
@@ -121,32 +120,15 @@ def read_study(
         _check_claim(path, claim, arms)
     return Study(found.title, tuple(arms), found.claim, hashlib.sha256(content).hexdigest())
 
-def _toml(path:Path, content:bytes)->dict:
-    "What a file says"
-    try:
-        return tomllib.loads(content.decode())
-    except RecursionError:
-        raise InputError(f'{path} is no TOML: it is nested too deeply') from None
-    except ValueError as error:     # no TOML, no UTF-8, or a number with thousands of digits
-        raise InputError(f'{path} is no TOML: {error}') from None
-
 def _check_seeds(where:str, values:dict):
     "Seeds and survey must not be named where they would be replaced or could not be compared"
     tuning = values.get('tuning', {})
     if not isinstance(tuning, dict):
         raise InputError(f'{where}: tuning is {tuning!r}: a table is needed, as {{epochs = 2}}')
-    for name in ('seed', 'answer_seed'):
-        if name in values:
+    named = [*values, *(f'tuning.{name}' for name in tuning)]
+    for name in ('seed', 'answer_seed', 'tuning.seed'):
+        if name in named:
             raise InputError(f'{where}: {name} is set by seeds')
-    if 'seed' in tuning:
-        raise InputError(f'{where}: the seed of tuning is set by seeds')
-
-def _bytes_of(path:Path)->bytes:
-    "The file as it is"
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror}') from None
 
 def _arm(path:Path, row:ArmRow, base:Configuration, seeds:Seeds, before:list[Arm])->Arm:
     "One row, checked"
@@ -159,10 +141,9 @@ def _arm(path:Path, row:ArmRow, base:Configuration, seeds:Seeds, before:list[Arm
     origin = row.origin or (earlier[0] if earlier else None)
     values = row.model_extra or {}
     _check_seeds(where, values)
-    if 'survey' in values:
-        raise InputError(f'{where}: all arms answer one survey, that of [base]')
-    if 'origin' in values:
-        raise InputError(f'{where}: the arm to start from is called from, not origin')
+    for name, why in dict(survey='all arms answer that of [base]', origin='write from').items():
+        if name in values:
+            raise InputError(f'{where}: {name} cannot be set here: {why}')
     try:
         configuration = derive(base, **values)
     except InputError as error:
@@ -298,8 +279,7 @@ def _title_in(file:Path)->str:
 
 def _check_groups(study:Study, plan:Plan):
     "A claim is about people the survey has: hours before the claim is weighed. Raises `InputError`"
-    survey = load_survey(plan.configuration.survey)
-    known = list(continents(survey))
+    known = list(continents(load_survey(plan.configuration.survey)))
     for claim in study.claims:
         one_of(f'group in claim {claim.says!r}', claim.group, known)
 
@@ -460,8 +440,7 @@ def claim_table(
             rows.append(row | dict(verdict='not run', note=f'not all asked as {claim.group}'))
             continue
         found = gains.loc[claim.group]
-        members = continents(survey)[claim.group]
-        own = table[table.culture.isin(members)]
+        own = table[table.culture.isin(continents(survey)[claim.group])]
         rows.append(row | dict(
             difference=found.value, low=found.low, high=found.high,
             batteries=found.batteries, verdict=verdict(found.low, found.high), note=found.note,
@@ -489,8 +468,7 @@ def _of_side(table:pd.DataFrame, side:Side)->pd.DataFrame:
 
 def _by_run(table:pd.DataFrame, side:Side)->pd.Series:
     "Mean score over cultures of each run: by corpus, answers and training seed"
-    own = _of_side(table, side)
-    return own.groupby(['corpus', 'answers', 'training']).S.mean()
+    return _of_side(table, side).groupby(['corpus', 'answers', 'training']).S.mean()
 
 # %% ../nbs/85_study.ipynb #cac6a243
 def plot_study(

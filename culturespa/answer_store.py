@@ -151,6 +151,8 @@ def read_part(
     import pyarrow.parquet as pq
     with readable(file):
         rows = pq.read_table(file, partitioning=None).to_pandas()
+        if set(_part_schema().names) - {'probability', 'outside'} - set(rows):
+            raise OSError('other columns than those of answers')
     return rows.assign(code=rows.code.astype('Int64'))
 
 def _read_part(file:Path, key:list, wanted:dict):
@@ -256,11 +258,14 @@ def read_note(
     "How a model was asked in a folder. Raises `InputError` if the note cannot be read"
     file = part_folder(out, source, model)/'_asked.json'
     try:
-        return json.loads(file.read_text())
+        note = json.loads(file.read_text())
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f'{file} cannot be read: {error}') from None
+    if not isinstance(note, dict):
+        raise InputError(f'{file} cannot be read: it holds no object')
+    return note
 
 def asked_otherwise(
     first:dict,   # how a model was asked

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PAPER_TUNING', 'PRESETS', 'WRITING', 'PLACES', 'Configuration', 'configure',
-           'read_configuration', 'check_configuration', 'derive']
+           'read_configuration', 'check_configuration', 'derive', 'read_toml']
 
 # %% ../nbs/80_configuration.ipynb #710a317a
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,19 @@ def derive(
     given = _absolute(_with_questions('default', given))
     tuning = origin.tuning | given.pop('tuning', {})
     return read_configuration({**origin.model_dump(), **given, 'tuning': tuning})
+
+# %% ../nbs/80_configuration.ipynb #ref1a7e6
+def read_toml(
+    path:Path,
+)->tuple[bytes, dict]:   # the file as it is, and what it says
+    "Read a TOML file. Raises `InputError`"
+    try:
+        content = path.read_bytes()
+        return content, tomllib.loads(content.decode())
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}') from None
+    except RecursionError:
+        raise InputError(f'{path} is no TOML: it is nested too deeply') from None
+    except ValueError as error:     # no TOML, no UTF-8, or a number with thousands of digits
+        raise InputError(f'{path} is no TOML: {error}') from None
+

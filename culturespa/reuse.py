@@ -38,10 +38,20 @@ def reuse_questions(
     counts = record.get('steps', {}).get('questions')
     if not counts or not _same_words(run, record) or _differing(run, record):
         return None
+    _check_questions(run.origin/'questions.parquet', counts)
     for name in ('questions.parquet', 'dropped.parquet', 'attempts.jsonl'):
         if (run.origin/name).exists():
             shutil.copyfile(run.origin/name, run.out/name)
     return counts
+
+def _check_questions(file:Path, counts:dict):
+    "Questions to copy must be whole, as many as were noted. Raises `InputError`"
+    try:
+        rows = len(pd.read_parquet(file, columns=['question_id', 'question', 'options']))
+    except (OSError, ValueError):      # gone, no Parquet, or without these columns
+        rows = None
+    if rows is None or rows != counts.get('kept'):
+        raise InputError(f'{file} is damaged or gone: start from another run, or from none')
 
 def _differing(run:Run, record:dict)->list[str]:
     "Settings that decide the questions and are not the same"

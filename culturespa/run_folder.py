@@ -175,11 +175,21 @@ def read_record(
         record = json.loads(file.read_text())
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, UnicodeDecodeError, NotADirectoryError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f'{file} cannot be read: {error}') from error
     if not isinstance(record, dict) or 'configuration' not in record:
         raise InputError(f'{file} is not that of a run: give a new or empty folder as --out')
+    _check_parts(file, record)
     return record
+
+def _check_parts(file:Path, record:dict):
+    "What is read from a record must have names, and so must every step. Raises `InputError`"
+    parts = {name: record.get(name) or {} for name in ('model', 'survey', 'start_from', 'steps')}
+    if isinstance(parts['steps'], dict):
+        parts |= {f'steps.{name}': step for name, step in parts['steps'].items()}
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise InputError(f'{file} is damaged: {name} is no object')
 
 def recorded_configuration(
     out:Path,

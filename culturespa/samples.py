@@ -158,7 +158,7 @@ def read_prompts(
     "Prompts from a file. Raises `InputError` naming the line that is none"
     path = Path(path).expanduser()
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = path.read_text(encoding='utf-8-sig').split('\n')
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f'{path} cannot be read as text: {error}') from None
     chats = []
@@ -175,6 +175,8 @@ def _read_chat(where:str, line:str)->list[dict]:
         chat = json.loads(line)
     except ValueError as error:
         raise InputError(f'{where} is not JSON: {error}') from None
+    except RecursionError:
+        raise InputError(f'{where} is nested too deeply') from None
     if isinstance(chat, dict):
         chat = chat.get('messages')
     is_chat = isinstance(chat, list) and chat and all(map(_is_message, chat))
@@ -187,7 +189,11 @@ def _is_message(message:object)->bool:
     if not isinstance(message, dict):
         return False
     texts = message.get('role'), message.get('content')
-    return set(message) == {'role', 'content'} and all(isinstance(text, str) for text in texts)
+    return set(message) == {'role', 'content'} and all(map(_is_text, texts))
+
+def _is_text(text:object)->bool:
+    "Half of a character cannot be written down, though JSON can name it"
+    return isinstance(text, str) and not any('\ud800' <= sign <= '\udfff' for sign in text)
 
 def own_replies(
     model:Model,                 # the base
@@ -226,7 +232,9 @@ def draw_replay(
     targets:bool = False,  # with each reply as a distribution, for a training on distributions
 )->list[dict]:
     "Samples of what a model says anyway, in random order"
-    own = [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
+    # not splitlines: a reply may hold a character that it takes for the end of a line
+    lines = file.read_text(encoding='utf-8').split('\n')
+    own = [json.loads(line) for line in lines if line]
     rng = np.random.default_rng(seed)
     rounds = -(-n // len(own))
     order = np.concatenate([rng.permutation(len(own)) for _ in range(rounds)])

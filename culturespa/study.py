@@ -11,7 +11,6 @@ __all__ = ['Side', 'MEASURED', 'WHOSE', 'Seeds', 'ArmRow', 'Claim', 'StudyFile',
 # %% ../nbs/85_study.ipynb #a1de1e2d
 import hashlib
 import json
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .alignment import SCORES, score_sheets
 from .combinations import combination_table
 from .comparison import compare_gains
-from .configuration import Configuration, configure, derive
-from .inference import intervals
+from .configuration import Configuration, configure, derive, read_toml
+from .inference import continents, intervals
 from .pipeline import STEPS, evaluations, survey_answers
 from .run_folder import Run
 from .sheets import SHEET, answer_sheets
-from .survey import InputError, Survey, one_of
+from .survey import InputError, Survey, one_of, select
+from .survey_files import load_survey
 
 # %% ../nbs/85_study.ipynb #d78a3f73
 class Seeds(BaseModel):
@@ -38,6 +38,14 @@ class Seeds(BaseModel):
     corpus:tuple[int, ...] = Field(default=(42,), min_length=1)   # of questions and pairs
     answers:tuple[int, ...] = Field(default=(42,), min_length=1)
     training:tuple[int, ...] = Field(default=(42,), min_length=1)
+
+    @field_validator('*')
+    @classmethod
+    def _each_once(cls, seeds:tuple[int, ...])->tuple[int, ...]:
+        "A run that is counted twice looks like two runs that agree"
+        if len(set(seeds)) < len(seeds):
+            raise ValueError('a seed stands there twice')
+        return seeds
 
 class ArmRow(BaseModel):
     "An arm as it stands in the file: what else it names are values of a configuration"
@@ -57,7 +65,7 @@ class Claim(BaseModel):
     less:Side                      # ... than this
     more_than:Side|None = None     # if given: by a larger gain than that of `more_than` ...
     less_than:Side|None = None     # ... over `less_than`
-    group:str = 'average'          # a culture, a continent, or all
+    group:str = 'average'          # a culture, a continent, or 'average': all of them
 
 class StudyFile(BaseModel):
     "A whole file"
@@ -92,15 +100,14 @@ def read_study(
 )->Study:
     "A study from its file. Raises `InputError` naming what is wrong"
     path = Path(path)
-    content = _bytes_of(path)
+    content, values = read_toml(path)
     try:
-        found = StudyFile(**tomllib.loads(content.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f'{path} is no TOML: {error}') from None
+        found = StudyFile(**values)
     except ValidationError as error:
         first = error.errors()[0]
         name = '.'.join(map(str, first['loc']))
-        raise InputError(f"{path}: {name}: {first['msg'].lower()}") from None
+        raise InputError(f"{path}: {name}: {first['msg']}") from None
+    _check_seeds(f'{path}: [base]', found.base)
     whole = {**found.base, **changes}
     if whole.get('preset') != 'demo' and not {'model', 'survey'} <= set(whole):
         raise InputError(f'{path} names no model and survey: give them as --model and --survey, '
@@ -113,11 +120,15 @@ def read_study(
         _check_claim(path, claim, arms)
     return Study(found.title, tuple(arms), found.claim, hashlib.sha256(content).hexdigest())
 
-def _bytes_of(path:Path)->bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror}') from None
+def _check_seeds(where:str, values:dict):
+    "Seeds and survey must not be named where they would be replaced or could not be compared"
+    tuning = values.get('tuning', {})
+    if not isinstance(tuning, dict):
+        raise InputError(f'{where}: tuning is {tuning!r}: a table is needed, as {{epochs = 2}}')
+    named = [*values, *(f'tuning.{name}' for name in tuning)]
+    for name in ('seed', 'answer_seed', 'tuning.seed'):
+        if name in named:
+            raise InputError(f'{where}: {name} is set by seeds')
 
 def _arm(path:Path, row:ArmRow, base:Configuration, seeds:Seeds, before:list[Arm])->Arm:
     "One row, checked"
@@ -128,11 +139,13 @@ def _arm(path:Path, row:ArmRow, base:Configuration, seeds:Seeds, before:list[Arm
     if row.origin is not None and row.origin not in earlier:
         raise InputError(f'{where} starts from {row.origin}, which is no arm above it')
     origin = row.origin or (earlier[0] if earlier else None)
-    for name in ('seed', 'answer_seed'):
-        if name in (row.model_extra or {}):
-            raise InputError(f'{where}: {name} is set by seeds')
+    values = row.model_extra or {}
+    _check_seeds(where, values)
+    for name, why in dict(survey='all arms answer that of [base]', origin='write from').items():
+        if name in values:
+            raise InputError(f'{where}: {name} cannot be set here: {why}')
     try:
-        configuration = derive(base, **(row.model_extra or {}))
+        configuration = derive(base, **values)
     except InputError as error:
         raise InputError(f'{where}: {error}') from None
     return Arm(row.name, row.why, origin, configuration, row.seeds or seeds)
@@ -230,8 +243,9 @@ def run_study(
     out = Path(out)
     for name in only or ():
         one_of('arm', name, [arm.name for arm in study.arms])
-    _claim_folder(out, study)
     plans = plan_runs(study)
+    _check_groups(study, plans[0])
+    _claim_folder(out, study)
     wanted = plans if only is None else _with_origins(plans, only)
     lent:dict = {}
     for number, plan in enumerate(wanted, 1):
@@ -244,7 +258,7 @@ def _claim_folder(out:Path, study:Study):
     "A folder belongs to one study, as it stood when it was begun: claims may be added, arms too"
     file = out/'study.json'
     if file.exists():
-        title = json.loads(file.read_text()).get('title')
+        title = _title_in(file)
         if title != study.title:
             raise InputError(f'{out} belongs to the study {title!r}: use another --out')
     elif out.exists() and any(out.iterdir()):
@@ -254,6 +268,20 @@ def _claim_folder(out:Path, study:Study):
     arms = {arm.name: arm.why for arm in study.arms}
     note = dict(title=study.title, sha256=study.sha256, arms=arms)
     file.write_text(json.dumps(note, indent=1) + '\n')
+
+def _title_in(file:Path)->str:
+    "Whose folder it is. Raises `InputError` if its note cannot be read"
+    try:
+        return json.loads(file.read_text())['title']
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        raise InputError(f'{file} is not that of a study: '
+                         'give a new or empty folder as --out') from None
+
+def _check_groups(study:Study, plan:Plan):
+    "A claim is about people the survey has: hours before the claim is weighed. Raises `InputError`"
+    known = list(continents(load_survey(plan.configuration.survey)))
+    for claim in study.claims:
+        one_of(f'group in claim {claim.says!r}', claim.group, known)
 
 def _with_origins(plans:list[Plan], only:Sequence[str])->list[Plan]:
     "The runs of some arms, and those they start from"
@@ -316,27 +344,37 @@ def write_results(
     "Score runs: study.csv, runs.csv, averages.csv, combinations.csv, claims.csv, study.png"
     if not plans:
         raise InputError(f'no run of {study.title!r} is done in {out}')
+    runs = [Run(out/plan.folder, quiet=True) for plan in plans]
+    survey = _asked_by_any(runs)
     tables, answers = [], []
-    for plan in plans:
-        run = Run(out/plan.folder, quiet=True)
+    for plan, run in zip(plans, runs):
         given = survey_answers(run)
         whose = {name: getattr(plan, name) for name in WHOSE}
         tables.append(tidy_scores(run.survey, answer_sheets(run.survey, given)).assign(**whose))
         answers.append(given.assign(**whose))
     table = pd.concat(tables, ignore_index=True)
     table = table[[*WHOSE, *SHEET, *SCORES.index]]
-    sheets = pooled_sheets(run.survey, pd.concat(answers, ignore_index=True))
-    averages = average_table(run.survey, sheets, table)
+    sheets = pooled_sheets(survey, pd.concat(answers, ignore_index=True))
+    averages = average_table(survey, sheets, table)
     found = dict(
         study=table,
         runs=run_averages(table),
         averages=averages,
-        combinations=_combinations_of(run.survey, sheets, study),
-        claims=claim_table(run.survey, sheets, study.claims, table))
+        combinations=_combinations_of(survey, sheets, study),
+        claims=claim_table(survey, sheets, study.claims, table))
     for name, own in found.items():
         own.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
     _draw(averages, table, study.title, out/'study.png')
     return table
+
+def _asked_by_any(runs:Sequence[Run])->Survey:
+    "The part of the survey that at least one run asked: arms may differ in cultures and topics"
+    cultures:set[str] = set()
+    topics:set[str] = set()
+    for run in runs:
+        cultures.update(run.survey.cultures.culture)
+        topics.update(run.survey.questions.topic)
+    return select(runs[0].whole_survey, sorted(cultures), sorted(topics))
 
 # %% ../nbs/85_study.ipynb #39f9807b
 def pooled_sheets(
@@ -397,11 +435,16 @@ def claim_table(
         if missing:
             rows.append(row | dict(verdict='not run', note=', '.join(missing[0])))
             continue
-        found = compare_gains(survey, sheets, sides).loc[claim.group]
+        gains = compare_gains(survey, sheets, sides)
+        if claim.group not in gains.index:
+            rows.append(row | dict(verdict='not run', note=f'not all asked as {claim.group}'))
+            continue
+        found = gains.loc[claim.group]
+        own = table[table.culture.isin(continents(survey)[claim.group])]
         rows.append(row | dict(
             difference=found.value, low=found.low, high=found.high,
             batteries=found.batteries, verdict=verdict(found.low, found.high), note=found.note,
-            **_over_runs(claim, table)))
+            **_over_runs(claim, own)))
     columns = ['says', 'group', 'difference', 'low', 'high', 'runs', 'sd', 'batteries', 'verdict',
                'note']
     return pd.DataFrame(rows, columns=columns)
@@ -409,17 +452,23 @@ def claim_table(
 def _over_runs(claim:Claim, table:pd.DataFrame)->dict:
     "How far the difference spreads over runs with the same seeds on both sides"
     signs = 1, -1, -1, 1
-    parts = [sign * _by_run(table, side) for sign, side in zip(signs, _sides(claim))]
+    sides = _sides(claim)
+    asked = [set(_of_side(table, side).culture) for side in sides]
+    own = table[table.culture.isin(set.intersection(*asked))]
+    parts = [sign * _by_run(own, side) for sign, side in zip(signs, sides)]
     together = pd.concat(parts, axis=1).dropna()
     spread = together.sum(axis=1)
     return dict(runs=len(spread), sd=spread.std())
 
-def _by_run(table:pd.DataFrame, side:Side)->pd.Series:
-    "Mean score over cultures of each run: by corpus, answers and training seed"
+def _of_side(table:pd.DataFrame, side:Side)->pd.DataFrame:
+    "Rows of one arm, model and method"
     arm, model, method = side
     full = model if model == 'base' else f'base+{model}'
-    own = table[(table.arm == arm) & (table.model == full) & (table.method == method)]
-    return own.groupby(['corpus', 'answers', 'training']).S.mean()
+    return table[(table.arm == arm) & (table.model == full) & (table.method == method)]
+
+def _by_run(table:pd.DataFrame, side:Side)->pd.Series:
+    "Mean score over cultures of each run: by corpus, answers and training seed"
+    return _of_side(table, side).groupby(['corpus', 'answers', 'training']).S.mean()
 
 # %% ../nbs/85_study.ipynb #cac6a243
 def plot_study(

@@ -226,11 +226,17 @@ def _same_training(known:Sequence[Path], plan:str)->Path|None:
     for folder in known:
         try:
             record = json.loads((Path(folder)/'base.json').read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and record.get('plan') == plan:
+        if isinstance(record, dict) and record.get('plan') == plan and _is_whole(folder, record):
             return Path(folder)
     return None
+
+def _is_whole(folder:Path, record:dict)->bool:
+    "Has an adapter all its files, and its card all that a copy must say?"
+    files = 'adapter_model.safetensors', 'adapter_config.json'
+    said = {'model', 'revision', 'settings', 'samples', 'steps', 'supervised_tokens', 'last_loss'}
+    return said <= set(record) and all((Path(folder)/name).is_file() for name in files)
 
 def _moved_into_place(partial:Path, out:Path, record:dict)->dict:
     "A finished adapter gets its card, and its place in one step"

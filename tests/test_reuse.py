@@ -115,3 +115,22 @@ def test_a_folder_starts_from_one_run_for_good():
     with pytest.raises(InputError, match='nowhere is no run folder'):
         Run(folder/'third', configure('demo'), start_from=folder/'nowhere')
     assert not (folder/'third').exists()
+
+
+def test_damaged_questions_are_not_copied():
+    from culturespa.reuse import _check_questions
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'questions.parquet'
+        whole = pd.DataFrame(dict(question_id=['a'], question=['?'], options=[['x', 'y']]))
+        whole.to_parquet(file)
+        _check_questions(file, dict(kept=1))
+        for kept in 2, None:
+            with pytest.raises(InputError, match='damaged or gone'):
+                _check_questions(file, dict(kept=kept))
+        for content in b'x', whole.drop(columns='options').to_parquet():
+            file.write_bytes(content)
+            with pytest.raises(InputError, match='damaged or gone'):
+                _check_questions(file, dict(kept=1))
+        file.unlink()
+        with pytest.raises(InputError, match='damaged or gone'):
+            _check_questions(file, dict(kept=1))

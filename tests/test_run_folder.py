@@ -12,6 +12,17 @@ import pytest
 from culturespa.configuration import configure
 from culturespa.survey import InputError, data_path
 
+def test_a_damaged_record_is_named():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'record.json'
+        wrong = [dict(model='x'), dict(survey=[1]), dict(steps=[1]), dict(steps=dict(pairs=[1]))]
+        texts = [json.dumps(dict(configuration={}) | part) for part in wrong]
+        for text in [*texts, '[' * 100_000, '9' * 5_000]:
+            file.write_text(text)
+            with pytest.raises(InputError, match='record.json'):
+                read_record(Path(folder))
+
+
 def test_two_processes_do_not_lose_each_others_notes():
     place = Path(tempfile.mkdtemp())/'run'
     place.mkdir()

@@ -115,6 +115,21 @@ def test_replies_of_several_tokens_share_their_beginning():
         tokenize_sample(sample | dict(targets={'2': 1.}), model)
 
 
+def test_odd_characters_in_prompts_are_kept_or_named():
+    chat = [dict(role='user', content='one\u2028two\x85three\x1c')]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'prompts.jsonl'
+        for mark in '', '\ufeff':
+            file.write_text(mark + json.dumps(chat, ensure_ascii=False) + '\n', encoding='utf-8')
+            assert read_prompts(file) == [chat]
+        write_replay(load_model('demo', device='cpu'), [chat], file)
+        assert draw_replay(file, 1, seed=0)[0]['prompt'] == chat
+        for wrong in '[' * 100_000, json.dumps([dict(role='user', content='\ud800')]):
+            file.write_text(wrong)
+            with pytest.raises(InputError, match='line 1'):
+                read_prompts(file)
+
+
 def test_prompts_are_read_or_the_line_is_named():
     good = [dict(role='user', content='Two and two?')]
     wrong = {

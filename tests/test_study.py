@@ -19,7 +19,15 @@ def test_what_is_wrong_in_a_file_is_named():
         'arm a stands there twice': good + '[[arm]]\nname = "a"\n',
         'starts from z, which is no arm above it': good + 'from = "z"\n',
         "arm a: unknown strategy 'x'": good + 'strategies = ["x"]\n',
-        'names no model and survey': good.replace('preset = "demo"', 'seed = 1'),
+        'names no model and survey': good.replace('preset = "demo"', 'per_topic = 1'),
+        'arm a: tuning is': good + 'tuning = "x"\n',
+        'arm a: tuning.seed is set by seeds': good + 'tuning = {seed = 1}\n',
+        'arm a: survey cannot be set here': good + 'survey = "x"\n',
+        'origin cannot be set here: write from': good + 'origin = "b"\n',
+        'base]: seed is set by seeds': good.replace('[[arm]]', 'seed = 1\n[[arm]]'),
+        'a seed stands there twice': good + 'seeds = {training = [1, 1]}\n',
+        'nested too deeply': 'a = ' + '[' * 20_000,
+        'digits': 'a = ' + '9' * 5_000,
         'arm a: hot': good + 'hot = 1\n',
         'arm a: seed is set by seeds': good + 'seed = 1\n',
         'seeds.training': good + '[arm.seeds]\ntraining = []\n',
@@ -132,3 +140,61 @@ less = ["a", "joint", "P1"]
             run_study(read_study(file), out)
         with pytest.raises(InputError, match='unknown arm'):
             run_study(more, out, only=['c'])
+
+
+def test_arms_may_ask_different_cultures():
+    text = """title = "T"
+[base]
+preset = "demo"
+cultures = ["USA", "ZWE"]
+topics = ["Food"]
+per_topic = 6
+flip_questions = 0
+strategies = ["crqpc"]
+[[arm]]
+name = "wide"
+[[arm]]
+name = "narrow"
+cultures = ["USA"]
+[[claim]]
+says = "of one culture"
+more = ["wide", "base", "P1"]
+less = ["wide", "base", "unaware"]
+group = "ZWE"
+[[claim]]
+says = "of all"
+more = ["wide", "base", "P1"]
+less = ["wide", "base", "unaware"]
+[[claim]]
+says = "of arms"
+more = ["wide", "base", "P1"]
+less = ["narrow", "base", "P1"]
+[[claim]]
+says = "of one that an arm did not ask"
+more = ["wide", "base", "P1"]
+less = ["narrow", "base", "P1"]
+group = "ZWE"
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        file, out = Path(folder)/'study.toml', Path(folder)/'out'
+        file.write_text(text.replace('"ZWE"\n', '"Atlantis"\n'))
+        with pytest.raises(InputError, match='Atlantis'):
+            run_study(read_study(file), out, quiet=True)
+        assert not out.exists()
+        file.write_text(text)
+        table = run_study(read_study(file), out, device='cpu', quiet=True, say=len)
+        claims = pd.read_csv(out/'claims.csv', keep_default_na=False)
+        averages = pd.read_csv(out/'averages.csv').set_index(['arm', 'model', 'method', 'group']).S
+        (out/'study.json').write_text('[1]')
+        with pytest.raises(InputError, match='study.json is not that of a study'):
+            run_study(read_study(file), out, quiet=True)
+    base = table[(table.arm == 'wide') & (table.model == 'base')]
+    means = base.groupby('method').S.mean()
+    # the arm that came last asked one culture: the others' averages are of all they asked
+    assert averages['wide', 'base', 'P1', 'average'] == pytest.approx(means['P1'], abs=1e-4)
+    one = base[base.culture == 'ZWE'].set_index('method').S
+    expected = one['P1'] - one['unaware'], means['P1'] - means['unaware']
+    assert [float(value) for value in claims.difference[:2]] == pytest.approx(expected, abs=1e-4)
+    # both arms were asked the same about the culture they share
+    assert float(claims.difference[2]) == 0
+    assert claims.verdict[3] == 'not run' and 'ZWE' in claims.note[3]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, field_validator
 
 from .alignment import SCORES, score_sheets
 from .combinations import combination_table
@@ -35,9 +35,9 @@ from .survey_files import load_survey
 class Seeds(BaseModel):
     "The seeds of an arm; every combination is a run"
     model_config = ConfigDict(extra='forbid', frozen=True)
-    corpus:tuple[int, ...] = Field(default=(42,), min_length=1)   # of questions and pairs
-    answers:tuple[int, ...] = Field(default=(42,), min_length=1)
-    training:tuple[int, ...] = Field(default=(42,), min_length=1)
+    corpus:tuple[StrictInt, ...] = Field(default=(42,), min_length=1)   # of questions and pairs
+    answers:tuple[StrictInt, ...] = Field(default=(42,), min_length=1)
+    training:tuple[StrictInt, ...] = Field(default=(42,), min_length=1)
 
     @field_validator('*')
     @classmethod
@@ -50,7 +50,7 @@ class Seeds(BaseModel):
 class ArmRow(BaseModel):
     "An arm as it stands in the file: what else it names are values of a configuration"
     model_config = ConfigDict(extra='allow', frozen=True)
-    name:str = Field(pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]*$')
+    name:str = Field(pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]*$', max_length=100)
     why:str = ''
     origin:str|None = Field(None, alias='from')
     seeds:Seeds|None = None

@@ -44,20 +44,6 @@ def test_a_part_is_there_whole_or_not_at_all():
     assert [file.name for file in (folder/'parts').iterdir()] == ['a.parquet']
 
 
-def test_parts_and_notes_of_another_kind_are_named():
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder)/'original-0-x.parquet'
-        pd.DataFrame(dict(a=[1])).to_parquet(file)
-        with pytest.raises(InputError, match='is damaged'):
-            read_part(file)
-        place = part_folder(folder, 'survey', 'base')
-        place.mkdir(parents=True)
-        for text in '[1]', '[' * 100_000:
-            (place/'_asked.json').write_text(text)
-            with pytest.raises(InputError, match='cannot be read'):
-                read_note(folder, 'survey', 'base')
-
-
 def test_what_is_kept_is_read_back_and_chosen_from():
     out = folder/'chosen'
     hashes = question_hashes(made.questions)
@@ -106,6 +92,20 @@ def test_a_second_writer_is_refused():
         torn.touch()
     with one_writer(folder/'locked'):
         assert not torn.exists()
+
+
+def test_parts_and_notes_of_another_kind_are_named():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'original-0-x.parquet'
+        pd.DataFrame(dict(a=[1])).to_parquet(file)
+        with pytest.raises(InputError, match='is damaged'):
+            read_part(file)
+        place = part_folder(folder, 'survey', 'base')
+        place.mkdir(parents=True)
+        for text in '[1]', '[' * 100_000:
+            (place/'_asked.json').write_text(text)
+            with pytest.raises(InputError, match='cannot be read'):
+                read_note(folder, 'survey', 'base')
 
 
 def test_what_decides_answers_may_not_change_and_what_does_not_may():

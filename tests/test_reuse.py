@@ -85,7 +85,7 @@ def test_a_question_with_other_words_is_asked_again():
 def test_questions_are_taken_if_nothing_that_decides_them_differs():
     folder = Path(tempfile.mkdtemp())
     first = begun(folder/'first')
-    table = pd.DataFrame(dict(question_id=['G00001'], question=['Tea?']))
+    table = pd.DataFrame(dict(question_id=['G00001'], question=['Tea?'], options=[['Yes', 'No']]))
     first.write(questions=table, dropped=table[:0])
     assert reuse_questions(begun(folder/'early', first.out)) is None     # not said to be complete
     first.note('questions', kept=1, attempts=2)

@@ -52,23 +52,6 @@ def test_settings_that_make_no_sense_are_refused():
             Tuning(**wrong)
 
 
-def test_an_adapter_that_is_not_whole_is_not_copied():
-    from culturespa.tuning import _same_training
-    with tempfile.TemporaryDirectory() as folder:
-        made = train_adapter('demo', [dict(
-            prompt=[dict(role='user', content='?')],
-            completion=[dict(role='assistant', content='1')])] * 4, f'{folder}/a', quiet=True)
-        place = Path(folder)/'a'
-        assert _same_training([place], made['plan']) == place
-        (place/'base.json').write_text(json.dumps(dict(plan=made['plan'])))
-        assert _same_training([place], made['plan']) is None
-        (place/'base.json').write_text(json.dumps(made))
-        (place/'adapter_model.safetensors').unlink()
-        assert _same_training([place], made['plan']) is None
-        (place/'base.json').write_text('[' * 100_000)
-        assert _same_training([place], made['plan']) is None
-
-
 def test_the_adapter_moves_and_the_base_does_not():
     place = Path(tempfile.mkdtemp())
     for dtype in ('float32', 'bfloat16'):
@@ -116,6 +99,23 @@ def test_an_adapter_of_the_very_same_training_is_copied_and_no_other():
         other = train_adapter(
             base, samples, place/'other', settings, known=[place/'first'], quiet=True)
         assert other['plan'] != first['plan']
+
+
+def test_an_adapter_that_is_not_whole_is_not_copied():
+    from culturespa.tuning import _same_training
+    with tempfile.TemporaryDirectory() as folder:
+        made = train_adapter('demo', [dict(
+            prompt=[dict(role='user', content='?')],
+            completion=[dict(role='assistant', content='1')])] * 4, f'{folder}/a', quiet=True)
+        place = Path(folder)/'a'
+        assert _same_training([place], made['plan']) == place
+        (place/'base.json').write_text(json.dumps(dict(plan=made['plan'])))
+        assert _same_training([place], made['plan']) is None
+        (place/'base.json').write_text(json.dumps(made))
+        (place/'adapter_model.safetensors').unlink()
+        assert _same_training([place], made['plan']) is None
+        (place/'base.json').write_text('[' * 100_000)
+        assert _same_training([place], made['plan']) is None
 
 
 def test_other_folders_are_left_alone():

@@ -103,11 +103,11 @@ def test_an_adapter_of_the_very_same_training_is_copied_and_no_other():
 
 def test_an_adapter_that_is_not_whole_is_not_copied():
     from culturespa.tuning import _same_training
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
         made = train_adapter('demo', [dict(
             prompt=[dict(role='user', content='?')],
-            completion=[dict(role='assistant', content='1')])] * 4, f'{folder}/a', quiet=True)
-        place = Path(folder)/'a'
+            completion=[dict(role='assistant', content='1')])] * 4, f'{temporary}/a', quiet=True)
+        place = Path(temporary)/'a'
         assert _same_training([place], made['plan']) == place
         (place/'base.json').write_text(json.dumps(dict(plan=made['plan'])))
         assert _same_training([place], made['plan']) is None

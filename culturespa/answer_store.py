@@ -237,13 +237,13 @@ def same_configuration(
 )->dict:          # how it was asked at first
     "Write the record of how a model is asked, or compare. Raises `InputError` with what differs"
     file = place/'_asked.json'
-    if not file.exists():
+    first = _note_in(file)
+    if first is None:
         place.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f'.{file.name}.{os.getpid()}.tmp')
         temporary.write_text(json.dumps(record, indent=1))
         os.replace(temporary, file)
         return record
-    first = json.loads(file.read_text())
     differ = asked_otherwise(first, record)
     if differ:
         raise InputError(f'{place} was asked otherwise ({"; ".join(differ)}): '
@@ -256,7 +256,10 @@ def read_note(
     model:str,
 )->dict|None:       # None if that model was not asked there
     "How a model was asked in a folder. Raises `InputError` if the note cannot be read"
-    file = part_folder(out, source, model)/'_asked.json'
+    return _note_in(part_folder(out, source, model)/'_asked.json')
+
+def _note_in(file:Path)->dict|None:
+    "The note, None if there is none. Raises `InputError`"
     try:
         note = json.loads(file.read_text())
     except FileNotFoundError:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IGNORED', 'training_chats', 'reply_end', 'tokenize_sample', 'next_token_targets',
-           'batch_targets', 'target_loss', 'read_prompts', 'own_replies', 'write_replay',
-           'draw_replay']
+           'batch_targets', 'target_loss', 'with_certain_targets', 'read_prompts', 'own_replies',
+           'write_replay', 'draw_replay']
 
 # %% ../nbs/47_samples.ipynb #e2425a27
 import json
@@ -151,6 +151,14 @@ def target_loss(
     total = -(shares * log_p.gather(-1, tokens)).sum()
     return total / (len(tokens) if count is None else count)
 
+# %% ../nbs/47_samples.ipynb #9326de15
+def with_certain_targets(
+    samples:Sequence[dict],
+)->list[dict]:              # the same with `targets`: their own reply, with probability 1
+    "Samples of labels for a training on distributions"
+    replies = [sample['completion'][0]['content'] for sample in samples]
+    return [sample | dict(targets={reply: 1.}) for sample, reply in zip(samples, replies)]
+
 # %% ../nbs/47_samples.ipynb #dc96563c
 def read_prompts(
     path:str|Path,          # JSON lines: a list of messages, or {"messages": [...]}
@@ -239,10 +247,4 @@ def draw_replay(
     rounds = -(-n // len(own))
     order = np.concatenate([rng.permutation(len(own)) for _ in range(rounds)])
     chosen = [own[at] for at in order[:n]]
-    if not targets:
-        return chosen
-    return [sample | dict(targets=_certain(sample)) for sample in chosen]
-
-def _certain(sample:dict)->dict[str, float]:
-    "A reply as a distribution"
-    return {sample['completion'][0]['content']: 1.}
+    return with_certain_targets(chosen) if targets else chosen

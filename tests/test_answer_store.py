@@ -95,17 +95,17 @@ def test_a_second_writer_is_refused():
 
 
 def test_parts_and_notes_of_another_kind_are_named():
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder)/'original-0-x.parquet'
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary)/'original-0-x.parquet'
         pd.DataFrame(dict(a=[1])).to_parquet(file)
         with pytest.raises(InputError, match='is damaged'):
             read_part(file)
-        place = part_folder(folder, 'survey', 'base')
+        place = part_folder(temporary, 'survey', 'base')
         place.mkdir(parents=True)
         for text in '[1]', '[' * 100_000:
             (place/'_asked.json').write_text(text)
             with pytest.raises(InputError, match='cannot be read'):
-                read_note(folder, 'survey', 'base')
+                read_note(temporary, 'survey', 'base')
 
 
 def test_what_decides_answers_may_not_change_and_what_does_not_may():

@@ -16,11 +16,6 @@ from culturespa.served import load_model
 from culturespa.survey import InputError
 from culturespa.survey_files import load_survey
 
-def with_certain_targets(samples):
-    "Every reply as a target of probability 1"
-    replies = [sample['completion'][0]['content'] for sample in samples]
-    return [sample | dict(targets={reply: 1.}) for sample, reply in zip(samples, replies)]
-
 def loss_and_gradient(model, row, targets=None):
     "Of one row: the loss on targets, or without any the usual one, and its gradient by one matrix"
     import torch

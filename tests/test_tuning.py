@@ -14,7 +14,7 @@ import pytest
 from culturespa.model_files import fingerprint, fingerprint_of
 from culturespa.models import Sampling
 from culturespa.prompts import Prompter
-from culturespa.samples import training_chats
+from culturespa.samples import training_chats, with_certain_targets
 from culturespa.served import load_model
 from culturespa.survey import InputError
 from culturespa.survey_files import load_survey
@@ -28,11 +28,6 @@ def bolivian(n=64):
     return training_chats(pairs, items, Prompter(survey))
 
 QUICK = Tuning(learning_rate=5e-3, epochs=6, batch=16, micro_batch=16, batch_specific=16)
-
-def with_certain_targets(samples):
-    "Every reply as a target of probability 1"
-    replies = [sample['completion'][0]['content'] for sample in samples]
-    return [sample | dict(targets={reply: 1.}) for sample, reply in zip(samples, replies)]
 
 def scale_sample(targets, reply):
     "The survey's first question with ten options, asked as a Bolivian"

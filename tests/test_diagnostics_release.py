@@ -70,7 +70,7 @@ def test_one_run_says_nothing_of_chance(release):
     assert pd.isna(row.net) and "chance" in row.diversity_note
     table = variance_components(survey, answers).set_index(["method", "component"])
     assert table.note["P1", "culture x item"] == "one repeat only"
-    assert table.variance["P1", "culture x item + run"] > table.variance["P1", "culture"]
+    assert table.variance["P1", "culture x item + repeat"] > table.variance["P1", "culture"]
 
 
 def test_two_personas_are_compared_with_all_countries(release):

@@ -34,7 +34,7 @@ class Configuration(BaseModel):
     cultures:tuple[str, ...]|None = None   # ISO codes; None: all of the survey
     topics:tuple[str, ...]|None = None     # None: all of the survey
     questions:str|None = None              # questions to take; None: the model writes them
-    filter:str = 'ours'                    # of page 40: 'ours' or 'paper'
+    filter:str = 'ours'                    # of page 35: 'ours' or 'paper'
     per_topic:int|None = Field(1000, ge=1) # generated questions a topic; None: all there are
     count:str = 'kept'                     # until so many are kept; 'parsed' as in the paper
     seed_questions:str = 'all'             # examples for writing: all of the topic, or 'one'

@@ -467,7 +467,16 @@ def run_pipeline(
     say:Callable[[str], object] = print,   # what to do with the line each step returns
     start_from:str|Path|None = None,       # a run to take over from what both have in common
 )->Run:
-    "Every step that is not done yet. Raises `InputError` before anything is written"
+    """Every step that is not done yet. Raises `InputError` before anything is written
+
+    >>> import tempfile
+    >>> from culturespa.configuration import configure
+    >>> few = dict(cultures=['USA', 'ZWE'], topics=['Food'], per_topic=4, strategies=['crqpc'])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = run_pipeline(f'{folder}/run', configure('demo', **few), quiet=True, say=str)
+    >>> list(run.record['steps'])
+    ['questions', 'answers', 'pairs', 'tuning', 'survey', 'scores']
+    """
     run = Run(out, configuration, device, quiet, start_from)
     for step in STEPS.values():
         say(step(run))

@@ -395,7 +395,20 @@ def write_alignment(
     template:str|Path|None=None,     # a Jinja2 file; None: the one that ships
     sections:Sequence[dict]=(),      # see `render_report`
 )->dict:                             # the summary; its `findings` are worth printing
-    "Score answers; write tables, summary, pictures, report. Raises `InputError` as `measure` does"
+    """Score answers; write tables, summary, pictures, report. Raises `InputError` as `measure` does
+
+    >>> import tempfile
+    >>> from culturespa.toys import invented_survey, persona_answers
+    >>> survey = invented_survey()
+    >>> answers = persona_answers(survey, .7)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     facts = write_alignment(survey, answers, folder, draws=50)
+    ...     written = sorted(path.name for path in Path(folder).glob('s*'))
+    >>> written
+    ['scores.csv', 'scores.png', 'summary.json']
+    >>> facts['findings'][0]
+    'P1 scores 71.8 on average over 6 cultures. No verdict: fewer than 20 batteries.'
+    """
     tables = measure(survey, answers, draws, seed)
     notes = answers.attrs.get('notes', ())
     facts = summary(survey, tables, draws, seed, notes)

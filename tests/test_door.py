@@ -58,7 +58,7 @@ def test_the_programs_of_the_index_run(program, tmp_path, monkeypatch):
 
 
 # what takes long or writes much has its program on the index or the page of its module
-WITHOUT_EXAMPLE = {'merge_adapter', 'report', 'run'}
+WITHOUT_EXAMPLE = {'merge_adapter'}
 
 
 def functions() -> list[str]:

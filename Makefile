@@ -5,6 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 OUT ?= runs/demo
 ARGS ?=
+WORKERS ?= 2
 STUDY ?= data/studies/demo.toml
 PAGES ?=
 
@@ -16,8 +17,8 @@ help:  ## list the commands
 demo: setup  ## set up if needed, and run the whole method on the synthetic demo world into runs/demo (OUT=, ARGS=)
 	$(BIN)/culturespa demo --out $(OUT) $(ARGS)
 
-test: setup  ## run the tests (ARGS='-k name')
-	$(BIN)/python -m pytest $(ARGS)
+test: setup  ## run the tests, two files at a time (ARGS="-k name", WORKERS=4)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 study: setup  ## every claim of the paper on the demo world, hours (STUDY=file, OUT=); goes on where it stopped
 	$(BIN)/culturespa study $(STUDY) --out $(if $(filter runs/demo,$(OUT)),runs/study,$(OUT)) $(ARGS)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['method_names', 'plan_blocks', 'Progress', 'Wanted', 'check_wanted', 'asked_how',
-           'missing_answers', 'fill_answers', 'ask', 'assess']
+           'missing_answers', 'fill_answers', 'ask', 'majority', 'assess']
 
 # %% ../nbs/40_answers.ipynb #78f324cd
 import hashlib
@@ -326,6 +326,31 @@ def ask(
     parts = _answers(model, prompter, source, todo, settings, {}, quiet)
     answers = pd.concat(rows for _, _, rows in parts)
     return answers.sort_values(ANSWER_KEY, kind='stable', ignore_index=True)
+
+# %% ../nbs/40_answers.ipynb #v0tes002
+def majority(
+    answers:pd.DataFrame,   # the answers table
+    votes:int,              # draws behind an answer: repeats 0 to votes - 1 are the first answer
+)->pd.DataFrame:            # the draws that won, with the number of the answer as `repeat`
+    """What most draws say. Raises `InputError` if `votes` is below 1
+
+    >>> from culturespa.toys import made_answers
+    >>> draws = pd.concat(made_answers({'USA': [code]}, repeat=k) for k, code in enumerate([2, 1, 1]))
+    >>> majority(draws, 3)[['repeat', 'code']].values.tolist()
+    [[0, 1]]
+    """
+    if votes < 1:
+        raise InputError(f'votes is {votes}: accepted is 1 or more')
+    if votes == 1:
+        return answers
+    key = ['source', 'model', 'method', 'culture', 'question_id', 'order', 'repeat']
+    drawn = answers.assign(draw=answers.repeat % votes, repeat=answers.repeat // votes)
+    # an unread draw stands in a group of its own, behind all others
+    alike = drawn.groupby([*key, 'code'], dropna=False).draw.transform('size')
+    drawn['alike'] = alike.where(drawn.code.notna(), 0)
+    ranked = drawn.sort_values(['alike', 'draw'], ascending=[False, True], kind='stable')
+    winners = ranked.drop_duplicates(key).sort_index(kind='stable')
+    return winners.drop(columns=['draw', 'alike'])
 
 # %% ../nbs/40_answers.ipynb #9f1ea12b
 def assess(

@@ -6,6 +6,7 @@
 __all__ = ['MOVING', 'estimate_run', 'describe_estimate']
 
 # %% ../nbs/84_dry_run.ipynb #f6d35cbd
+from .configuration import OWN_QUESTIONS
 from .estimates import count_tokens, estimate
 from .given import take_questions
 from .pipeline import evaluations
@@ -17,12 +18,16 @@ from .run_folder import Run
 def _estimate_questions(run:Run)->tuple[int, str]:
     "How many questions there will be, and a line on what they take"
     c = run.configuration
+    if c.questions == OWN_QUESTIONS:
+        n = len(run.learned_survey.questions)
+        return n, f'writing: none; {n:,} questions of the survey itself, in topics not scored'
     if c.questions:
-        found = take_questions(c.questions, run.whole_survey, c.filter, c.per_topic, c.topics)
+        asked = c.learn_topics or c.topics
+        found = take_questions(c.questions, run.whole_survey, c.filter, c.per_topic, asked)
         n = len(found[0])
         return n, f'writing: none; questions taken from {c.questions}: {n:,}'
-    topics = run.survey.questions.topic.unique()
-    writer = QuestionWriter(run.survey, run.prompter.templates, seed_questions=c.seed_questions)
+    topics = run.learned_survey.questions.topic.unique()
+    writer = QuestionWriter(run.learned_survey, run.prompter.templates, seed_questions=c.seed_questions)
     tokens = 0
     for topic in topics:
         examples = writer.examples(topic, 0, writer.seed_questions[topic][:2])
@@ -62,7 +67,8 @@ def _estimate_generated(run:Run, n:int, cultures:list, probe:int)->dict:
     questions = run.survey.questions
     methods = ['unaware', run.configuration.learn_from]
     found = estimate(
-        run.base, questions, run.prompter, methods, cultures, probe=probe, settings=run.settings())
+        run.base, questions, run.prompter, methods, cultures, run.configuration.votes,
+        probe=probe, settings=run.settings('generated'))
     for name in ('answers', 'calls', 'prompt_tokens', 'seconds'):
         if found[name] is not None:
             found[name] = round(found[name] * n / len(questions))

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', 'Url', 'SurveyAt',
-           'Cultures', 'Topics', 'TemplatesAt', 'Preset', 'QUESTIONS_HELP', 'QuestionsAt',
-           'Filter', 'PerTopic', 'SeedQuestions', 'Temperature', 'LearnTemperature', 'TopP',
-           'MaxNewTokens', 'Repeats', 'Methods', 'LearnFrom', 'NonAnswers', 'Fraction',
-           'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'Replay', 'ReplayFrom',
-           'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'Quiet', 'DryRun',
-           'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values', 'option', 'takes',
-           'typed_configuration', 'option_of', 'quiet_libraries']
+           'Cultures', 'Topics', 'LearnTopics', 'TemplatesAt', 'Preset', 'QUESTIONS_HELP',
+           'QuestionsAt', 'Filter', 'PerTopic', 'SeedQuestions', 'Temperature', 'LearnTemperature',
+           'TopP', 'MaxNewTokens', 'Repeats', 'Methods', 'LearnFrom', 'Votes', 'LearnUnder',
+           'NonAnswers', 'Fraction', 'FlipQuestions', 'Matched', 'Strategies', 'Specific',
+           'Replay', 'ReplayFrom', 'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype',
+           'StartFrom', 'Quiet', 'DryRun', 'CONFIGURATION', 'LIBRARIES', 'split_words',
+           'named_values', 'option', 'takes', 'typed_configuration', 'option_of', 'quiet_libraries']
 
 # %% ../nbs/87_options.ipynb #ceffed3c
 import inspect
@@ -84,6 +84,8 @@ Cultures = Annotated[Text, option(
     '--cultures', help='ISO codes with commas between, e.g. BOL,ZWE; left out: all')]
 Topics = Annotated[Text, option(
     '--topics', help='names of topics with semicolons between; left out: all')]
+LearnTopics = Annotated[Text, option(
+    '--learn-topics', help='topics to learn about, the others held out; left out: --topics')]
 TemplatesAt = Annotated[Text, option(
     '--templates', help='wording of the prompts: en, en-reworded, or a TOML file')]
 Preset = Annotated[Text, option(
@@ -91,7 +93,7 @@ Preset = Annotated[Text, option(
 
 # %% ../nbs/87_options.ipynb #270205f4
 QUESTIONS_HELP = ("take these, write none: folder of the authors' generated questions, "
-                  'or a .json, .csv, .parquet file')
+                  "a .json, .csv, .parquet file, or 'survey' for its own (see --learn-topics)")
 
 QuestionsAt = Annotated[Text, option('--questions', help=QUESTIONS_HELP)]
 Filter = Annotated[Text, option(
@@ -114,6 +116,10 @@ Methods = Annotated[Text, option(
 # %% ../nbs/87_options.ipynb #81e7d982
 LearnFrom = Annotated[Text, option(
     '--learn-from', help="culture-aware answers to train on: P1, or P2 (the paper's CCT)")]
+Votes = Annotated[Whole, option(
+    '--votes', help='draws behind every answer to learn from; the most frequent counts')]
+LearnUnder = Annotated[Text, option(
+    '--learn-under', help='prompts that pairs are trained under, in turn: P1, or P1,P2')]
 NonAnswers = Annotated[Optional[bool], option(
     '--non-answers/--no-non-answers',
     help='train on moves to "don\'t know" too, as the paper does')]
@@ -151,11 +157,12 @@ DryRun = Annotated[bool, option('--dry-run', help='only say what it would take')
 # what decides a result: the names are those of `Configuration`
 CONFIGURATION = dict(
     model=ModelAt, survey=SurveyAt, preset=Preset, revision=Revision, dtype=Dtype,
-    templates=TemplatesAt, cultures=Cultures, topics=Topics,
+    templates=TemplatesAt, cultures=Cultures, topics=Topics, learn_topics=LearnTopics,
     questions=QuestionsAt, filter=Filter, per_topic=PerTopic, seed_questions=SeedQuestions,
     temperature=Temperature, learn_temperature=LearnTemperature,
     top_p=TopP, max_new_tokens=MaxNewTokens,
-    repeats=Repeats, methods=Methods, learn_from=LearnFrom, non_answers=NonAnswers,
+    repeats=Repeats, methods=Methods, learn_from=LearnFrom, votes=Votes, learn_under=LearnUnder,
+    non_answers=NonAnswers,
     fraction=Fraction, flip_questions=FlipQuestions, matched=Matched, strategies=Strategies,
     replay=Replay, replay_from=ReplayFrom, specific=Specific, tuning=TuningOf, seed=Seed,
     answer_seed=AnswerSeed)
@@ -191,9 +198,10 @@ def typed_configuration(
     from culturespa.configuration import configure, derive
     from culturespa.prompts import METHODS
     from culturespa.survey import InputError
-    for name in ('cultures', 'strategies', 'specific'):
+    for name in ('cultures', 'strategies', 'specific', 'learn_under'):
         typed[name] = split_words(typed.get(name))
-    typed['topics'] = split_words(typed.get('topics'), ';')
+    for name in ('topics', 'learn_topics'):
+        typed[name] = split_words(typed.get(name), ';')
     typed['methods'] = split_words(typed.get('methods'))
     if typed['methods'] == ('all',):
         typed['methods'] = tuple(METHODS.index)

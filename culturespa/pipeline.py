@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TOLD', 'MAIN_LINE', 'TRAINED_ON', 'STEPS', 'questions_step', 'Counts',
-           'questions_asked_twice', 'generated_answers_step', 'pairs_step', 'adapter_names',
-           'tune_step', 'evaluations', 'survey_answers_step', 'survey_answers', 'align_step',
-           'training_sections', 'averages', 'run_pipeline']
+           'questions_asked_twice', 'generated_answers_step', 'pairs_step', 'learned_answers',
+           'adapter_names', 'tune_step', 'evaluations', 'survey_answers_step', 'survey_answers',
+           'align_step', 'training_sections', 'averages', 'run_pipeline']
 
 # %% ../nbs/83_pipeline.ipynb #fcb6c87b
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ import pandas as pd
 
 from .alignment import plot_scores
 from .answer_store import read_kept
-from .answers import ask
-from .configuration import Configuration
+from .answers import ask, majority
+from .configuration import OWN_QUESTIONS, Configuration
 from .given import file_hashes, take_questions
 from .expected import EXPECTED, average_pairs, expected_pairs
 from .models import Model, Sampling, check_model, item_seed
@@ -29,7 +29,7 @@ from .questions import QuestionWriter, generate_questions
 from .report_page import picture, write_alignment
 from .reuse import known_adapters, reuse_answers, reuse_questions
 from .run_folder import Run
-from .survey import InputError
+from .survey import QUESTION_COLUMNS, InputError
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
 
@@ -41,7 +41,7 @@ def questions_step(run:Run)->str:
     "Step 1: write questions, or take those that exist. Raises `InputError` if their files changed"
     given = run.configuration.questions
     if 'questions' in run.steps:
-        if given:
+        if given and given != OWN_QUESTIONS:
             _check_same_files(run, given, run.steps['questions']['sha256'])
         return 'questions: nothing to do'
     taken = _taken(run, given) if given else None
@@ -87,7 +87,7 @@ def _written(run:Run)->tuple[pd.DataFrame, pd.DataFrame, dict]:
     c = run.configuration
     assert c.per_topic is not None    # `None` goes with questions that are taken
     writer = QuestionWriter(
-        run.survey,
+        run.learned_survey,
         run.prompter.templates,
         c.per_topic,
         c.count,
@@ -107,7 +107,12 @@ def _written(run:Run)->tuple[pd.DataFrame, pd.DataFrame, dict]:
 def _taken(run:Run, given:str)->tuple[pd.DataFrame, pd.DataFrame, dict]:
     "Questions of a file, what was dropped, and counts. Raises `InputError` if none is left"
     c = run.configuration
-    found = take_questions(given, run.whole_survey, c.filter, c.per_topic, c.topics)
+    if given == OWN_QUESTIONS:
+        own = run.learned_survey.questions.reset_index(drop=True)
+        counts = dict(attempts=len(own), kept=len(own))
+        return own[QUESTION_COLUMNS], pd.DataFrame(columns=['reason', 'text']), counts
+    topics = c.learn_topics or c.topics
+    found = take_questions(given, run.whole_survey, c.filter, c.per_topic, topics)
     questions, _, counts = found
     if questions.empty:
         raise InputError(f'no question of {given} can be used: {counts["dropped"]}')
@@ -173,12 +178,15 @@ def generated_answers_step(run:Run)->str:
     questions = run.table('questions')
     twice = questions_asked_twice(run, questions)
     methods = ['unaware', run.configuration.learn_from]
+    votes = run.configuration.votes
     _check_tells(run)
     with run.writing():
-        first = _ask_and_count(run, run.base, questions, methods, None, 'generated', [0])
+        draws = range(votes)
+        first = _ask_and_count(run, run.base, questions, methods, None, 'generated', draws)
         second = Counts(0, 0, 0)
         if len(twice):
-            second = _ask_and_count(run, run.base, twice, methods, None, 'generated', [1])
+            draws = range(votes, 2 * votes)
+            second = _ask_and_count(run, run.base, twice, methods, None, 'generated', draws)
         unparsed = first.unparsed + second.unparsed
         told = {}
         if _expected(run):
@@ -202,7 +210,7 @@ def pairs_step(run:Run)->str:
         raise InputError(f'{run.out} has no answers to generated questions yet: '
                          'run `culturespa answers --on generated` first')
     with run.writing():
-        answers = read_kept(run.out, 'generated', 'base', ['unaware', c.learn_from])
+        answers = learned_answers(run)
         both = pair_answers(answers[answers.repeat == 0], questions, c.learn_from, c.non_answers)
         pairs = _pairs_of_all(run, both, answers[answers.repeat == 1], questions)
         flips = flip_rates(answers, questions, c.learn_from, c.non_answers)
@@ -214,6 +222,12 @@ def pairs_step(run:Run)->str:
         rates = flips.round(6).to_dict('records')
         run.note('pairs', **both.attrs['counts'], strategies=_sizes(by), flips=rates)
     return f"pairs: {_moved_in_words(run.steps['pairs'])}"
+
+def learned_answers(run:Run)->pd.DataFrame:  # the answers table, repeat 0 and for some also 1
+    "What a run may learn from: answers to generated questions, the majority of its votes"
+    c = run.configuration
+    answers = read_kept(run.out, 'generated', 'base', ['unaware', c.learn_from])
+    return majority(answers, c.votes)
 
 def _pairs_of_all(
     run:Run,
@@ -293,7 +307,7 @@ def tune_step(run:Run)->str:
             own = _pairs_of(run, pairs, adapter, learns)
             if not run.quiet:
                 print(f'tuning {adapter} on {len(own)} pairs')
-            samples = training_chats(own, questions, run.prompter)
+            samples = training_chats(own, questions, run.prompter, run.configuration.learn_under)
             samples += _replayed(run, adapter, samples)
             made = train_adapter(
                 run.base,

@@ -73,6 +73,12 @@ class Run:
         return select(self.whole_survey, self.configuration.cultures, self.configuration.topics)
 
     @cached_property
+    def learned_survey(self)->Survey:
+        "The part whose topics are learned: step 1 writes about it"
+        c = self.configuration
+        return select(self.whole_survey, c.cultures, c.learn_topics or c.topics)
+
+    @cached_property
     def prompter(self)->Prompter:
         "P2 and P3 draw on the whole survey, whichever part of it is asked"
         return Prompter(self.whole_survey, self.configuration.templates)

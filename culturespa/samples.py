@@ -8,6 +8,7 @@ __all__ = ['IGNORED', 'training_chats', 'reply_end', 'tokenize_sample', 'next_to
            'write_replay', 'draw_replay']
 
 # %% ../nbs/42_samples.ipynb #e2425a27
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ def training_chats(
     pairs:pd.DataFrame,      # culture, question_id, code, maybe target; one strategy
     questions:pd.DataFrame,  # the questions the pairs are about
     prompter:Prompter,
-    method:str = 'P1',       # the prompt to train under
+    methods:str|Sequence[str] = 'P1',  # prompts to train under: one pair after the other, in turn
 )->list[dict]:               # prompt and completion, each a list of messages; maybe targets
     """The samples to train on. Raises `InputError` if a question is not there
 
@@ -44,8 +45,9 @@ def training_chats(
     if unknown:
         raise InputError(f'pairs name {len(unknown)} questions that are not there, '
                          f'such as {min(unknown)}')
+    methods = [methods] if isinstance(methods, str) else list(methods)
     samples = []
-    for pair in pairs.itertuples():
+    for pair, method in zip(pairs.itertuples(), itertools.cycle(methods)):
         prompt = prompter.chat(method, known[pair.question_id], pair.culture)
         reply = [dict(role='assistant', content=str(pair.code))]
         sample:dict = dict(prompt=prompt, completion=reply)

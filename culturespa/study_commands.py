@@ -120,12 +120,12 @@ BY_TRUTH = ('Directions are judged by the invented truth of the demo world, '
 
 def _audit(run:'Run', strategy:str, examples:int, folder:Path):
     "Audit a run, print the summary, write the files"
-    from culturespa.answer_store import read_kept
     from culturespa.audit import audit
+    from culturespa.pipeline import learned_answers
     asked = run.configuration
     pairs = _pairs_of(run, strategy)
     questions = run.table('questions')
-    answers = read_kept(run.out, 'generated', 'base', ['unaware', asked.learn_from])
+    answers = learned_answers(run)
     truth = _truth(run, questions)
     found = audit(
         pairs,

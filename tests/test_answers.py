@@ -148,3 +148,21 @@ def test_batches_are_those_of_the_first_call():
     later = with_budget(4096)
     ask(later, questions, prompter, **plan)
     assert later.reader.budget == 512
+
+
+def test_the_most_frequent_draw_counts_and_unread_ones_do_not():
+    from culturespa.toys import made_answers
+
+    def voted(*codes, votes):
+        "What `majority` makes of the draws of one question"
+        each = [made_answers({'USA': [1]}, repeat=k).assign(code=code) for k, code in enumerate(codes)]
+        drawn = pd.concat(each, ignore_index=True).astype({'code': 'Int64'})
+        return majority(drawn, votes).code.tolist()
+
+    assert voted(3, 2, 2, votes=3) == [2]
+    assert voted(3, 2, 2, 3, votes=4) == [3]             # equals: the first
+    assert voted(pd.NA, pd.NA, 4, votes=3) == [4]
+    assert voted(pd.NA, pd.NA, votes=2) == [pd.NA] or voted(pd.NA, pd.NA, votes=2)[0] is pd.NA
+    assert voted(1, 2, 2, 3, 3, 1, votes=3) == [2, 3]    # two answers, each of three draws
+    with pytest.raises(InputError, match='votes is 0'):
+        majority(made_answers({'USA': [1]}), 0)

@@ -122,6 +122,60 @@ def test_steps_one_by_one_give_what_the_whole_gives():
         assert (whole/'adapters'/'ZWE').is_dir()
 
 
+def test_topics_that_are_learned_are_not_those_that_are_scored():
+    held_out = dict(topics=('Faith',), learn_topics=('Food', 'Work'), strategies=('crqpc',))
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        written = Run(folder/'written', small(**held_out), quiet=True)
+        taken = Run(folder/'taken', small(**held_out, questions='survey', per_topic=None), quiet=True)
+        for held in (written, taken):
+            for step in (questions_step, generated_answers_step, pairs_step):
+                step(held)
+            assert set(held.table('questions').topic) == {'Food', 'Work'}
+            assert set(held.survey.questions.topic) == {'Faith'}
+        assert questions_step(taken) == 'questions: nothing to do'
+        learned = set(taken.table('pairs').question_id)
+        assert learned and not learned & set(taken.survey.questions.question_id)
+        assert learned <= set(taken.whole_survey.questions.question_id)
+
+
+def test_an_answer_to_learn_is_the_majority_of_its_votes():
+    from culturespa.answer_store import read_kept
+
+    change = dict(votes=3, flip_questions=4, strategies=('crqpc', 'noise'), topics=('Food',))
+    with tempfile.TemporaryDirectory() as folder:
+        voted = Run(Path(folder)/'voted', small(**change), quiet=True)
+        for step in (questions_step, generated_answers_step):
+            step(voted)
+        kept = read_kept(voted.out, 'generated', 'base', ['unaware', 'P1'])
+        n = len(voted.table('questions'))
+        assert voted.steps['answers']['answers'] == 3 * 3 * n     # a vote: plainly and as two cultures
+        assert set(kept.repeat) == set(range(6))
+        heard = learned_answers(voted)
+        assert set(heard.repeat) == {0, 1} and (heard.repeat == 0).sum() == 3 * n
+        pairs_step(voted)
+        both = voted.table('pairs')
+        won = heard[(heard.repeat == 0) & (heard.method == 'P1')]
+        won = won.set_index(['culture', 'question_id']).code
+        chosen = both[both.strategy == 'crqpc'].set_index(['culture', 'question_id']).code
+        assert (won.loc[chosen.index] == chosen).all()
+
+
+def test_pairs_are_trained_under_the_prompts_asked_for_in_turn():
+    from culturespa.prompts import Prompter
+    from culturespa.samples import training_chats
+    from culturespa.survey_files import load_survey
+
+    survey_of_two = load_survey('demo')
+    ids = survey_of_two.questions.question_id[:3]
+    three = pd.DataFrame(dict(culture='BOL', question_id=ids, code=1))
+    saying = Prompter(survey_of_two)
+    systems = [chat['prompt'][0]['content']
+               for chat in training_chats(three, survey_of_two.questions, saying, ('P1', 'P2'))]
+    assert systems[0] == systems[2] == saying.system('P1', 'BOL')
+    assert systems[1] == saying.system('P2', 'BOL')
+
+
 def test_replay_adds_what_the_base_says_anyway():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)

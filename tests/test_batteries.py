@@ -16,6 +16,8 @@ def test_a_battery_is_one_topic_with_one_list_of_options():
     assert batteries(made.questions.assign(options=texts)).tolist() == [0, 0, 1, 2, 2, 3]
     shifted = made.questions.assign(topic='a', n_options=4, first_code=[1, 1, 0, 0, 1, 1])
     assert batteries(shifted).tolist() == [0, 0, 1, 1, 2, 2]
+    differing = made_survey({'USA': [1] * 2}, options=[4, 5])       # the first may stand alone
+    assert batteries(differing.questions).tolist() == [0, 1]
 
 
 def test_a_battery_counts_by_its_squared_scale():

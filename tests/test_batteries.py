@@ -3,7 +3,6 @@ import pytest
 from culturespa.batteries import *
 
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from culturespa.survey import InputError

@@ -26,6 +26,7 @@ MEASURING = [
     'alignment',
     'distributions',
     'baselines',
+    'batteries',
     'inference',
     'comparison',
     'diagnostics',

@@ -147,8 +147,8 @@ def _check_held_out(found:Configuration):
         return
     learned, scored = found.learn_topics, found.topics
     if not learned or not scored or set(learned) & set(scored):
-        raise InputError("questions is 'survey': what is learned must not be scored, so learn_topics "
-                         'and topics must both be given and share none')
+        raise InputError("questions is 'survey': what is learned must not be scored, so "
+                         'learn_topics and topics must both be given and share none')
 
 def check_configuration(
     found:Configuration,  # as typed, or as a folder's record holds it

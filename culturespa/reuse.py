@@ -25,8 +25,9 @@ from .survey import InputError, select, survey_digest
 # %% ../nbs/82_reuse.ipynb #b7a1d090
 # the settings that decide which questions are written
 DECIDE_QUESTIONS = (
-    'model', 'revision', 'dtype', 'survey', 'templates', 'topics', 'learn_topics', 'questions',
-    'filter', 'per_topic', 'count', 'seed_questions', 'writing_temperature', 'writing_top_p', 'seed')
+    'model', 'revision', 'dtype', 'survey', 'templates', 'topics', 'learn_topics',
+    'questions', 'filter', 'per_topic', 'count', 'seed_questions', 'writing_temperature',
+    'writing_top_p', 'seed')
 
 def reuse_questions(
     run:Run,            # without questions

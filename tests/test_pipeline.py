@@ -127,7 +127,8 @@ def test_topics_that_are_learned_are_not_those_that_are_scored():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         written = Run(folder/'written', small(**held_out), quiet=True)
-        taken = Run(folder/'taken', small(**held_out, questions='survey', per_topic=None), quiet=True)
+        own = small(**held_out, questions='survey', per_topic=None)
+        taken = Run(folder/'taken', own, quiet=True)
         for held in (written, taken):
             for step in (questions_step, generated_answers_step, pairs_step):
                 step(held)
@@ -149,7 +150,8 @@ def test_an_answer_to_learn_is_the_majority_of_its_votes():
             step(voted)
         kept = read_kept(voted.out, 'generated', 'base', ['unaware', 'P1'])
         n = len(voted.table('questions'))
-        assert voted.steps['answers']['answers'] == 3 * 3 * n     # a vote: plainly and as two cultures
+        # three draws of three prompts: plainly, and as two cultures
+        assert voted.steps['answers']['answers'] == 3 * 3 * n
         assert set(kept.repeat) == set(range(6))
         heard = learned_answers(voted)
         assert set(heard.repeat) == {0, 1} and (heard.repeat == 0).sum() == 3 * n

@@ -67,9 +67,10 @@ def plot_clustermap(
     import seaborn as sns
     tree = culture_linkage(matrix)
     lowest = np.floor(pair_values(matrix).min())
+    corner = (.03, .85, .02, .12)      # left, bottom, width, height: clear of the two trees
     grid = sns.clustermap(
         matrix, row_linkage=tree, col_linkage=tree, cmap='mako_r', vmin=lowest, vmax=100,
-        figsize=(6, 6), cbar_kws=dict(label='similarity'), dendrogram_ratio=.14)
+        figsize=(6, 6), cbar_kws=dict(label='similarity'), cbar_pos=corner, dendrogram_ratio=.14)
     grid.ax_heatmap.set_title(title, y=1.18, fontsize=10)
     grid.ax_heatmap.tick_params(labelsize=8)
     return grid

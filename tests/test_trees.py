@@ -5,7 +5,7 @@ from culturespa.trees import *
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.matrices import culture_linkage, square
+from culturespa.matrices import square
 from culturespa.survey import InputError
 
 def test_trees_by_hand():

@@ -55,21 +55,6 @@ def test_given_questions_are_step_1_and_their_files_may_not_change():
         assert questions_step(Run(out, quiet=True)) == 'questions: nothing to do'
 
 
-def test_questions_edited_after_step_1_stop_every_later_step():
-    with tempfile.TemporaryDirectory() as folder:
-        setting = configure('demo', questions=small_file(Path(folder)/'given.json'))
-        run = Run(Path(folder)/'run', setting, quiet=True)
-        questions_step(run)
-        edited = run.table('questions')
-        edited.loc[edited.index[0], 'question'] = 'Is breakfast important in your life?'
-        run.write(questions=edited)
-        run.note('answers', answers=1)      # as if it had been answered before
-        for step in (questions_step, pairs_step):
-            with pytest.raises(InputError, match='questions.parquet was changed') as refused:
-                step(Run(run.out, quiet=True))
-            assert f'--questions {run.out}' in str(refused.value)
-
-
 def test_a_table_of_a_run_edited_by_hand_begins_another():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -135,6 +120,21 @@ def test_steps_one_by_one_give_what_the_whole_gives():
         scores = pd.read_csv(whole/'scores.csv')
         assert set(scores[scores.model == 'base+specific'].culture) >= {'ZWE'}
         assert (whole/'adapters'/'ZWE').is_dir()
+
+
+def test_questions_edited_after_step_1_stop_every_later_step():
+    with tempfile.TemporaryDirectory() as folder:
+        setting = configure('demo', questions=small_file(Path(folder)/'given.json'))
+        edited_run = Run(Path(folder)/'run', setting, quiet=True)
+        questions_step(edited_run)
+        edited = edited_run.table('questions')
+        edited.loc[edited.index[0], 'question'] = 'Is breakfast important in your life?'
+        edited_run.write(questions=edited)
+        edited_run.note('answers', answers=1)      # as if it had been answered before
+        for step in (questions_step, pairs_step):
+            with pytest.raises(InputError, match='questions.parquet was changed') as refused:
+                step(Run(edited_run.out, quiet=True))
+            assert f'--questions {edited_run.out}' in str(refused.value)
 
 
 def test_replay_adds_what_the_base_says_anyway():

@@ -2,7 +2,6 @@
 import pytest
 from culturespa.claims import *
 
-import numpy as np
 import pandas as pd
 import pytest
 

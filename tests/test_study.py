@@ -18,8 +18,8 @@ def test_what_is_wrong_in_a_file_is_named():
 
     def one_claim(model, method):
         "A claim about the arm a"
-        more, less = (f'["a", "{name}", "{how}"]' for name, how in ((model, method), ('base', 'P1')))
-        return f'[[claim]]\nsays = "s"\nmore = {more}\nless = {less}\n'
+        more = f'["a", "{model}", "{method}"]'
+        return f'[[claim]]\nsays = "s"\nmore = {more}\nless = ["a", "base", "P1"]\n'
 
     wrong = {
         'arm.0.name': good.replace('"a"', '"../a"'),
@@ -102,7 +102,7 @@ tuning = {epochs = 1}
     assert of_b[0].configuration.tuning['epochs'] == 1
 
 
-def test_averages_tell_their_cultures_and_only_the_first_base_is_compared_with():
+def test_averages_tell_their_cultures_and_only_the_first_base_counts():
     from culturespa.configuration import configure
     from culturespa.study import _combinations_of
     people, asked = invented_survey(), []
@@ -113,7 +113,8 @@ def test_averages_tell_their_cultures_and_only_the_first_base_is_compared_with()
     pooled = answer_sheets(people, pd.concat(asked))
     names = pooled.index.get_level_values
     lacking = (names('model') == 'b: joint') & (names('culture') == 'KEN')
-    table_of = average_table(people, pooled[~lacking]).set_index(['arm', 'model', 'method', 'group'])
+    means_of = average_table(people, pooled[~lacking])
+    table_of = means_of.set_index(['arm', 'model', 'method', 'group'])
     assert table_of.cultures['a', 'joint', 'P1', 'average'] == 6
     assert table_of.cultures['b', 'joint', 'P1', 'average'] == 5
     assert table_of.cultures['b', 'joint', 'P1', 'Africa'] == 1
@@ -150,11 +151,6 @@ less = ["a", "joint", "P1"]
         file, out = Path(folder)/'study.toml', Path(folder)/'out'
         file.write_text(text)
         first, lines = read_study(file), []
-        place_of_one = out/plan_runs(first)[0].folder
-        lock = place_of_one.with_name(f'.{place_of_one.name}.lock')
-        with holding(lock, place_of_one), pytest.raises(InputError, match='by another process'):
-            run_study(first, out, quiet=True, say=len)
-        assert not place_of_one.exists()
         run_study(first, out, quiet=True, say=lines.append)
         one, two = (Run(out/plan.folder) for plan in plan_runs(first))
         assert two.record['start_from']['folder'] == str(one.out)
@@ -162,6 +158,9 @@ less = ["a", "joint", "P1"]
         weights = [(run.out/'adapters/joint/adapter_model.safetensors').read_bytes()
                    for run in (one, two)]
         assert weights[0] != weights[1]                      # another training seed
+        lock = one.out.with_name(f'.{one.out.name}.lock')
+        with holding(lock, one.out), pytest.raises(InputError, match='by another process'):
+            run_study(first, out, quiet=True, say=len)
         before = (out/'study.csv').read_bytes()
         again = []
         run_study(first, out, quiet=True, say=again.append)

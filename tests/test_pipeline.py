@@ -122,6 +122,21 @@ def test_steps_one_by_one_give_what_the_whole_gives():
         assert (whole/'adapters'/'ZWE').is_dir()
 
 
+def test_questions_edited_after_step_1_stop_every_later_step():
+    with tempfile.TemporaryDirectory() as folder:
+        setting = configure('demo', questions=small_file(Path(folder)/'given.json'))
+        edited_run = Run(Path(folder)/'run', setting, quiet=True)
+        questions_step(edited_run)
+        edited = edited_run.table('questions')
+        edited.loc[edited.index[0], 'question'] = 'Is breakfast important in your life?'
+        edited_run.write(questions=edited)
+        edited_run.note('answers', answers=1)      # as if it had been answered before
+        for step in (questions_step, pairs_step):
+            with pytest.raises(InputError, match='questions.parquet was changed') as refused:
+                step(Run(edited_run.out, quiet=True))
+            assert f'--questions {edited_run.out}' in str(refused.value)
+
+
 def test_topics_that_are_learned_are_not_those_that_are_scored():
     held_out = dict(topics=('Faith',), learn_topics=('Food', 'Work'), strategies=('crqpc',))
     with tempfile.TemporaryDirectory() as folder:

@@ -85,7 +85,7 @@ def _estimate_survey(run:Run, cultures:list, generated:dict)->dict:
 # %% ../nbs/84_dry_run.ipynb #413b4332
 def describe_estimate(
     found:dict,             # from `estimate`
-    prices:tuple|None=None, # of a million prompt tokens and of a million reply tokens; None: unknown
+    prices:tuple|None=None, # of a million prompt tokens, and of reply tokens; None: unknown
 )->str:
     "An estimate in words"
     parts = [f"{found['answers']:,} answers", f"{found['calls']:,} calls",
@@ -102,9 +102,12 @@ def describe_estimate(
 def _cost(found:dict, prices:tuple)->str:
     "Money, in whatever unit the prices have"
     price_in, price_out = prices
-    money = (found['prompt_tokens'] * price_in + found['reply_tokens'] * price_out) / 1e6
+    replies = found['reply_tokens']
+    money = found['prompt_tokens'] * price_in
+    money += replies * price_out
+    money /= 1e6
     often = 'about' if found['counted'] else 'at most about'
-    return f"{often} {money:,.2f} at these prices ({found['reply_tokens']:,} reply tokens)"
+    return f'{often} {money:,.2f} at these prices ({replies:,} reply tokens)'
 
 def _duration(seconds:float)->str:
     if seconds < 100:

@@ -49,19 +49,19 @@ def estimate(
     some_rows = rng.integers(0, len(questions), SAMPLED)
     some = [(blocks[b], questions.iloc[[q]]) for b, q in zip(some_blocks, some_rows)]
     chats = [prompter.chat(block.method, row.iloc[0], block.culture) for block, row in some]
-    tokens = np.mean([count_tokens(model, chat) for chat in chats])
-    replies = settings.sampling.max_new_tokens if settings.mode == 'sample' else SHOWN
+    prompt = np.mean([count_tokens(model, chat) for chat in chats])
+    reply = settings.sampling.max_new_tokens if settings.mode == 'sample' else SHOWN
     seconds = counted = None
     if probe:
         before = dict(getattr(model, 'used', {}))
         seconds = calls * _seconds_per_call(model, prompter, some[:probe], settings)
         counted = _tokens_per_call(model, before, WARM_UP + len(some[:probe]))
-    tokens, replies = counted or (tokens, replies)
+    prompt, reply = counted or (prompt, reply)
     return dict(
         answers=answers,
         calls=calls,
-        prompt_tokens=round(tokens * calls),
-        reply_tokens=round(replies * calls),
+        prompt_tokens=round(prompt * calls),
+        reply_tokens=round(reply * calls),
         counted=counted is not None,
         gigabytes=weight_bytes(model) / 1e9,
         seconds=seconds)
@@ -81,9 +81,11 @@ def _seconds_per_call(
 def _tokens_per_call(model:Model, before:dict, n:int)->tuple|None:
     "Prompt and reply tokens of `n` calls as a server counted them; None where nobody did"
     used = getattr(model, 'used', {})
-    names = ('prompt_tokens', 'completion_tokens')
-    prompt, reply = (used.get(name, 0) - before.get(name, 0) for name in names)
-    return (prompt / n, reply / n) if prompt else None
+    found = []
+    for name in ('prompt_tokens', 'completion_tokens'):
+        more = used.get(name, 0) - before.get(name, 0)
+        found.append(more / n)
+    return tuple(found) if found[0] else None
 
 def _answer_some(model:Model, prompter:Prompter, some:list, settings:AskSettings):
     "Ask them, those under one prompt together"

@@ -6,7 +6,7 @@
 __all__ = ['OURS', 'FREE', 'check_fields', 'ServedModel', 'heeds_temperature', 'look_at',
            'load_model']
 
-# %% ../nbs/29_served.ipynb #9e97fbd6
+# %% ../nbs/29_served.ipynb #0d4ce0ed
 import inspect
 import sys
 from collections import Counter
@@ -21,7 +21,7 @@ from .served_scores import ServerScorer
 from .survey import InputError
 from .transport import Address, Host, Trouble, many_at_once, post
 
-# %% ../nbs/29_served.ipynb #3638d67f
+# %% ../nbs/29_served.ipynb #76ff0b57
 OURS = ('model', 'messages', 'temperature', 'top_p', 'max_tokens', 'seed', 'logprobs',
         'top_logprobs', 'prompt_logprobs', 'n', 'stream', 'continue_final_message',
         'add_generation_prompt')
@@ -43,7 +43,7 @@ def _check_load(concurrency:int, timeout:float, tries:int):
     if not 0 < timeout < float('inf'):
         raise InputError(f'timeout is {timeout}; it is a number of seconds above 0')
 
-# %% ../nbs/29_served.ipynb #cc457bab
+# %% ../nbs/29_served.ipynb #213737f3
 class ServedModel:
     "A model behind OpenAI-compatible servers. Raises `InputError` for what is no address"
 
@@ -123,13 +123,18 @@ class ServedModel:
 
     async def _ask(self, client:Any, address:Address, **fields:Any)->dict:
         "One request"
-        reply = await post(client, address, dict(model=self.model, **fields, **self.extra), self.timeout)
-        usage = reply.get('usage')
+        whole = dict(model=self.model, **fields, **self.extra)
+        reply = await post(client, address, whole, self.timeout)
+        self._count(reply.get('usage'))
+        return reply
+
+    def _count(self, usage:Any):
+        "Add up what a server says it used"
         self.used['requests'] += 1
         for name in ('prompt_tokens', 'completion_tokens'):
-            number = usage.get(name) if isinstance(usage, dict) else 0
-            self.used[name] += number if isinstance(number, int) else 0
-        return reply
+            number = usage.get(name) if isinstance(usage, dict) else None
+            if isinstance(number, int):
+                self.used[name] += number
 
 def _text_of(reply:dict)->str:
     "What the model wrote. Raises `Trouble`"
@@ -139,7 +144,7 @@ def _text_of(reply:dict)->str:
         raise Trouble('a reply without choices') from None
     return str(text).encode(errors='replace').decode()    # no half characters
 
-# %% ../nbs/29_served.ipynb #0e387516
+# %% ../nbs/29_served.ipynb #32826416
 FREE = ['Write any whole number from 1 to 1000. The number only.',
         'Name any animal. One word only.',
         'Invent a name for a ship. The name only.',

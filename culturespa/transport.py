@@ -4,16 +4,15 @@
 
 # %% auto #0
 __all__ = ['ADDRESS', 'SECRET', 'LARGEST', 'REDIRECTS', 'LISTING', 'LONGEST_PAUSE', 'PATIENCE',
-           'ScriptedServer', 'said', 'Address', 'Trouble', 'Refused', 'post', 'retry_after',
-           'http_client', 'Host', 'Dispatch', 'run_apart', 'many_at_once']
+           'Address', 'Trouble', 'Refused', 'post', 'retry_after', 'http_client', 'Host',
+           'Dispatch', 'run_apart', 'many_at_once']
 
-# %% ../nbs/26_transport.ipynb #fa81a252
+# %% ../nbs/26_transport.ipynb #e464bfc0
 import asyncio
 import base64
 import heapq
 import json
 import logging
-import math
 import os
 import random
 import re
@@ -24,76 +23,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from email.utils import parsedate_to_datetime
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
 from .models import first_line
 from .survey import InputError
 
-# %% ../nbs/26_transport.ipynb #fae6bff3
-class ScriptedServer(ThreadingHTTPServer):
-    "Does what `script(number, request)` says; keeps what it has seen"
-    daemon_threads = True
-
-    def __init__(
-        self,
-        script:Callable,  # -> (status, body) or (status, body, headers); None: cut the connection;
-                          # a function: called with the handler, which writes as it likes
-    ):
-        self.script = script
-        self.seen:list[tuple] = []     # request and headers
-        self.lock = threading.Lock()
-        super().__init__(('127.0.0.1', 0), _ScriptedHandler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        self.url = f'http://127.0.0.1:{self.server_port}/v1'
-
-    def handle_error(self, request:Any, client_address:Any):
-        "Clients that hang up are no news"
-
-class _ScriptedHandler(BaseHTTPRequestHandler):
-    server:ScriptedServer
-
-    def log_message(self, *args:Any):
-        "No log"
-
-    def do_POST(self):
-        size = int(self.headers['Content-Length'])
-        request = json.loads(self.rfile.read(size))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        with self.server.lock:
-            self.server.seen.append((request, headers))
-            number = len(self.server.seen)
-        answer = self.server.script(number, request)
-        if answer is None:
-            self.connection.close()
-        elif callable(answer):
-            answer(self)
-        else:
-            self.reply(*answer)
-
-    def reply(self, status:int, body:bytes|dict|list, headers:dict|None=None):
-        "A whole response"
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header('Content-Length', str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-def said(
-    text:str,          # what the model writes
-    first:dict=None,   # token -> probability of the likeliest first tokens
-)->dict:
-    "The body of a good response"
-    choice:dict = dict(index=0, finish_reason='stop', message=dict(role='assistant', content=text))
-    if first:
-        top = [dict(token=token, logprob=math.log(p)) for token, p in first.items()]
-        choice['logprobs'] = dict(content=[dict(token=text[:1], logprob=0., top_logprobs=top)])
-    return dict(object='chat.completion', choices=[choice])
-
-# %% ../nbs/26_transport.ipynb #5b26cc3e
+# %% ../nbs/26_transport.ipynb #61e8d2d2
 ADDRESS = r'https?://[^/\s]+'
 SECRET = 6    # letters of the shortest secret: a shorter word stands in many texts by chance
 
@@ -143,7 +79,7 @@ class Address:
                 'were not taken there; if you trust it, give its address')
         return there
 
-# %% ../nbs/26_transport.ipynb #845d3d25
+# %% ../nbs/26_transport.ipynb #9d8570c8
 def _split_address(url:str):
     "An address in parts. Raises `InputError`, which shows no password"
     try:
@@ -175,7 +111,7 @@ def _all_spellings(words:Sequence[str])->list[str]:
             found |= {word, unquote(word), quote(word, safe=''), json.dumps(word)[1:-1]}
     return sorted(found, key=len, reverse=True)
 
-# %% ../nbs/26_transport.ipynb #df72d0e4
+# %% ../nbs/26_transport.ipynb #2dd6741f
 LARGEST = 2**25       # bytes of one reply
 REDIRECTS = 3         # of one request
 LISTING = 5           # seconds that a server may take to list its models
@@ -261,7 +197,7 @@ def _object(text:str)->dict:
         raise Trouble('a reply that is no JSON object')
     return found
 
-# %% ../nbs/26_transport.ipynb #c0e7fe35
+# %% ../nbs/26_transport.ipynb #6882a868
 def _failure(address:Address, status:int, headers:Any, text:str)->Exception:
     "What a status above 400 means"
     said, kind = _words(text)
@@ -313,7 +249,7 @@ def retry_after(
     except (ValueError, TypeError, OverflowError):
         return None
 
-# %% ../nbs/26_transport.ipynb #d7ed1056
+# %% ../nbs/26_transport.ipynb #8bb76308
 def http_client(
     connections:int,     # at once
     secure:bool=False,   # is any address https?
@@ -334,7 +270,7 @@ def _certificates():
     import httpx2
     return httpx2.create_ssl_context()
 
-# %% ../nbs/26_transport.ipynb #06b9ce70
+# %% ../nbs/26_transport.ipynb #8d80358b
 class Host:
     "One address, and how many requests it bears at once"
 
@@ -367,7 +303,7 @@ class Host:
             self.width = max(1., self.width / 2)
         self.rest(seconds)
 
-# %% ../nbs/26_transport.ipynb #fe6cf9ca
+# %% ../nbs/26_transport.ipynb #8e32babe
 LONGEST_PAUSE = 30.   # seconds between two tries
 PATIENCE = 600.       # seconds that a server may ask us to wait
 
@@ -473,7 +409,7 @@ class Dispatch:
             ready += later
         heapq.heappush(self.waiting, (ready, row))
 
-# %% ../nbs/26_transport.ipynb #43579ce5
+# %% ../nbs/26_transport.ipynb #69513515
 def run_apart(
     work:Callable[[], Coroutine],   # makes the coroutine
 )->Any:                             # its result

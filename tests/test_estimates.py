@@ -112,10 +112,10 @@ def test_a_prompt_is_scored_once_for_all_repeats():
 
 def test_a_server_counts_its_tokens():
     from culturespa.served import ServedModel
-    from culturespa.transport import ScriptedServer, said
+    from culturespa.toys import ScriptedServer, chat_reply
 
     def counting(n, request):
-        return 200, said('1') | dict(usage=dict(prompt_tokens=50, completion_tokens=3))
+        return 200, chat_reply('1') | dict(usage=dict(prompt_tokens=50, completion_tokens=3))
 
     taken = ServedModel('m', ScriptedServer(counting).url)
     tried = estimate(taken, demo.questions, demo_prompter, methods='unaware', probe=4)

@@ -12,7 +12,7 @@ import pytest
 
 from culturespa.models import Sampling, ScriptedModel, random_model
 from culturespa.survey import InputError
-from culturespa.transport import ScriptedServer, said
+from culturespa.toys import ScriptedServer, chat_reply
 
 chat = [dict(role='system', content='You answer as yourself.'),
         dict(role='user', content='Tea or coffee?\n1. Tea\n2. Coffee\nThe number only.')]
@@ -22,7 +22,7 @@ def test_failures_that_pass_are_tried_again():
                 (200, b'{"choices": ['), (200, {}), (503, b'')]
 
     def troubled(n, request):
-        return troubles[n - 1] if n <= len(troubles) else (200, said(' 2 '))
+        return troubles[n - 1] if n <= len(troubles) else (200, chat_reply(' 2 '))
 
     ill_at_first = ScriptedServer(troubled)
     assert ServedModel('m', ill_at_first.url, tries=7, pause=.01).generate([chat]) == ['2']
@@ -39,7 +39,8 @@ def test_failures_that_stay_are_said_at_once():
     with pytest.MonkeyPatch.context() as env:
         env.setenv('OPENAI_API_KEY', 'sk-secret')
         for status, words, message in refusals:
-            refusing = ScriptedServer(lambda n, request: (status, dict(error=dict(message=words))))
+            said_no = dict(error=dict(message=words))
+            refusing = ScriptedServer(lambda n, request: (status, said_no))
             m = ServedModel('m', refusing.url, pause=.01)
             with pytest.raises(InputError, match=message) as refused:
                 m.generate([chat])
@@ -49,7 +50,7 @@ def test_failures_that_stay_are_said_at_once():
 
 def test_what_was_had_before_a_failure_comes_with_it():
     def dies(n, request):
-        return (200, said(str(request['seed']))) if n <= 5 else (401, {})
+        return (200, chat_reply(str(request['seed']))) if n <= 5 else (401, {})
 
     dying = ServedModel('m', ScriptedServer(dies).url, concurrency=1)
     with pytest.raises(InputError) as half_way:
@@ -58,12 +59,13 @@ def test_what_was_had_before_a_failure_comes_with_it():
 
 
 def test_replies_are_clean():
-    odd = ServedModel('m', ScriptedServer(lambda n, request: (200, said('2 \ud800'))).url)
+    odd = ServedModel('m', ScriptedServer(lambda n, request: (200, chat_reply('2 \ud800'))).url)
     assert odd.generate([chat]) == ['2 ?']
 
 
 def test_settings_out_of_range_are_named():
-    for wrong_load in (dict(concurrency=0), dict(timeout=0), dict(timeout=float('nan')), dict(tries=0)):
+    wrong_loads = (dict(concurrency=0), dict(timeout=0), dict(timeout=float('nan')), dict(tries=0))
+    for wrong_load in wrong_loads:
         with pytest.raises(InputError, match=next(iter(wrong_load))):
             ServedModel('m', 'http://localhost:1', **wrong_load)
     with pytest.raises(InputError, match='is no address'):
@@ -72,8 +74,8 @@ def test_settings_out_of_range_are_named():
 
 def test_served_probabilities_or_a_clear_refusal():
     first_tokens = {'1': .5, ' 1': .1, '2': .3, 'I': .05}
-    talkative = said('1 because', first_tokens)
-    for body, message in ((said('1'), 'gives no logprobs'), (talkative, 'goes on after the number')):
+    talkative = chat_reply('1 because', first_tokens)
+    for body, message in ((chat_reply('1'), 'gives no logprobs'), (talkative, 'goes on after the number')):
         unable = ScriptedServer(lambda n, request: (200, body))
         with pytest.raises(InputError, match=message) as refused:
             ServedModel('m', unable.url).option_probabilities([chat], [['1', '2']])
@@ -81,7 +83,7 @@ def test_served_probabilities_or_a_clear_refusal():
 
 
 def test_a_look_is_taken_once_and_only_at_servers():
-    mute = ServedModel('m', ScriptedServer(lambda n, request: (200, said(''))).url)
+    mute = ServedModel('m', ScriptedServer(lambda n, request: (200, chat_reply(''))).url)
     assert look_at(mute, Sampling(.6), mute.record) == dict(heeds_temperature=None)
     for nothing_to_see in ((None, mute.record), (Sampling(0.), mute.record),
                            (Sampling(.6), mute.record | dict(heeds_temperature=True))):

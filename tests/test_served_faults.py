@@ -21,7 +21,7 @@ from culturespa.questions import QuestionWriter, generate_questions
 from culturespa.served import ServedModel, heeds_temperature, load_model
 from culturespa.survey import InputError
 from culturespa.survey_files import load_survey
-from culturespa.transport import ScriptedServer, said
+from culturespa.toys import ScriptedServer, chat_reply
 from test_answers import prompter, questions
 
 CHAT = [dict(role='user', content='Tea or coffee?\n1. Tea\n2. Coffee')]
@@ -45,7 +45,7 @@ def test_slow_servers_time_out_and_are_asked_again():
     def script(n, request):
         if n == 1:
             time.sleep(1.5)
-        return 200, said('1')
+        return 200, chat_reply('1')
     server = ScriptedServer(script)
     begin = time.monotonic()
     assert ServedModel('m', server.url, timeout=.3, pause=.01).generate([CHAT]) == ['1']
@@ -53,7 +53,7 @@ def test_slow_servers_time_out_and_are_asked_again():
 
 
 def test_a_server_that_stays_slow_is_given_up():
-    server = ScriptedServer(lambda n, request: time.sleep(.6) or (200, said('1')))
+    server = ScriptedServer(lambda n, request: time.sleep(.6) or (200, chat_reply('1')))
     model = ServedModel('m', server.url, timeout=.1, tries=2, pause=.01)
     given_up = 'failed 2 times, last with no whole reply within 0.1 s'
     with pytest.raises(ConnectionError, match=given_up) as failed:
@@ -72,7 +72,7 @@ def test_nobody_at_the_address():
 @pytest.mark.parametrize('trouble', BROKEN)
 def test_every_passing_trouble_is_survived_anywhere(trouble):
     def script(n, request):
-        return trouble if n % 3 == 1 else (200, said(number(request)))
+        return trouble if n % 3 == 1 else (200, chat_reply(number(request)))
     model = ServedModel('m', ScriptedServer(script).url, pause=.001, tries=12)
     replies = model.generate([CHAT] * 12, seeds=range(12))
     assert replies == [str(1 + k % 3) for k in range(12)]
@@ -88,7 +88,7 @@ def test_concurrency_is_limited_and_order_kept():
         time.sleep(.01 * (request['seed'] % 4))
         with lock:
             under_way[0] -= 1
-        return 200, said(number(request, 9))
+        return 200, chat_reply(number(request, 9))
 
     model = ServedModel('m', ScriptedServer(script).url, concurrency=5)
     replies = model.generate([CHAT] * 40, seeds=range(40))
@@ -97,8 +97,8 @@ def test_concurrency_is_limited_and_order_kept():
 
 
 def test_a_server_that_dies_in_the_middle_costs_nothing(tmp_path, capsys):
-    healthy = ScriptedServer(lambda n, request: (200, said(number(request))))
-    dying = ScriptedServer(lambda n, request: (200, said(number(request))) if n <= 12 else None)
+    healthy = ScriptedServer(lambda n, request: (200, chat_reply(number(request))))
+    dying = ScriptedServer(lambda n, request: (200, chat_reply(number(request))) if n <= 12 else None)
 
     def go(server, out, rows):
         model = ServedModel('m', server.url, name='m', tries=2, pause=.001, concurrency=1)
@@ -129,7 +129,7 @@ def test_ctrl_c_keeps_what_a_server_had_said(tmp_path):
         if n == 4:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(20)
-        return 200, said(number(request))
+        return 200, chat_reply(number(request))
     plan = dict(methods='unaware', repeats=2, out=tmp_path, quiet=True, sampling=Sampling(0.))
     model = ServedModel('m', ScriptedServer(script).url, concurrency=1)
     begin = time.monotonic()
@@ -142,8 +142,8 @@ def test_ctrl_c_keeps_what_a_server_had_said(tmp_path):
 
 def test_probabilities_had_before_a_failure_serve_every_repeat(tmp_path):
     listed = {'0': .1, '1': .6, '2': .2, '3': .0995}
-    able = ScriptedServer(lambda n, request: (200, said('1', listed)))
-    dying = ScriptedServer(lambda n, request: (200, said('1', listed)) if n < 2 else (401, {}))
+    able = ScriptedServer(lambda n, request: (200, chat_reply('1', listed)))
+    dying = ScriptedServer(lambda n, request: (200, chat_reply('1', listed)) if n < 2 else (401, {}))
     plan = dict(methods='unaware', repeats=3, mode='probabilities', sampling=Sampling(1., 1.),
                 quiet=True)
 
@@ -162,7 +162,7 @@ def test_probabilities_had_before_a_failure_serve_every_repeat(tmp_path):
 
 @pytest.mark.parametrize('secret_in', ['key', 'query', 'password'])
 def test_secrets_are_written_nowhere(secret_in, tmp_path, monkeypatch, capsys):
-    server = ScriptedServer(lambda n, request: (200, said('1 sk-secret')))
+    server = ScriptedServer(lambda n, request: (200, chat_reply('1 sk-secret')))
     url = server.url
     if secret_in == 'key':
         monkeypatch.setenv('OPENAI_API_KEY', 'sk-secret')
@@ -180,7 +180,7 @@ def test_secrets_are_written_nowhere(secret_in, tmp_path, monkeypatch, capsys):
 
 
 def test_a_server_that_ignores_the_temperature_is_recorded(tmp_path, capsys):
-    server = ScriptedServer(lambda n, request: (200, said('1')))
+    server = ScriptedServer(lambda n, request: (200, chat_reply('1')))
     model = ServedModel('m', server.url)
     plan = dict(methods='unaware', out=tmp_path, quiet=True)
     for _ in range(2):
@@ -192,7 +192,7 @@ def test_a_server_that_ignores_the_temperature_is_recorded(tmp_path, capsys):
 
 
 def test_other_fields_are_another_way_of_asking(tmp_path):
-    server = ScriptedServer(lambda n, request: (200, said('1')))
+    server = ScriptedServer(lambda n, request: (200, chat_reply('1')))
     plan = dict(methods='unaware', out=tmp_path, quiet=True, sampling=Sampling(0.))
     ask(ServedModel('m', server.url, extra=dict(top_k=5)), questions, prompter, **plan)
     ask(ServedModel('m', server.url, extra=dict(top_k=5), concurrency=2, timeout=9.), questions,
@@ -205,7 +205,7 @@ def test_questions_written_before_a_failure_are_in_the_log(tmp_path):
     survey = load_survey('demo')
 
     def dying(n, request):
-        return (200, said('No idea.')) if n <= 5 else (401, {})
+        return (200, chat_reply('No idea.')) if n <= 5 else (401, {})
 
     model = ServedModel('m', ScriptedServer(dying).url, concurrency=1)
     writer = QuestionWriter(survey, per_topic=1, give_up=1)
@@ -216,8 +216,8 @@ def test_questions_written_before_a_failure_are_in_the_log(tmp_path):
 
 def test_scoring_where_the_server_can_and_one_line_where_not():
     listed = {'0': .1, '1': .6, '2': .2, '3': .0995}
-    able = ServedModel('m', ScriptedServer(lambda n, request: (200, said('1', listed))).url)
-    unable = ServedModel('m', ScriptedServer(lambda n, request: (200, said('1'))).url)
+    able = ServedModel('m', ScriptedServer(lambda n, request: (200, chat_reply('1', listed))).url)
+    unable = ServedModel('m', ScriptedServer(lambda n, request: (200, chat_reply('1'))).url)
     plan = dict(methods='unaware', mode='probabilities', quiet=True)
     answers = ask(able, questions, prompter, sampling=Sampling(1., 1.), **plan)
     assert np.allclose(answers.probability.map(sum) + answers.outside, 1)

@@ -14,6 +14,7 @@ import pytest
 
 from culturespa import transport
 from culturespa.survey import InputError
+from culturespa.toys import ScriptedServer
 
 fields = dict(model='m', messages=[dict(role='user', content='Tea or coffee?')])
 

@@ -104,3 +104,12 @@ def test_no_setting_is_ignored_in_silence():
         load_model('m', 'adapter', url='http://localhost:1')
     with pytest.raises(InputError, match='lacks name, record'):
         load_model(7)
+
+
+def test_what_was_not_typed_is_not_a_setting():
+    untyped = dict(revision=None, device=None, dtype=None, adapter=None)
+    typed = load_model('m', url='http://localhost:1', concurrency=3, **untyped)
+    assert typed.hosts[0].most == 3 and typed.timeout == 120
+    assert load_model('demo', extra=None, concurrency=None, timeout=None, url=None).name == 'demo'
+    with pytest.raises(InputError, match='concurrency is not for it'):
+        load_model('demo', concurrency=3)

@@ -16,7 +16,7 @@ import typer
 from .data_commands import data
 from .options import (
     CONFIGURATION, Device, DryRun, Out, PerTopic, Quiet, Seed, Specific, StartFrom, Strategies,
-    option, quiet_libraries, takes, typed_configuration)
+    Tflops, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS
 
@@ -121,13 +121,15 @@ def _go(
     quiet:bool,
     dry_run:bool,
     start_from:Path|None = None,
+    tflops:float|None = None,
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
     if dry_run:
         from culturespa.dry_run import estimate_run
         from culturespa.run_folder import Run
-        print(estimate_run(Run(out, configuration, device, True, start_from)))
+        planned = Run(out, configuration, device, True, start_from)
+        print(estimate_run(planned, tflops=tflops))
         return
     from culturespa.pipeline import run_pipeline
     print_run(run_pipeline(out, configuration, device, quiet, start_from=start_from))
@@ -154,11 +156,15 @@ def run(
     device:Device = None,
     quiet:Quiet = False,
     dry_run:DryRun = False,
+    tflops:Tflops = None,
     **typed:Any,
 ):
     "The whole method for a model and a survey of yours"
+    if tflops is not None and not dry_run:
+        from culturespa.survey import InputError
+        raise InputError('--tflops goes with --dry-run')
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from)
+    _go(out, configuration, device, quiet, dry_run, start_from, tflops)
 
 # %% ../nbs/91_cli.ipynb #01db4f60
 @app.command()

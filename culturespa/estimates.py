@@ -18,13 +18,14 @@ from .asking import AskSettings, Block, answer_block, ask_settings
 from .models import Model
 from .prompts import Prompter
 from .served_scores import SHOWN
+from .shapes import ModelShape
 
 # %% ../nbs/65_estimates.ipynb #a5b09205
 SAMPLED = 64   # prompts whose tokens are counted
 WARM_UP = 2    # answers before the clock runs
 
 def estimate(
-    model:Model,
+    model:Model|ModelShape, # a shape has no speed: `probe` must be 0
     questions:pd.DataFrame, # this and the next as in `ask`
     prompter:Prompter,
     methods:str|Sequence='all',
@@ -97,7 +98,7 @@ def _answer_some(model:Model, prompter:Prompter, some:list, settings:AskSettings
         list(answer_block(model, prompter, 'survey', block, [0], settings))
 
 def count_tokens(
-    model:Model,
+    model:Model|ModelShape,
     chat:list,
 )->int:
     "Prompt tokens of a chat; a quarter of its letters where the model's tokenizer is not here"
@@ -105,8 +106,10 @@ def count_tokens(
         return model.count_tokens([chat])[0]
     return sum(len(message['content']) for message in chat) // 4
 
-def weight_bytes(model:Model)->int:
-    "Memory of a model's weights on this machine"
+def weight_bytes(model:Model|ModelShape)->int:
+    "Memory of a model's weights on this machine, or as they would have"
+    if isinstance(model, ModelShape):
+        return model.weight_bytes()
     if not hasattr(model, 'lm'):
         return 0
     return sum(weight.numel() * weight.element_size() for weight in model.lm.parameters())

@@ -10,8 +10,9 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
            'Repeats', 'Methods', 'LearnFrom', 'Votes', 'LearnUnder', 'NonAnswers', 'Fraction',
            'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'Replay', 'ReplayFrom',
            'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'Quiet', 'DryRun',
-           'WHERE', 'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values', 'request_fields',
-           'option', 'takes', 'typed_configuration', 'option_of', 'quiet_libraries']
+           'Tflops', 'WHERE', 'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values',
+           'request_fields', 'option', 'takes', 'typed_configuration', 'option_of',
+           'quiet_libraries']
 
 # %% ../nbs/87_options.ipynb #ceffed3c
 import inspect
@@ -192,6 +193,9 @@ StartFrom = Annotated[Optional[Path], option(
     '--from', help='run to start from: its settings, and all that would come out the same')]
 Quiet = Annotated[bool, option('--quiet', help='no progress bars')]
 DryRun = Annotated[bool, option('--dry-run', help='only say what it would take')]
+Tflops = Annotated[Number, option(
+    '--tflops', help='with --dry-run: tera-operations a second of your accelerator in a large '
+                     'matrix product; gives times for a model that is not here', min=1e-9)]
 
 # for commands that ask a model wherever it is: the names are those of `load_model`
 WHERE = dict(

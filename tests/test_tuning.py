@@ -96,23 +96,6 @@ def test_an_adapter_of_the_very_same_training_is_copied_and_no_other():
         assert other['plan'] != first['plan']
 
 
-def test_an_adapter_that_is_not_whole_is_not_copied():
-    from culturespa.tuning import _same_training
-    with tempfile.TemporaryDirectory() as temporary:
-        made = train_adapter('demo', [dict(
-            prompt=[dict(role='user', content='?')],
-            completion=[dict(role='assistant', content='1')])] * 4, f'{temporary}/a', quiet=True)
-        place = Path(temporary)/'a'
-        assert _same_training([place], made['plan']) == place
-        (place/'base.json').write_text(json.dumps(dict(plan=made['plan'])))
-        assert _same_training([place], made['plan']) is None
-        (place/'base.json').write_text(json.dumps(made))
-        (place/'adapter_model.safetensors').unlink()
-        assert _same_training([place], made['plan']) is None
-        (place/'base.json').write_text('[' * 100_000)
-        assert _same_training([place], made['plan']) is None
-
-
 def test_other_folders_are_left_alone():
     from culturespa.served import ServedModel
     place = Path(tempfile.mkdtemp())
@@ -203,15 +186,3 @@ def test_a_distribution_is_learned():
         np.testing.assert_allclose(found, list(targets.values()), atol=tolerance)
         before = mean_log_probability(load_model('demo'), [sample])
         assert mean_log_probability(tuned, [sample]) > before
-
-
-def test_the_merged_model_answers_as_the_adapted_one():
-    place = Path(tempfile.mkdtemp())
-    train_adapter('demo', bolivian(32), place/'BOL', QUICK, quiet=True)
-    chats, labels = [sample['prompt'] for sample in bolivian(32)], [['1', '2']] * 32
-    adapted = np.array(load_model('demo', place/'BOL').option_probabilities(chats, labels)[0])
-    for dtype, tolerance in (('float32', 1e-5), ('bfloat16', .05)):
-        merge_adapter('demo', place/'BOL', place/dtype, dtype)
-        merged = np.array(load_model(place/dtype).option_probabilities(chats, labels)[0])
-        assert np.abs(adapted - merged).max() < tolerance
-        assert not list((place/dtype).glob('*adapter*'))

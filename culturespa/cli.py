@@ -19,7 +19,7 @@ import typer
 from .data_commands import data
 from .options import (
     CONFIGURATION, Adapter, Cultures, Device, DryRun, Dtype, MaxNewTokens, Methods, ModelAt, Out,
-    PerTopic, Quiet, Repeats, Revision, Seed, Specific, StartFrom, Strategies,
+    PerTopic, Quiet, Repeats, ReportTo, Revision, Seed, Specific, StartFrom, Strategies,
     SurveyAt, Temperature, TemplatesAt, Text, TopP, Url, Whole, option, option_of,
     quiet_libraries, split_words, takes, typed_configuration)
 from .study_commands import COMMANDS
@@ -129,6 +129,7 @@ def _go(
     quiet:bool,
     dry_run:bool,
     start_from:Path|None = None,
+    report_to:str = 'none',
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
@@ -138,7 +139,9 @@ def _go(
         print(estimate_run(Run(out, configuration, device, True, start_from)))
         return
     from culturespa.pipeline import run_pipeline
-    print_run(run_pipeline(out, configuration, device, quiet, start_from=start_from))
+    run = run_pipeline(
+        out, configuration, device, quiet, start_from=start_from, report_to=report_to)
+    print_run(run)
 
 # %% ../nbs/91_cli.ipynb #78428194
 RESULTS = [
@@ -189,12 +192,13 @@ def run(
     start_from:StartFrom = None,
     device:Device = None,
     quiet:Quiet = False,
+    report_to:ReportTo = 'none',
     dry_run:DryRun = False,
     **typed:Any,
 ):
     "The whole method for a model and a survey of yours"
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from)
+    _go(out, configuration, device, quiet, dry_run, start_from, report_to)
 
 # %% ../nbs/91_cli.ipynb #01db4f60
 @app.command()
@@ -241,12 +245,20 @@ def pairs(out:Out):
     print(pairs_step(Run(out)))
 
 @app.command()
-def tune(out:Out, device:Device = None, quiet:Quiet = False):
+def tune(
+    out:Out,
+    device:Device = None,
+    quiet:Quiet = False,
+    report_to:ReportTo = 'none',
+):
     "Step 4: fine-tune the adapters on them"
     quiet_libraries()
     from culturespa.pipeline import tune_step
     from culturespa.run_folder import Run
-    print(tune_step(Run(out, None, device, quiet)))
+    from culturespa.processes import is_first
+    said = tune_step(Run(out, None, device, quiet, report_to=report_to))
+    if is_first():
+        print(said)
 
 # %% ../nbs/91_cli.ipynb #a1022540
 Answers = Annotated[Optional[list[Path]], option(

@@ -8,9 +8,9 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
            'Filter', 'PerTopic', 'SeedQuestions', 'Temperature', 'LearnTemperature', 'TopP',
            'MaxNewTokens', 'Repeats', 'Methods', 'LearnFrom', 'NonAnswers', 'Fraction',
            'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'Replay', 'ReplayFrom',
-           'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'Quiet', 'DryRun',
-           'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values', 'option', 'takes',
-           'typed_configuration', 'option_of', 'quiet_libraries']
+           'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'ReportTo', 'Quiet',
+           'DryRun', 'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values', 'option',
+           'takes', 'typed_configuration', 'option_of', 'quiet_libraries']
 
 # %% ../nbs/87_options.ipynb #ceffed3c
 import inspect
@@ -144,6 +144,8 @@ Device = Annotated[Text, option('--device', help='cpu, cuda or mps; left out: th
 Dtype = Annotated[Text, option('--dtype', help='float32, bfloat16 or float16')]
 StartFrom = Annotated[Optional[Path], option(
     '--from', help='run to start from: its settings, and all that would come out the same')]
+ReportTo = Annotated[str, option(
+    '--report-to', help='tell every step of a training to tensorboard, trackio or wandb')]
 Quiet = Annotated[bool, option('--quiet', help='no progress bars')]
 DryRun = Annotated[bool, option('--dry-run', help='only say what it would take')]
 

@@ -168,7 +168,7 @@ def lent(
             weight.requires_grad_(trainable.get(name, False))
         model.weights.replace(lm.eval())
 
-# %% ../nbs/43_tuning.ipynb #5cd9b283
+# %% ../nbs/43_tuning.ipynb #fe0e99dd
 TRACKERS = ['none', 'tensorboard', 'trackio', 'wandb']
 
 def check_tracker(
@@ -375,7 +375,7 @@ def _target_trainer():
 
     return TargetTrainer
 
-# %% ../nbs/43_tuning.ipynb #ccc07ea3
+# %% ../nbs/43_tuning.ipynb #a833f539
 def _shared(kind:type, sampler:Any)->type:
     "A trainer that takes samples in an order the processes share"
     class SharedTrainer(kind):

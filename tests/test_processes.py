@@ -18,7 +18,8 @@ def as_process(rank, count):
 def test_a_step_that_cannot_be_shared_is_refused_in_one_line():
     assert [part_of_batch(8, n) for n in (1, 2, 4, 8)] == [8, 4, 2, 1]
     for batch, processes in ((31, 2), (1, 2), (8, 3)):
-        with pytest.raises(InputError, match=f'{processes} processes .* {batch} samples') as refused:
+        said = f'{processes} processes .* {batch} samples'
+        with pytest.raises(InputError, match=said) as refused:
             part_of_batch(batch, processes)
         assert len(str(refused.value).splitlines()) == 1
 

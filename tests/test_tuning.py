@@ -3,8 +3,12 @@ import pytest
 from culturespa.tuning import *
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +40,27 @@ def scale_sample(targets, reply):
     pair = pd.DataFrame(dict(culture='BOL', question_id=question.question_id, code=int(reply)))
     (sample,) = training_chats(pair, question, Prompter(survey))
     return sample | dict(targets=targets)
+
+PROCESS = '''
+import json, sys
+from culturespa.tuning import Tuning, train_adapter
+samples, settings, out = json.loads(sys.argv[1])
+train_adapter('demo', samples, out, Tuning(**settings), quiet=True, device='cpu')
+'''
+
+def launched(samples, settings, out, count=2):
+    "A training by several processes, as a launcher starts them; their exit codes"
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    arguments = json.dumps([samples, asdict(settings), str(out)])
+    shared = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE=str(count))
+    started = []
+    for rank in range(count):
+        own = os.environ | shared | dict(RANK=str(rank), LOCAL_RANK=str(rank))
+        started.append(subprocess.Popen(
+            [sys.executable, '-c', PROCESS, arguments], env=own, stderr=subprocess.DEVNULL))
+    return [process.wait(timeout=120) for process in started]
 
 def test_settings_that_make_no_sense_are_refused():
     mistakes = [
@@ -149,6 +174,33 @@ def test_a_step_takes_the_batch_that_was_asked_for():
     twelve = replace(QUICK, epochs=1, batch=12, micro_batch=8)
     made = train_adapter('demo', bolivian(24), place/'BOL', twelve, quiet=True)
     assert made['batch'] == 12 and made['steps'] == 2  # 8 at once would have made it 3
+    two = replace(QUICK, epochs=1, batch=4, micro_batch=4)       # fewer steps than `LAST_STEPS`
+    short = train_adapter('demo', bolivian(5), place/'short', two, quiet=True)
+    losses = pd.read_csv(place/'short'/'loss.csv')
+    assert list(losses.step) == [1, 2] and short['last_loss'] == round(losses.loss.mean(), 4)
+
+
+def test_two_processes_train_what_one_trains():
+    place, samples = Path(tempfile.mkdtemp()), bolivian(13)      # 13: the last step is not full
+    quick = replace(QUICK, epochs=1, batch=8, micro_batch=4)
+    alone = train_adapter('demo', samples, place/'alone', quick, quiet=True)
+    assert launched(samples, quick, place/'both') == [0, 0]
+    both = json.loads((place/'both'/'base.json').read_text())
+    assert both | dict(last_loss=0) == alone | dict(last_loss=0)
+    one, two = [pd.read_csv(place/name/'loss.csv') for name in ('alone', 'both')]
+    np.testing.assert_allclose(two.loss, one.loss, rtol=1e-4)
+    assert list(two.step) == [1, 2] and not list(place.glob('.*'))
+
+
+def test_trackers_are_off_and_must_be_there():
+    assert train_adapter.__kwdefaults__ is None and 'none' in train_adapter.__defaults__
+    with pytest.raises(InputError, match='unknown --report-to .*accepted are none, tensorboard'):
+        train_adapter('demo', bolivian(4), 'nowhere', report_to='diary')
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(check_tracker.__globals__, 'find_spec', lambda name: None)
+        with pytest.raises(InputError, match='`pip install wandb` brings it'):
+            train_adapter('demo', bolivian(4), 'nowhere', report_to='wandb')
+    assert not Path('nowhere').exists()
 
 
 def test_certain_targets_train_the_adapter_that_labels_train():

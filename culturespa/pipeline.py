@@ -314,7 +314,7 @@ def tune_step(run:Run)->str:
             kept = 'samples', 'steps', 'supervised_tokens', 'last_loss'
             noted = {name: made[name] for name in kept}
             if is_first():
-                run.note('tuning', **run.steps.get('tuning', {}), **{adapter: noted})
+                run.note('tuning', **(run.steps.get('tuning', {}) | {adapter: noted}))
     return 'tuning: ' + ', '.join(said)
 
 def _replayed(run:Run, adapter:str, samples:list[dict])->list[dict]:

@@ -22,7 +22,7 @@ from .options import (
     PerTopic, Quiet, Repeats, ReportTo, Revision, Seed, Specific, StartFrom, Strategies,
     SurveyAt, Temperature, TemplatesAt, Text, TopP, Url, Whole, option, option_of,
     quiet_libraries, split_words, takes, typed_configuration)
-from .study_commands import COMMANDS
+from .study_commands import COMMANDS, adapters
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -39,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False)
 app.add_typer(data, name='data')
+app.add_typer(adapters, name='adapters')
 
 @app.callback(invoke_without_command=True)
 def about(

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['APACHE', 'SURVEY_LICENCES', 'TAGS', 'RULER', 'PASSPORT', 'NO_TOKEN', 'names_asked',
-           'adapter_scores', 'adapter_abilities', 'run_of', 'gather_passport', 'lacking',
-           'card_head', 'scores_in_words', 'labels_in_words', 'abilities_in_words', 'card_text',
-           'stage_adapter', 'push_adapter', 'need_token']
+           'adapter_scores', 'adapter_abilities', 'scored_run', 'gather_passport', 'lacking',
+           'need_complete', 'card_head', 'scores_in_words', 'labels_in_words',
+           'abilities_in_words', 'card_text', 'stage_adapter', 'push_adapter', 'need_token']
 
-# %% ../nbs/49_passports.ipynb #5fdc9f5e
+# %% ../nbs/49_passports.ipynb #4a519cff
 import json
 import shutil
 import tempfile
@@ -24,7 +24,7 @@ from .models import first_line
 from .survey import InputError
 from .wvs_sources import WVS_LICENCE
 
-# %% ../nbs/49_passports.ipynb #77ce1c6e
+# %% ../nbs/49_passports.ipynb #8c6d26a5
 def _read_object(file:Path)->dict:
     "A JSON object. Raises `InputError`"
     try:
@@ -65,7 +65,7 @@ def adapter_scores(
         rows=rows or _rows_of_one_culture(Path(folder), names[0]),
         base=[row for row in methods if row['model'] == 'base'])
 
-# %% ../nbs/49_passports.ipynb #f879debb
+# %% ../nbs/49_passports.ipynb #a82896a7
 def _rows_of_one_culture(folder:Path, name:str)->list[dict]:
     "The score of an adapter of a single culture. Raises `InputError` if there is none"
     culture = name.rpartition('+')[2]
@@ -98,7 +98,7 @@ def _own_rows(file:Path, **values:str)->pd.DataFrame:
         table = table[table[column] == value]
     return table
 
-# %% ../nbs/49_passports.ipynb #5aacff37
+# %% ../nbs/49_passports.ipynb #b0b1ce1e
 def adapter_abilities(
     folder:str|Path,   # of `culturespa abilities`
     weights:str,       # an adapter's `fingerprint`
@@ -111,19 +111,20 @@ def adapter_abilities(
     rows = _own_rows(Path(folder)/'comparison.csv', model=names[0])
     return rows.to_dict('records')
 
-# %% ../nbs/49_passports.ipynb #db84b2a8
+# %% ../nbs/49_passports.ipynb #1fae9661
 APACHE = 'apache-2.0'     # the demo model's and world's, as they come with culturespa
 SURVEY_LICENCES = {
     'demo': f'{APACHE}: people and answers are invented and come with culturespa',
     'WVS': WVS_LICENCE.removeprefix('These files contain ')}
 
-def run_of(
-    adapter:str|Path,
+def scored_run(
+    adapter:str|Path,   # a folder
+    weights:str,        # its `fingerprint`
 )->Path|None:
-    "The run an adapter lies in, if it lies in one"
-    folder = Path(adapter).resolve()
-    run = folder.parent.parent
-    return run if folder.parent.name == 'adapters' and (run/'record.json').is_file() else None
+    "The run an adapter lies in, if it lies in one and was scored there"
+    run = Path(adapter).resolve().parent.parent
+    was_scored = (run/'summary.json').is_file() and names_asked(run, weights)
+    return run if was_scored else None
 
 def gather_passport(
     adapter:str|Path,                   # a folder
@@ -138,7 +139,7 @@ def gather_passport(
 )->dict:
     "All that is known of an adapter. Raises `InputError`"
     facts = describe_adapter(adapter)
-    run = scores or run_of(adapter)
+    run = scores or scored_run(adapter, facts['weights'])
     found = adapter_scores(run, facts['weights']) if run else None
     is_demo = facts['record'].get('model') == 'demo'
     base_licence = base_licence or (APACHE if is_demo else None)
@@ -163,7 +164,7 @@ def _known_licence(survey:str|None)->str|None:
             return words
     return None
 
-# %% ../nbs/49_passports.ipynb #73e86585
+# %% ../nbs/49_passports.ipynb #99ec7d85
 def lacking(
     passport:dict,   # from `gather_passport`
 )->list[str]:        # empty if it may be handed on
@@ -177,7 +178,16 @@ def lacking(
         'a check that it works (`culturespa adapters check`)': passport['examined']}
     return [name for name, value in known.items() if not value]
 
-# %% ../nbs/49_passports.ipynb #9ff12f6f
+def need_complete(
+    adapter:str|Path,
+    passport:dict,
+):
+    "Raises `InputError` if something is lacking"
+    gaps = lacking(passport)
+    if gaps:
+        raise InputError(f'{adapter} is not uploaded: its passport lacks {"; ".join(gaps)}')
+
+# %% ../nbs/49_passports.ipynb #48635dc8
 TAGS = ['culturespa', 'lora', 'cultural-alignment', 'survey']
 
 def card_head(
@@ -197,7 +207,7 @@ def card_head(
         tags=TAGS)
     return data.to_yaml()
 
-# %% ../nbs/49_passports.ipynb #11248be5
+# %% ../nbs/49_passports.ipynb #e25e1563
 def _number(value:Any, form:str='.1f')->str:
     "A number, a dash where there is none"
     missing = value is None or value != value
@@ -237,7 +247,7 @@ def scores_in_words(
     head = ['asked as', 'S', 'floor', 'ceiling', 'on the ruler', 'unread answers']
     return f"Survey: {scores['survey']}{invented}.\n\n{_table(head, rows)}\n\n{RULER}"
 
-# %% ../nbs/49_passports.ipynb #1d958c24
+# %% ../nbs/49_passports.ipynb #41e465f6
 def labels_in_words(
     passport:dict,
 )->str:
@@ -273,7 +283,7 @@ def abilities_in_words(
     head = ['task', 'metric', 'items', 'before', 'after', 'change', 'margin', 'verdict']
     return _table(head, rows)
 
-# %% ../nbs/49_passports.ipynb #db7a933e
+# %% ../nbs/49_passports.ipynb #511e738c
 PASSPORT = """---
 {head}
 ---
@@ -360,7 +370,7 @@ def card_text(
         licences=_licences_in_words(passport),
         files=_table(['', ''], facts))
 
-# %% ../nbs/49_passports.ipynb #baa2b78f
+# %% ../nbs/49_passports.ipynb #19b9e8e0
 def stage_adapter(
     adapter:str|Path,   # a folder
     passport:dict,      # from `gather_passport`
@@ -384,7 +394,7 @@ def stage_adapter(
 def _write(file:Path, content:dict):
     file.write_text(json.dumps(content, indent=1, sort_keys=True) + '\n')
 
-# %% ../nbs/49_passports.ipynb #75ab2027
+# %% ../nbs/49_passports.ipynb #d2cb91ed
 NO_TOKEN = ('no token of the hub on this machine: `hf auth login` stores one, or set HF_TOKEN; '
             'nothing was uploaded')
 
@@ -399,9 +409,7 @@ def push_adapter(
     from huggingface_hub import HfApi
     api = api or HfApi()
     need_token(api)
-    gaps = lacking(passport)
-    if gaps:
-        raise InputError(f'{adapter} is not uploaded: its passport lacks {"; ".join(gaps)}')
+    need_complete(adapter, passport)
     with tempfile.TemporaryDirectory() as place:
         staged = stage_adapter(adapter, passport, Path(place)/'adapter')
         try:

@@ -51,9 +51,9 @@ def test_an_adapter_from_elsewhere_tells_what_its_settings_say():
         (place/'base.json').unlink()
         file = place/'adapter_config.json'
         settings = json.loads(file.read_text())
-        for model, told in (('org/name', 'org/name at main'), ('/far/away', 'folder called away')):
+        for model, words in (('org/name', 'org/name at main'), ('/far/away', 'folder called away')):
             file.write_text(json.dumps(settings | dict(base_model_name_or_path=model)))
-            assert told in describe_adapter(place)['base']
+            assert words in describe_adapter(place)['base']
         for damage in ('{', '[]'):
             file.write_text(damage)
             with pytest.raises(InputError, match='adapter_config.json cannot be read'):
@@ -82,13 +82,13 @@ def test_the_merged_model_answers_as_the_adapted_one():
         place = made_adapter(Path(temporary)/'made')
         some = draw_prompts(load_survey('demo'), n=16, seed=1)
         adapted = told_by(LocalModel('demo', place), some)
-        for dtype, tolerance in (('float32', 1e-5), ('bfloat16', .01)):
-            out = merge_adapter('demo', place, Path(temporary)/dtype, dtype)
+        for kind, tolerance in (('float32', 1e-5), ('bfloat16', .01)):
+            out = merge_adapter('demo', place, Path(temporary)/kind, kind)
             again = told_by(LocalModel(out, dtype='float32'), some)
             assert largest_differences(adapted, again).max() < tolerance
             assert not list(out.glob('*adapter*'))
             noted = json.loads((out/'merge.json').read_text())
-            assert noted['weights'] == fingerprint(place) and noted['dtype'] == dtype
+            assert noted['weights'] == fingerprint(place) and noted['dtype'] == kind
 
 
 def test_a_merge_is_whole_or_not_there():

@@ -42,7 +42,9 @@ def scored(folder, adapter, name='base+joint'):
         low=69.9, high=72.7, floor=66.6, ceiling=93.6, position=17.6, position_low=12.7,
         position_high=21.9, unparsed_share=0., gain=9.9, any_label=-.3, any_low=-1.9,
         any_high=1.4, own_label=10.2, own_low=8.8, own_high=11.6, own_label_p=.0001)
-    base = row | dict(model='base', name='P1', score=67.4, low=65.9, high=68.8)
+    base = row | dict(
+        model='base', name='P1', score=67.4, low=65.9, high=68.8, position=3.1,
+        position_low=-2.1, position_high=7.4)
     summary = dict(survey='demo', synthetic=True, questions=260, cultures=['BOL', 'KEN'],
                    methods=[base, row])
     (folder/'summary.json').write_text(json.dumps(summary))

@@ -473,7 +473,7 @@ def run_pipeline(
     quiet:bool = False,
     say:Callable[[str], object] = print,   # what to do with the line each step returns
     start_from:str|Path|None = None,       # a run to take over from what both have in common
-    report_to:str = 'none',                # who is told of a training's steps: page 47
+    report_to:str = 'none',                # who is told of a training's steps: page 45
 )->Run:
     "Every step that is not done yet. Raises `InputError` before anything is written"
     run = Run(out, configuration, device, quiet, start_from, report_to)

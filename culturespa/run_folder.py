@@ -42,7 +42,7 @@ class Run:
         device:str|None = None,       # 'cpu', 'cuda', 'mps'; None: the best there is
         quiet:bool = False,           # no progress bars
         start_from:str|Path|None = None,  # a run to take from what both have in common
-        report_to:str = 'none',       # who is told of a training's steps: page 47
+        report_to:str = 'none',       # who is told of a training's steps: page 45
     ):
         check_tracker(report_to)
         self.out = Path(out)

@@ -193,7 +193,13 @@ def test_two_processes_train_what_one_trains():
 
 
 def test_trackers_are_off_and_must_be_there():
-    assert train_adapter.__kwdefaults__ is None and 'none' in train_adapter.__defaults__
+    from culturespa.tuning import _tracked_beside
+    place, base = Path(tempfile.mkdtemp()), load_model('demo')
+    assert trainer_settings(QUICK, base, 4, 4, place).report_to == []
+    assert trainer_settings(QUICK, base, 4, 4, place, 'trackio').report_to == ['trackio']
+    with _tracked_beside(place/'joint'):
+        assert os.environ['TENSORBOARD_LOGGING_DIR'] == str(place/'tensorboard'/'joint')
+    assert 'TENSORBOARD_LOGGING_DIR' not in os.environ
     with pytest.raises(InputError, match='unknown --report-to .*accepted are none, tensorboard'):
         train_adapter('demo', bolivian(4), 'nowhere', report_to='diary')
     with pytest.MonkeyPatch.context() as patched:

@@ -44,7 +44,7 @@ def names_asked(
     for file in sorted(Path(folder).glob('answers/source=survey/model=*/_asked.json')):
         model = _read_object(file).get('model') or {}
         if model.get('adapter_weights') == weights:
-            found.append(model.get('name'))
+            found.append(str(model.get('name')))
     return found
 
 def adapter_scores(

@@ -29,7 +29,7 @@ _DOOR = {
     "Tuning": "tuning",
     "training_chats": "samples",
     "train_adapter": "tuning",
-    "merge_adapter": "tuning",
+    "merge_adapter": "adapters",
     "answer_sheets": "sheets",
     "score": "alignment.align",
     "compare": "comparison",

@@ -15,10 +15,10 @@ import typer
 
 from .data_commands import data
 from .options import (
-    CONFIGURATION, Device, DryRun, Out, PerTopic, Quiet, Seed, Specific, StartFrom, Strategies,
-    Tflops, option, quiet_libraries, takes, typed_configuration)
+    CONFIGURATION, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific, StartFrom,
+    Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
-from .study_commands import COMMANDS
+from .study_commands import COMMANDS, adapters
 
 if TYPE_CHECKING:      # too heavy for a page of help
     from culturespa.configuration import Configuration
@@ -31,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False)
 app.add_typer(data, name='data')
+app.add_typer(adapters, name='adapters')
 
 @app.callback(invoke_without_command=True)
 def about(
@@ -122,6 +123,7 @@ def _go(
     dry_run:bool,
     start_from:Path|None = None,
     tflops:float|None = None,
+    report_to:str = 'none',
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
@@ -132,7 +134,9 @@ def _go(
         print(estimate_run(planned, tflops=tflops))
         return
     from culturespa.pipeline import run_pipeline
-    print_run(run_pipeline(out, configuration, device, quiet, start_from=start_from))
+    run = run_pipeline(
+        out, configuration, device, quiet, start_from=start_from, report_to=report_to)
+    print_run(run)
 
 # %% ../nbs/91_cli.ipynb #15c41608
 @app.command()
@@ -155,6 +159,7 @@ def run(
     start_from:StartFrom = None,
     device:Device = None,
     quiet:Quiet = False,
+    report_to:ReportTo = 'none',
     dry_run:DryRun = False,
     tflops:Tflops = None,
     **typed:Any,
@@ -164,7 +169,7 @@ def run(
         from culturespa.survey import InputError
         raise InputError('--tflops goes with --dry-run')
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from, tflops)
+    _go(out, configuration, device, quiet, dry_run, start_from, tflops, report_to)
 
 # %% ../nbs/91_cli.ipynb #01db4f60
 @app.command()
@@ -211,12 +216,20 @@ def pairs(out:Out):
     print(pairs_step(Run(out)))
 
 @app.command()
-def tune(out:Out, device:Device = None, quiet:Quiet = False):
+def tune(
+    out:Out,
+    device:Device = None,
+    quiet:Quiet = False,
+    report_to:ReportTo = 'none',
+):
     "Step 4: fine-tune the adapters on them"
     quiet_libraries()
     from culturespa.pipeline import tune_step
     from culturespa.run_folder import Run
-    print(tune_step(Run(out, None, device, quiet)))
+    from culturespa.processes import is_first
+    said = tune_step(Run(out, None, device, quiet, report_to=report_to))
+    if is_first():
+        print(said)
 
 # %% ../nbs/91_cli.ipynb #b47a2172
 for name, command in {**SCORING_COMMANDS, **COMMANDS}.items():

@@ -9,9 +9,9 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
            'PerTopic', 'SeedQuestions', 'Temperature', 'LearnTemperature', 'TopP', 'MaxNewTokens',
            'Repeats', 'Methods', 'LearnFrom', 'Votes', 'LearnUnder', 'NonAnswers', 'Fraction',
            'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'Replay', 'ReplayFrom',
-           'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'Quiet', 'DryRun',
-           'Tflops', 'WHERE', 'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values',
-           'request_fields', 'option', 'takes', 'typed_configuration', 'option_of',
+           'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'ReportTo', 'Quiet',
+           'DryRun', 'Tflops', 'WHERE', 'CONFIGURATION', 'LIBRARIES', 'split_words',
+           'named_values', 'request_fields', 'option', 'takes', 'typed_configuration', 'option_of',
            'quiet_libraries']
 
 # %% ../nbs/87_options.ipynb #ceffed3c
@@ -191,6 +191,8 @@ Device = Annotated[Text, option('--device', help='cpu, cuda or mps; left out: th
 Dtype = Annotated[Text, option('--dtype', help='float32, bfloat16 or float16')]
 StartFrom = Annotated[Optional[Path], option(
     '--from', help='run to start from: its settings, and all that would come out the same')]
+ReportTo = Annotated[str, option(
+    '--report-to', help='tell every step of a training to tensorboard, trackio or wandb')]
 Quiet = Annotated[bool, option('--quiet', help='no progress bars')]
 DryRun = Annotated[bool, option('--dry-run', help='only say what it would take')]
 Tflops = Annotated[Number, option(

@@ -9,7 +9,8 @@ __all__ = ['TOLD', 'MAIN_LINE', 'TRAINED_ON', 'STEPS', 'questions_step', 'questi
            'training_sections', 'averages', 'run_pipeline']
 
 # %% ../nbs/83_pipeline.ipynb #fcb6c87b
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,11 @@ from .configuration import (
     OWN_QUESTIONS, Configuration, adapter_of, asked_models)
 from .given import file_hashes, take_questions
 from .expected import EXPECTED, average_pairs, expected_pairs
-from .models import Sampling, check_model, item_seed
+from .model_files import find_device
+from .models import Model, Sampling, check_model, item_seed
 from .pairs import (collect_pairs, count_pairs, flip_rates, pair_answers, pairs_wanted,
                               plot_collected, plot_moves)
+from .processes import first_alone, is_first, join_processes
 from .questions import QuestionWriter, generate_questions
 from .report_page import picture, write_alignment
 from .reuse import (
@@ -263,10 +266,12 @@ def tune_step(run:Run)->str:
     if not todo:
         return 'tuning: nothing to do'
     pairs, questions = run.table('pairs'), run.table('questions')
-    with run.writing():
+    join_processes(find_device(run.device))
+    said = []
+    with run.writing() if is_first() else nullcontext():
         for adapter, learns in todo.items():
             own = _pairs_of(run, pairs, adapter, learns)
-            if not run.quiet:
+            if is_first() and not run.quiet:
                 print(f'tuning {adapter} on {len(own)} pairs')
             samples = training_chats(own, questions, run.prompter, run.configuration.learn_under)
             samples += _replayed(run, adapter, samples)
@@ -278,12 +283,13 @@ def tune_step(run:Run)->str:
                 specific=learns in run.cultures,
                 note=dict(adapter=adapter, survey=run.survey.name),
                 known=known_adapters(run),
-                quiet=run.quiet)
+                quiet=run.quiet,
+                report_to=run.report_to)
+            said.append(f"{adapter} on {made['samples']} pairs")
             kept = 'samples', 'steps', 'supervised_tokens', 'last_loss'
             noted = {name: made[name] for name in kept}
-            run.note('tuning', **run.steps.get('tuning', {}), **{adapter: noted})
-    done = run.steps['tuning']
-    said = [f"{adapter} on {done[adapter]['samples']} pairs" for adapter in todo]
+            if is_first():
+                run.note('tuning', **(run.steps.get('tuning', {}) | {adapter: noted}))
     return 'tuning: ' + ', '.join(said)
 
 def _replayed(run:Run, adapter:str, samples:list[dict])->list[dict]:
@@ -293,8 +299,9 @@ def _replayed(run:Run, adapter:str, samples:list[dict])->list[dict]:
     if not n:
         return []
     file = run.out/'replay.jsonl'
-    if not file.exists():
-        write_replay(run.base, _prompts(run), file)
+    with first_alone():
+        if not file.exists():
+            write_replay(run.base, _prompts(run), file)
     seed = item_seed(c.seed, 'replay', adapter)
     # every sample of a training has targets, or none
     return draw_replay(file, n, seed, targets='targets' in samples[0])
@@ -439,6 +446,7 @@ def run_pipeline(
     quiet:bool = False,
     say:Callable[[str], object] = print,   # what to do with the line each step returns
     start_from:str|Path|None = None,       # a run to take over from what both have in common
+    report_to:str = 'none',                # who is told of a training's steps: page 45
 )->Run:
     """Every step that is not done yet. Raises `InputError` before anything is written
 
@@ -450,7 +458,7 @@ def run_pipeline(
     >>> list(run.record['steps'])
     ['questions', 'answers', 'pairs', 'tuning', 'survey', 'scores']
     """
-    run = Run(out, configuration, device, quiet, start_from)
+    run = Run(out, configuration, device, quiet, start_from, report_to)
     for step in STEPS.values():
         say(step(run))
     return run

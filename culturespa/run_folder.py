@@ -30,7 +30,7 @@ from .prompts import Prompter, require_texts
 from .served import load_model
 from .survey import InputError, Survey, one_of, select, survey_digest
 from .survey_files import load_survey
-from .tuning import Tuning
+from .tuning import Tuning, check_tracker
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,10 +48,13 @@ class Run:
         device:str|None = None,       # 'cpu', 'cuda', 'mps'; None: the best there is
         quiet:bool = False,           # no progress bars
         start_from:str|Path|None = None,  # a run to take from what both have in common
+        report_to:str = 'none',       # who is told of a training's steps: page 45
     ):
+        check_tracker(report_to)
         self.out = Path(out)
         self.device = device
         self.quiet = quiet
+        self.report_to = report_to
         self.record = read_record(self.out)
         self.configuration = agreed_configuration(self.out, self.record, configuration)
         self.origin = agreed_origin(self.out, self.record, start_from)

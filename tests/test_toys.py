@@ -62,7 +62,8 @@ def test_a_scripted_server_does_as_it_is_told():
     import json
 
     def script(n, request):
-        told = [(503, b'busy', {'Retry-After': '7'}), None, lambda handler: handler.reply(200, [1])]
+        busy = 503, b'busy', {'Retry-After': '7'}
+        told = [busy, None, lambda handler: handler.reply(200, [1])]
         return told[n - 1]
 
     scripted = ScriptedServer(script)

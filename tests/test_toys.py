@@ -73,7 +73,8 @@ def test_a_scripted_server_does_as_it_is_told():
         line.request('POST', '/v1', json.dumps(dict(k=k)), {'X-Key': 'abc'})
         try:
             response = line.getresponse()
-            answers_had.append((response.status, response.read(), response.getheader('Retry-After')))
+            wait = response.getheader('Retry-After')
+            answers_had.append((response.status, response.read(), wait))
         except (http.client.HTTPException, OSError):
             answers_had.append('cut')
     assert answers_had == [(503, b'busy', '7'), 'cut', (200, b'[1]', None)]

@@ -6,7 +6,7 @@
 __all__ = ['OURS', 'FREE', 'check_fields', 'ServedModel', 'heeds_temperature', 'look_at',
            'load_model']
 
-# %% ../nbs/29_served.ipynb #8dce972b
+# %% ../nbs/29_served.ipynb #4bbfe975
 import inspect
 import sys
 from collections import Counter
@@ -21,7 +21,7 @@ from .served_scores import ServerScorer
 from .survey import InputError
 from .transport import Address, Host, Trouble, many_at_once, post
 
-# %% ../nbs/29_served.ipynb #f54ec9d6
+# %% ../nbs/29_served.ipynb #f6f518ab
 OURS = ('model', 'messages', 'temperature', 'top_p', 'max_tokens', 'seed', 'logprobs',
         'top_logprobs', 'prompt_logprobs', 'n', 'stream', 'continue_final_message',
         'add_generation_prompt')
@@ -43,7 +43,7 @@ def _check_load(concurrency:int, timeout:float, tries:int):
     if not 0 < timeout < float('inf'):
         raise InputError(f'timeout is {timeout}; it is a number of seconds above 0')
 
-# %% ../nbs/29_served.ipynb #57a66212
+# %% ../nbs/29_served.ipynb #908c7a3e
 class ServedModel:
     "A model behind OpenAI-compatible servers. Raises `InputError` for what is no address"
 
@@ -144,7 +144,7 @@ def _text_of(reply:dict)->str:
         raise Trouble('a reply without choices') from None
     return str(text).encode(errors='replace').decode()    # no half characters
 
-# %% ../nbs/29_served.ipynb #2905f17f
+# %% ../nbs/29_served.ipynb #012e0d9e
 FREE = ['Write any whole number from 1 to 1000. The number only.',
         'Name any animal. One word only.',
         'Invent a name for a ship. The name only.',

@@ -7,7 +7,7 @@ __all__ = ['UNSEEN', 'USE_SAMPLE', 'LISTED', 'LISTED_MOST', 'SHOWN', 'PLAINLY', 
            'Undecided', 'Listing', 'first_token_probabilities', 'read_listing',
            'whole_reply_probability', 'ServerScorer']
 
-# %% ../nbs/28_served_scores.ipynb #1e45b547
+# %% ../nbs/28_served_scores.ipynb #0a75e212
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +16,7 @@ from .models import Sampling
 from .survey import InputError
 from .transport import Refused
 
-# %% ../nbs/28_served_scores.ipynb #22a63334
+# %% ../nbs/28_served_scores.ipynb #2e132e26
 UNSEEN = 1e-3   # what a list leaves out may weigh so much
 USE_SAMPLE = 'use mode "sample"'
 
@@ -69,7 +69,7 @@ class Listing:
         vocabulary = 2e5     # spread over as many tokens, a flat rest weighs most
         return vocabulary**(1 - power) * self.unseen**power
 
-# %% ../nbs/28_served_scores.ipynb #cac47efb
+# %% ../nbs/28_served_scores.ipynb #d04325cc
 def first_token_probabilities(
     listed:Mapping|Sequence|Listing,  # token text -> probability at temperature 1, the likeliest
     labels:list,                      # replies to score
@@ -135,7 +135,7 @@ def _check_hidden(listing:Listing, labels:list, shown:set, sampling:Sampling):
         raise Undecided(f'option {hidden[0]} is not among the {len(listing.pairs)} tokens that the '
                         f'server lists, and may have up to {listing.least:.1%}: {USE_SAMPLE}')
 
-# %% ../nbs/28_served_scores.ipynb #1582f27f
+# %% ../nbs/28_served_scores.ipynb #e7ad3b91
 def read_listing(
     reply:dict,      # of a chat completion with `logprobs`
     labels:list,     # [] : what was written is not looked at
@@ -164,7 +164,7 @@ def _probability(one:Mapping)->float:
         raise ValueError(f'a probability of {p}')
     return p
 
-# %% ../nbs/28_served_scores.ipynb #7b960fd4
+# %% ../nbs/28_served_scores.ipynb #cf51314a
 def whole_reply_probability(
     before:list,         # `prompt_logprobs` of the chat as it is asked
     whole:list,          # `prompt_logprobs` of the chat with the label as its reply
@@ -191,7 +191,7 @@ def _token_of(entry:Mapping|None)->str|None:
     "Number of the token that stands in a prompt: the first one of its entry"
     return next(iter(entry)) if entry else None
 
-# %% ../nbs/28_served_scores.ipynb #e0023f74
+# %% ../nbs/28_served_scores.ipynb #10996bcb
 LISTED = 20          # likeliest tokens that every server with a list shows
 LISTED_MOST = 128    # likeliest tokens that are asked for
 SHOWN = 6            # tokens that the model may write, to see whether it goes on

@@ -7,7 +7,7 @@ __all__ = ['ADDRESS', 'SECRET', 'LARGEST', 'REDIRECTS', 'LISTING', 'LONGEST_PAUS
            'Address', 'Trouble', 'Refused', 'post', 'retry_after', 'http_client', 'Host',
            'Dispatch', 'run_apart', 'many_at_once']
 
-# %% ../nbs/26_transport.ipynb #e464bfc0
+# %% ../nbs/26_transport.ipynb #7be1a8c6
 import asyncio
 import base64
 import heapq
@@ -29,7 +29,7 @@ from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 from .models import first_line
 from .survey import InputError
 
-# %% ../nbs/26_transport.ipynb #61e8d2d2
+# %% ../nbs/26_transport.ipynb #d73980ba
 ADDRESS = r'https?://[^/\s]+'
 SECRET = 6    # letters of the shortest secret: a shorter word stands in many texts by chance
 
@@ -79,7 +79,7 @@ class Address:
                 'were not taken there; if you trust it, give its address')
         return there
 
-# %% ../nbs/26_transport.ipynb #9d8570c8
+# %% ../nbs/26_transport.ipynb #17f333a9
 def _split_address(url:str):
     "An address in parts. Raises `InputError`, which shows no password"
     try:
@@ -111,7 +111,7 @@ def _all_spellings(words:Sequence[str])->list[str]:
             found |= {word, unquote(word), quote(word, safe=''), json.dumps(word)[1:-1]}
     return sorted(found, key=len, reverse=True)
 
-# %% ../nbs/26_transport.ipynb #2dd6741f
+# %% ../nbs/26_transport.ipynb #f75b2c98
 LARGEST = 2**25       # bytes of one reply
 REDIRECTS = 3         # of one request
 LISTING = 5           # seconds that a server may take to list its models
@@ -197,7 +197,7 @@ def _object(text:str)->dict:
         raise Trouble('a reply that is no JSON object')
     return found
 
-# %% ../nbs/26_transport.ipynb #6882a868
+# %% ../nbs/26_transport.ipynb #d79e4903
 def _failure(address:Address, status:int, headers:Any, text:str)->Exception:
     "What a status above 400 means"
     said, kind = _words(text)
@@ -249,7 +249,7 @@ def retry_after(
     except (ValueError, TypeError, OverflowError):
         return None
 
-# %% ../nbs/26_transport.ipynb #8bb76308
+# %% ../nbs/26_transport.ipynb #9ed13580
 def http_client(
     connections:int,     # at once
     secure:bool=False,   # is any address https?
@@ -270,7 +270,7 @@ def _certificates():
     import httpx2
     return httpx2.create_ssl_context()
 
-# %% ../nbs/26_transport.ipynb #8d80358b
+# %% ../nbs/26_transport.ipynb #39ccffa3
 class Host:
     "One address, and how many requests it bears at once"
 
@@ -303,7 +303,7 @@ class Host:
             self.width = max(1., self.width / 2)
         self.rest(seconds)
 
-# %% ../nbs/26_transport.ipynb #8e32babe
+# %% ../nbs/26_transport.ipynb #a9a846b0
 LONGEST_PAUSE = 30.   # seconds between two tries
 PATIENCE = 600.       # seconds that a server may ask us to wait
 
@@ -409,7 +409,7 @@ class Dispatch:
             ready += later
         heapq.heappush(self.waiting, (ready, row))
 
-# %% ../nbs/26_transport.ipynb #69513515
+# %% ../nbs/26_transport.ipynb #40699675
 def run_apart(
     work:Callable[[], Coroutine],   # makes the coroutine
 )->Any:                             # its result

@@ -75,7 +75,8 @@ def test_settings_out_of_range_are_named():
 def test_served_probabilities_or_a_clear_refusal():
     first_tokens = {'1': .5, ' 1': .1, '2': .3, 'I': .05}
     talkative = chat_reply('1 because', first_tokens)
-    for body, message in ((chat_reply('1'), 'gives no logprobs'), (talkative, 'goes on after the number')):
+    wanting = ((chat_reply('1'), 'gives no logprobs'), (talkative, 'goes on after the number'))
+    for body, message in wanting:
         unable = ScriptedServer(lambda n, request: (200, body))
         with pytest.raises(InputError, match=message) as refused:
             ServedModel('m', unable.url).option_probabilities([chat], [['1', '2']])

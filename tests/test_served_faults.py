@@ -98,7 +98,8 @@ def test_concurrency_is_limited_and_order_kept():
 
 def test_a_server_that_dies_in_the_middle_costs_nothing(tmp_path, capsys):
     healthy = ScriptedServer(lambda n, request: (200, chat_reply(number(request))))
-    dying = ScriptedServer(lambda n, request: (200, chat_reply(number(request))) if n <= 12 else None)
+    dying = ScriptedServer(
+        lambda n, request: (200, chat_reply(number(request))) if n <= 11 else None)
 
     def go(server, out, rows):
         model = ServedModel('m', server.url, name='m', tries=2, pause=.001, concurrency=1)
@@ -115,7 +116,7 @@ def test_a_server_that_dies_in_the_middle_costs_nothing(tmp_path, capsys):
         before = len(healthy.seen)
         capsys.readouterr()
         pd.testing.assert_frame_equal(go(healthy, torn, rows), undisturbed)  # under another address
-        assert len(healthy.seen) - before == len(undisturbed) - 12
+        assert len(healthy.seen) - before == len(undisturbed) - 11
         said_once = capsys.readouterr().err
         assert said_once.count('note:') == 1 and 'weights' in said_once and healthy.url in said_once
         (note,) = torn.rglob('_asked.json')
@@ -143,7 +144,8 @@ def test_ctrl_c_keeps_what_a_server_had_said(tmp_path):
 def test_probabilities_had_before_a_failure_serve_every_repeat(tmp_path):
     listed = {'0': .1, '1': .6, '2': .2, '3': .0995}
     able = ScriptedServer(lambda n, request: (200, chat_reply('1', listed)))
-    dying = ScriptedServer(lambda n, request: (200, chat_reply('1', listed)) if n < 2 else (401, {}))
+    dying = ScriptedServer(
+        lambda n, request: (200, chat_reply('1', listed)) if n < 2 else (401, {}))
     plan = dict(methods='unaware', repeats=3, mode='probabilities', sampling=Sampling(1., 1.),
                 quiet=True)
 

@@ -62,7 +62,8 @@ def test_a_scripted_server_does_as_it_is_told():
     import json
 
     def script(n, request):
-        told = [(503, b'busy', {'Retry-After': '7'}), None, lambda handler: handler.reply(200, [1])]
+        busy = 503, b'busy', {'Retry-After': '7'}
+        told = [busy, None, lambda handler: handler.reply(200, [1])]
         return told[n - 1]
 
     scripted = ScriptedServer(script)
@@ -72,7 +73,8 @@ def test_a_scripted_server_does_as_it_is_told():
         line.request('POST', '/v1', json.dumps(dict(k=k)), {'X-Key': 'abc'})
         try:
             response = line.getresponse()
-            answers_had.append((response.status, response.read(), response.getheader('Retry-After')))
+            wait = response.getheader('Retry-After')
+            answers_had.append((response.status, response.read(), wait))
         except (http.client.HTTPException, OSError):
             answers_had.append('cut')
     assert answers_had == [(503, b'busy', '7'), 'cut', (200, b'[1]', None)]

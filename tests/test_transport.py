@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 import pytest
@@ -24,9 +25,11 @@ def post_to(script, seconds=5., path='/chat/completions'):
 
     async def once():
         async with transport.http_client(1) as client:
-            return await post(client, Address(server.url + '?key=sk-secret'), fields, seconds, path)
+            address = Address(server.url + '?key=sk-secret')
+            return await transport.post(client, address, fields, seconds, path)
 
-    return asyncio.run(once())
+    with ThreadPoolExecutor(1) as apart:      # a notebook has a loop already
+        return apart.submit(lambda: asyncio.run(once())).result()
 
 def trickle(handler):
     "A byte now and then, for ever"
@@ -70,7 +73,7 @@ def test_addresses_show_no_secret():
 
 def test_a_reply_has_a_deadline_and_a_size():
     begin = time.monotonic()
-    with pytest.raises(Trouble, match='no whole reply within 0.3 s'):
+    with pytest.raises(transport.Trouble, match='no whole reply within 0.3 s'):
         post_to(lambda n, request: trickle, .3)
     with pytest.MonkeyPatch.context() as smaller:
         smaller.setattr(transport, 'LARGEST', 2**20)
@@ -82,7 +85,7 @@ def test_a_reply_has_a_deadline_and_a_size():
 def test_a_server_that_echoes_the_key_puts_it_nowhere():
     echo = dict(error=dict(message='bad key sk-secret\x1b[31m'))
     for status_echoed in (400, 401, 500):
-        with pytest.raises((InputError, Trouble)) as echoed:
+        with pytest.raises((InputError, transport.Trouble)) as echoed:
             post_to(lambda n, request: (status_echoed, echo))
         assert 'sk-secret' not in str(echoed.value) and str(echoed.value).isprintable()
     assert post_to(lambda n, request: (200, dict(said='sk-secret'))) == dict(said='***')

@@ -119,10 +119,11 @@ def test_templates_of_every_kind():
                          "{{raise_exception('no system role')}}{% endif %}"
                          "[{{m['content']}}]{% endfor %}")
     assert render_chat(tok, hello) == '[Be brief.\n\nHello?]'
-    tok.chat_template = "{{messages[0]['content']}}|{% if enable_thinking %}<think>{% endif %}"
-    assert render_chat(tok, hello) == 'Be brief.|'
-    tok.chat_template = "{{messages[0]['content']}}|<think>\n"
-    assert render_chat(tok, hello) == 'Be brief.|<think>\n\n</think>\n\n'
+    both = "{% for m in messages %}{{m['content']}}|{% endfor %}"
+    tok.chat_template = both + "{% if enable_thinking %}<think>{% endif %}"
+    assert render_chat(tok, hello) == 'Be brief.|Hello?|'
+    tok.chat_template = both + "<think>\n"
+    assert render_chat(tok, hello) == 'Be brief.|Hello?|<think>\n\n</think>\n\n'
     tok.chat_template = '{{messages[0]["content"]}}: it is {{strftime_now("%d %B %Y")}}'
     assert render_chat(tok, hello[1:]) == 'Hello?: it is 26 July 2024'
     tok.chat_template = "{% for t in tools %}{{t}}{% endfor %}{{messages[0]['content']}}|"

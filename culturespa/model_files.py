@@ -20,8 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .models import (BEGINS, ENDS, TODAY, first_line, knows_system_role, render_chat,
-                               template_text, without_thoughts)
+from .models import (BEGINS, ENDS, TODAY, fill_template, first_line, knows_system_role,
+                               render_chat, template_text, without_thoughts)
 from .survey import InputError, data_path
 
 # %% ../nbs/24_model_files.ipynb #cd51fe5e
@@ -241,7 +241,7 @@ def find_frame(
 )->Frame:
     "How the tokenizer's template frames a reply. Raises `InputError` for one that cannot be used"
     system_role = knows_system_role(tokenizer)
-    prompt = render_chat(tokenizer, ASKED, system_role)
+    prompt = _behind_user(render_chat(tokenizer, ASKED, system_role))
     head, tail = _whole_chat(tokenizer, system_role)
     begin, end = _own_thought(tokenizer, system_role, head or prompt)
     if head is None:            # it has no way to write a reply: nothing more can be learned
@@ -249,34 +249,37 @@ def find_frame(
     elif not head.startswith(prompt):
         head = _joined(prompt, head)
     switch = 'enable_thinking' in template_text(tokenizer)
-    silent = head.strip() == prompt.strip() and not _marks(_behind_user(head))
+    silent = head.strip() == prompt.strip() and not _marks(head)
     if begin and silent and not switch:     # it thinks when it likes: here it has done so already
         head = head.rstrip(' ') + begin + end
     lead = ' ' if re.search(r'\S \Z', head) and prompt != head else ''
     head = head.removesuffix(lead)
     kept, drop, add = _split(prompt, head)
     pattern = re.escape(end.strip()) if end.strip() else r'(?!)'
-    return Frame(tokenizer, system_role, drop, add, lead, tail, pattern, _prints_date(prompt))
+    dated = _prints_date(render_chat(tokenizer, ASKED, system_role))
+    return Frame(tokenizer, system_role, drop, add, lead, tail, pattern, dated)
 
 def _prints_date(text:str)->bool:
     "Is some form of the date in it?"
     forms = [TODAY.strftime(form) for form in ('%Y-%m-%d', '%d %b %Y', '%B %d, %Y', '%d %B %Y')]
     return any(form in text for form in forms)
 
+def _behind_user(text:str)->str:
+    return text.rpartition('@USER@')[2]
+
 def _whole_chat(tokenizer:Any, system_role:bool, **thought:str)->tuple:
-    "What a template has before a reply, and what behind it; before it None if it writes none"
+    "What a template has between user and reply, and what behind it; None and '' without a reply"
     reply = dict(role='assistant', content=REPLY_MARK, **thought)
-    changes = dict(add_generation_prompt=False)
-    if thought:
-        changes['enable_thinking'] = True
+    asked = ASKED if system_role else ASKED[1:]
+    switch = dict(add_generation_prompt=False, enable_thinking=bool(thought))
     try:
-        text = render_chat(tokenizer, [*ASKED, reply], system_role, **changes)
+        text = fill_template(tokenizer, [*asked, reply], **switch)
     except InputError:
         return None, ''
     if text.count(REPLY_MARK) != 1:
         return None, ''
     head, tail = text.split(REPLY_MARK)
-    return (head, tail) if '@USER@' in head else (None, '')
+    return (_behind_user(head), tail) if '@USER@' in head else (None, '')
 
 def _own_thought(tokenizer:Any, system_role:bool, head:str)->tuple:
     "What the template puts before a thought, and between it and the reply; '' and '' if it has none"
@@ -292,17 +295,13 @@ def _own_thought(tokenizer:Any, system_role:bool, head:str)->tuple:
 def _joined(prompt:str, head:str)->str:
     "A prompt that ends otherwise than a whole chat's: its closed thought, then what the chat has"
     kept, ours, its = _split(prompt, head)
-    if _marks(ours):
-        unmarked = BEGINS.sub('', ENDS.sub('', its))
-        return kept + ours + unmarked
-    return head
+    if not ENDS.search(ours):
+        return head
+    return prompt if _marks(its) else prompt + its
 
 def _marks(text:str)->bool:
     "Does a thought begin or end here?"
     return bool(BEGINS.search(text) or ENDS.search(text))
-
-def _behind_user(text:str)->str:
-    return text.rpartition('@USER@')[2]
 
 def _split(one:str, other:str)->tuple:
     "What two texts begin with alike, no tag cut in two, and what each of them goes on with"

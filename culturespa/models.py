@@ -385,14 +385,13 @@ def render_chat(
     tokenizer:Any,           # of transformers, with a chat template
     chat:list,               # messages: dict(role=, content=)
     system_role:bool=None,   # can the template do it? None: find out
-    **changes:Any,           # to `TEMPLATE`
 )->str:                      # the text up to where the template lets the assistant begin
     "One chat in the model's own format. Raises `InputError` where a text of it is left out"
     if system_role is None:
         system_role = knows_system_role(tokenizer)
     if not system_role:
         chat = _system_text_before_the_users(chat)
-    text = fill_template(tokenizer, chat, **changes)
+    text = fill_template(tokenizer, chat)
     for message in chat:
         if message['role'] != 'assistant' and message['content'].strip() not in text:
             said = first_line(message['content'])[:40]

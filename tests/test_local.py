@@ -35,7 +35,7 @@ chat = [dict(role='system', content='You answer as yourself.'),
         dict(role='user', content='Tea or coffee?\n1. Tea\n2. Coffee\nThe number only.')]
 
 ODD_TEMPLATE = ("{% for m in messages %}{{m['role']}}: {{m['content']}}"
-                "{% if m['role'] == 'assistant' %}\n{% endif %}<pad>{% endfor %}"
+                "{% if m['role'] == 'assistant' %}{{'\n'}}{% endif %}<pad>{% endfor %}"
                 "{% if add_generation_prompt %}assistant: {% endif %}")
 
 def blunt(model, bias=9., tokens='12'):

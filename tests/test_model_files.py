@@ -58,8 +58,13 @@ def test_a_reply_is_read_from_its_tokens():
     plain = framed("bot:{{m.content}}{% endif %}{% endfor %}"
                    "{% if add_generation_prompt %}bot:{% endif %}")
     assert plain.drop == plain.add == plain.lead == '' and not plain.dated
-    today = framed("{{m.content}}{% endif %}{% endfor %}{{strftime_now('%Y-%m-%d')}}:")
-    assert today.dated and today.render([dict(role='user', content='?')]) == '(?)2024-07-26:'
+    today = framed("{{m.content}}{% endif %}{% if loop.first %}{{strftime_now('%Y-%m-%d')}}"
+                   "{% endif %}{% endfor %}")
+    assert today.dated and today.render([dict(role='user', content='?')]) == '(?)2024-07-26'
+    odd = framed("bot:{{m.content}}{% endif %}{% endfor %}"
+                 "{% if add_generation_prompt %}{{messages|length}}bot:{% endif %}")
+    with pytest.raises(InputError, match='ends this prompt as it does no other'):
+        odd.render([dict(role='user', content='?')])
 
 
 def test_endings_of_every_kind():

@@ -252,7 +252,7 @@ def find_frame(
     silent = head.strip() == prompt.strip() and not _marks(head)
     if begin and silent and not switch:     # it thinks when it likes: here it has done so already
         head = head.rstrip(' ') + begin + end
-    lead = ' ' if re.search(r'\S \Z', head) and prompt != head else ''
+    lead = ' ' if head.endswith(' ') else ''
     head = head.removesuffix(lead)
     kept, drop, add = _split(prompt, head)
     pattern = re.escape(end.strip()) if end.strip() else r'(?!)'

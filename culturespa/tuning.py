@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from .families import lora_targets
 from .local import LocalModel
 from .model_files import DTYPES
 from .models import Model
@@ -44,6 +45,7 @@ class Tuning:
     batch_specific:int = 8        # samples a step, adapter of one culture
     micro_batch:int = 8           # samples at once; `batch` is reached by accumulating gradients
     seed:int = 42
+    targets:str = ''              # layers, such as 'q_proj,v_proj'; '': by the model's family
 
     def __post_init__(self):
         for name in ('rank', 'alpha', 'batch', 'batch_specific', 'micro_batch'):
@@ -53,6 +55,7 @@ class Tuning:
             self._need(name, 'a number above 0', (int, float), lambda v: 0 < v < float('inf'))
         for name in ('dropout', 'warmup'):
             self._need(name, 'a part: at least 0, below 1', (int, float), lambda v: 0 <= v < 1)
+        self._need('targets', 'names of layers, such as q_proj,v_proj', (str,), lambda v: True)
         one_of('tuning schedule', self.schedule, SCHEDULES)
 
     def _need(self, name:str, accepted:str, types:tuple, holds):
@@ -65,15 +68,16 @@ DEMO_TUNING = Tuning(learning_rate=2e-3, epochs=2, batch=32, micro_batch=32)
 # %% ../nbs/43_tuning.ipynb #e2f3922f
 def lora_settings(
     settings:Tuning,
+    lm:Any,           # the model it is for: its family decides which layers are tuned (page 27)
 ):                    # of peft
-    "Where the adapter sits: every linear W becomes W + (alpha / rank) B A (Hu et al. 2021)"
+    "Where the adapter sits: each W there becomes W + (alpha / rank) B A (Hu et al. 2021)"
     from peft import LoraConfig
     return LoraConfig(
         task_type='CAUSAL_LM',
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules='all-linear')
+        target_modules=lora_targets(lm, settings.targets))
 
 def batch_sizes(
     settings:Tuning,
@@ -136,7 +140,10 @@ def _checkpoint(folder:Path, plan:str)->str|None:
 def _plan(rows:list, settings:Tuning, batch:int, model:LocalModel)->str:
     "A hash of all that decides an adapter"
     kind = {name: value for name, value in model.record.items() if name in ('weights', 'dtype')}
-    content = json.dumps([rows, asdict(settings), batch, kind])
+    values = asdict(settings)
+    if not settings.targets:
+        del values['targets']     # as it was before there was a choice
+    content = json.dumps([rows, values, batch, kind])
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 def check_target(
@@ -259,7 +266,7 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
         data_collator=_pad_with_targets(pad) if has_targets else pad,
-        peft_config=lora_settings(settings))
+        peft_config=lora_settings(settings, lm))
     trainer.remove_callback(PrinterCallback)
     if not quiet:
         trainer.add_callback(_quiet_bar())
@@ -287,6 +294,7 @@ def _training_record(base:LocalModel, trainer, rows:list, settings:Tuning, batch
         epochs=settings.epochs,
         batch=batch,
         supervised_tokens=supervised,
+        targets=', '.join(lora_targets(base.lm, settings.targets)),
         last_loss=round(losses[-1], 4) if losses else None,
         settings=asdict(settings))
 

@@ -2,9 +2,9 @@
 
     python benchmarks/families.py [--templates FOLDER] [--out data/results/families]
 
-Models are tiny and random: nothing is downloaded. A folder of templates holds *.jinja files, such as
-`models/templates` of llama.cpp or `examples` of vLLM; none of them is kept. Writes families.csv and,
-with templates, templates.csv.
+Models are tiny and random: nothing is downloaded. A folder of templates holds *.jinja files, such
+as `models/templates` of llama.cpp or `examples` of vLLM; none of them is kept. Writes families.csv
+and, with templates, templates.csv.
 """
 
 import argparse
@@ -72,6 +72,16 @@ def try_tuning(folder: Path) -> dict:
     )
 
 
+def tuned_or_refused(folder: Path) -> dict:
+    "What tuning gives, or why it is refused"
+    from culturespa.survey import InputError
+
+    try:
+        return try_tuning(folder)
+    except InputError as error:
+        return dict(refused=str(error))
+
+
 def families_table(place: Path) -> pd.DataFrame:
     "One row a family"
     from culturespa.families import FAMILIES, random_family, try_asking
@@ -80,7 +90,7 @@ def families_table(place: Path) -> pd.DataFrame:
     rows = []
     for family in FAMILIES:
         folder = random_family(place / family.replace(" ", "-"), family)
-        row = dict(family=family) | try_asking(LocalModel(folder)) | try_tuning(folder)
+        row = dict(family=family) | try_asking(LocalModel(folder)) | tuned_or_refused(folder)
         print(family, row, flush=True)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -104,8 +114,10 @@ def templates_table(templates: Path, place: Path) -> pd.DataFrame:
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
     "Differences in few digits: the last ones change from machine to machine"
-    differences = table.select_dtypes("float")
-    return table.assign(**{name: table[name].map(lambda x: float(f"{x:.1g}")) for name in differences})
+    table = table.copy()
+    for name in table.select_dtypes("float"):
+        table[name] = [float(f"{value:.0e}") for value in table[name]]
+    return table
 
 
 def main():

@@ -7,7 +7,9 @@ __all__ = ['MOVING', 'estimate_run', 'describe_estimate']
 
 # %% ../nbs/84_dry_run.ipynb #f6d35cbd
 from .estimates import count_tokens, estimate
+from .families import lora_targets
 from .given import take_questions
+from .local import LocalModel
 from .pipeline import evaluations
 from .prompts import writing_chat
 from .questions import QuestionWriter
@@ -55,7 +57,15 @@ def estimate_run(
         'answers to them: ' + describe_estimate(generated),
         f'pairs: about {pairs:,} for each of {len(c.strategies)} strategies, '
         'if three in ten answers move',
+        *_adapters(run),
         'survey: ' + describe_estimate(surveyed)])
+
+def _adapters(run:Run)->list[str]:
+    "Where adapters will sit; layers that the model lacks are refused before anything is spent"
+    if not isinstance(run.base, LocalModel):
+        return []
+    targets = lora_targets(run.base.lm, run.tuning.targets)
+    return [f'adapters: rank {run.tuning.rank}, on {", ".join(targets)}']
 
 def _estimate_generated(run:Run, n:int, cultures:list, probe:int)->dict:
     "Answers to generated questions, taken to be as long as the survey's"

@@ -282,7 +282,7 @@ def _whole_chat(tokenizer:Any, system_role:bool, **thought:str)->tuple:
     return (_behind_user(head), tail) if '@USER@' in head else (None, '')
 
 def _own_thought(tokenizer:Any, system_role:bool, head:str)->tuple:
-    "What the template puts before a thought, and between it and the reply; '' and '' if it has none"
+    "What the template puts before a thought, and between it and the reply; '' if it has none"
     names = 'reasoning_content', 'reasoning', 'thinking'
     thought = dict.fromkeys(names, THOUGHT_MARK)
     thinking, _ = _whole_chat(tokenizer, system_role, **thought)

@@ -259,7 +259,11 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
     from trl import SFTTrainer
     pad = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED)
     has_targets = 'tokens' in rows[0]
-    kind = _target_trainer() if has_targets else SFTTrainer
+    kind = SFTTrainer
+    if lm.base_model is lm:      # Llama 4: TRL cannot find what lies below the head
+        kind = _plain_trainer()
+    if has_targets:
+        kind = _target_trainer()
     trainer = kind(
         lm,
         args=options,
@@ -271,6 +275,17 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
     if not quiet:
         trainer.add_callback(_quiet_bar())
     return trainer
+
+def _plain_trainer():
+    "TRL's trainer with the loss that the model itself computes"
+    from transformers import Trainer
+    from trl import SFTTrainer
+
+    class PlainTrainer(SFTTrainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+    return PlainTrainer
 
 def _quiet_bar():
     "A bar without a line of numbers every tenth step"

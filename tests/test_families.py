@@ -22,11 +22,9 @@ toys = Path(tempfile.mkdtemp())
 
 def skeleton(family):
     "A model without weights: names and shapes only"
-    from culturespa.families import FAMILIES
-    name, shape = FAMILIES[family]
-    config = getattr(transformers, name)(**(shape | dict(vocab_size=320)))
+    from culturespa.families import family_config
     with torch.device('meta'):
-        return transformers.AutoModelForCausalLM.from_config(config)
+        return transformers.AutoModelForCausalLM.from_config(family_config(family))
 
 ROLES = "{% for m in messages %}{% if m.role != 'assistant' %}<|{{m.role}}|>{{m.content}}<|end|>"
 OTHERS = {

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['SAFE_FILES', 'HUB_NAME', 'DTYPES', 'REPLY_MARK', 'THOUGHT_MARK', 'ASKED', 'find_model',
            'find_adapter', 'safetensors_header', 'fingerprint', 'find_device', 'find_dtype',
-           'load_weights', 'load_tokenizer', 'with_template', 'Frame', 'special_tokens',
-           'find_frame', 'end_tokens', 'template_ending', 'check_adapter', 'peft_model',
-           'fingerprint_of']
+           'load_weights', 'load_tokenizer', 'with_template', 'Frame', 'find_frame', 'end_tokens',
+           'template_ending', 'check_adapter', 'peft_model', 'fingerprint_of']
 
 # %% ../nbs/24_model_files.ipynb #2f537cd2
 import hashlib
@@ -212,6 +211,13 @@ class Frame:
     def _asked(self)->str:
         return self.render(ASKED)
 
+    @cached_property
+    def _no_text(self)->re.Pattern:
+        "Fits every special token: beginnings, ends, fillers"
+        added = self.tokenizer.added_tokens_decoder.values()
+        special = sorted(re.escape(token.content) for token in added if token.special)
+        return re.compile('|'.join(special) or r'(?!)')
+
     def _ids(self, text:str)->list:
         return self.tokenizer(text, add_special_tokens=False)['input_ids']
 
@@ -221,19 +227,7 @@ class Frame:
     )->str:                # the answer
         "What is meant for the reader; '' where the thoughts do not end"
         answer = without_thoughts(text, self.thought_ends)
-        return special_tokens(self.tokenizer).sub(' ', answer).strip()
-
-def special_tokens(
-    tokenizer:Any,     # of transformers
-)->re.Pattern:         # fits each of them
-    "What is no text: beginnings, ends, fillers"
-    kept = getattr(tokenizer, '_special_tokens_of_culturespa', None)
-    if kept is None:
-        added = tokenizer.added_tokens_decoder.values()
-        texts = sorted(re.escape(token.content) for token in added if token.special)
-        kept = re.compile('|'.join(texts) or r'(?!)')
-        tokenizer._special_tokens_of_culturespa = kept
-    return kept
+        return self._no_text.sub(' ', answer).strip()
 
 # %% ../nbs/24_model_files.ipynb #42171dd5
 def find_frame(

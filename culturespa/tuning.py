@@ -260,7 +260,7 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
     pad = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED)
     has_targets = 'tokens' in rows[0]
     kind = SFTTrainer
-    if lm.base_model is lm:      # Llama 4: TRL cannot find what lies below the head
+    if _needs_plain_loss(lm):
         kind = _plain_trainer()
     if has_targets:
         kind = _target_trainer()
@@ -275,6 +275,12 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
     if not quiet:
         trainer.add_callback(_quiet_bar())
     return trainer
+
+def _needs_plain_loss(lm)->bool:
+    "Can TRL's short way to the loss not find what lies below the head, or count the experts?"
+    config = lm.config.get_text_config()
+    has_experts = hasattr(config, 'num_local_experts')
+    return lm.base_model is lm or has_experts and not hasattr(config, 'num_experts')
 
 def _plain_trainer():
     "TRL's trainer with the loss that the model itself computes"

@@ -31,7 +31,7 @@ from . import __version__
 from .abilities import ITEMS, compare_abilities, plot_abilities, write_demo_task
 from .local import LocalModel
 from .model_files import check_adapter, find_model, fingerprint, load_tokenizer
-from .models import first_line, render_chat
+from .models import first_line
 from .served import load_model
 from .survey import InputError
 
@@ -131,13 +131,13 @@ def harness_model(
 )->Any:                         # as lm-eval takes it
     "A model in memory, for lm-eval"
     from lm_eval.models.huggingface import HFLM
-    system_role = model.weights.system_role
+    frame = model.weights.frame
 
     class OurChats(HFLM):
         def apply_chat_template(self, chat_history:list, add_generation_prompt:bool = True)->str:
             if not add_generation_prompt:      # the task begins the reply itself
                 return super().apply_chat_template(chat_history, False)
-            return render_chat(self.tokenizer, chat_history, system_role)
+            return frame.render(chat_history)
 
     on_processor = model.weights.device == 'cpu'
     logging.getLogger('lm_eval').setLevel(logging.ERROR)

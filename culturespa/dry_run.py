@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .configuration import OWN_QUESTIONS
 from .estimates import count_tokens, estimate
+from .families import lora_targets
 from .given import take_questions
 from .pipeline import evaluations
 from .prompts import writing_chat
@@ -84,10 +85,16 @@ def estimate_run(
         f'pairs: about {pairs:,} for each of {len(c.strategies)} strategies, '
         'if three in ten answers move',
         _estimate_tuning(run, shape, pairs, generated, tflops),
+        _sites(run, shape),
         'survey: ' + describe_estimate(surveyed)]
     if tflops:
         lines.append(f'times are operations at {tflops:,g} TFLOP/s, nothing shared or lost')
     return '\n'.join(lines)
+
+def _sites(run:Run, shape:ModelShape)->str:
+    "Where adapters will sit; layers that the model lacks are refused before anything is spent"
+    targets = lora_targets(shape.lm, run.tuning.targets)
+    return f'adapters: rank {run.tuning.rank}, on {", ".join(targets)}'
 
 def _estimate_generated(
     run:Run,
@@ -145,12 +152,13 @@ def _estimate_tuning(
     length = generated['prompt_tokens'] / max(generated['calls'], 1) + REPLY
     tokens = seen * length
     _, at_once = batch_sizes(run.tuning, max(pairs, 1), False)
-    rank = run.tuning.rank
+    rank, targets = run.tuning.rank, run.tuning.targets
+    memory = shape.training_bytes(rank, at_once * length, targets)
     parts = [
         f'tuning: {len(c.strategies) + len(run.cultures)} adapters',
-        f'{_large(shape.adapter_parameters(rank))} numbers each',
+        f'{_large(shape.adapter_parameters(rank, targets))} numbers each',
         f'{tokens:,.0f} tokens',
-        f'about {shape.training_bytes(rank, at_once * length) / 1e9:,.3g} GB of memory']
+        f'about {memory / 1e9:,.3g} GB of memory']
     if tflops:
         parts.append(f'about {_duration(shape.training_flops(tokens, length) / tflops / 1e12)}')
     return ', '.join(parts)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .local import LocalModel
-from .models import TEMPLATE, Model, Sampling
+from .models import Model, Sampling
 from .prompts import Prompter
 from .survey import InputError, codes_of
 
@@ -69,10 +69,7 @@ def reply_end(
     model:LocalModel,
 )->str:               # e.g. '<|eot_id|>'
     "What the model's chat template puts after a reply"
-    chat = [dict(role='user', content='?'), dict(role='assistant', content='@REPLY@')]
-    whole = TEMPLATE | dict(add_generation_prompt=False)
-    text = model.tokenizer.apply_chat_template(chat, **whole)
-    return text.split('@REPLY@')[-1].rstrip()
+    return model.tokenizer.decode(model.weights.ending)
 
 def tokenize_sample(
     sample:dict,        # prompt and completion, maybe targets: reply -> probability
@@ -91,13 +88,9 @@ def tokenize_sample(
 
 def _reply_tokens(model:LocalModel, text:str)->list:
     "A reply and its end"
-    reply = _tokens(model, text)
-    if not reply:
+    if not text:
         raise InputError('a training sample has no token that carries loss: its answer is empty')
-    return reply + (_tokens(model, reply_end(model)) or model.weights.ends[:1])
-
-def _tokens(model:LocalModel, text:str)->list:
-    return model.tokenizer(text, add_special_tokens=False).input_ids
+    return model.weights.frame.reply_ids(text) + list(model.weights.ending)
 
 # %% ../nbs/42_samples.ipynb #ac94ad3a
 def next_token_targets(

@@ -246,9 +246,12 @@ def run_batches(
             attempt(shared, rows[first:first + at_once])
 
 def slides(lm:Any, prompts:list)->bool:
-    "Is a row longer than the model's sliding window?"
-    window = getattr(lm.config.get_text_config(), 'sliding_window', None)
-    return window is not None and max(map(len, prompts)) + 16 > window
+    "Is a row longer than what a layer sees at once: a sliding window, or a chunk?"
+    config = lm.config.get_text_config()
+    names = 'sliding_window', 'attention_chunk_size'
+    sizes = [getattr(config, name, None) for name in names]
+    longest = max(map(len, prompts)) + 16
+    return any(size is not None and longest > size for size in sizes)
 
 def _free(reader:LogitReader):
     "Give memory back to the device"
@@ -308,12 +311,13 @@ def score_labels(
     prompts:list,            # token ids per row
     heads:list,              # see `plan_batches`
     ways:list,               # per row {label: its spellings}
-    ends:list,               # token ids that end a reply
+    ends:list,               # what ends a reply: token ids, or tuples of them
     sampling:Sampling=None,
 )->list:                     # per row {label: probability of it as the whole reply}
     "Usual spellings first, others only as far as they have a chance"
+    endings = [end if isinstance(end, tuple) else (end,) for end in ends]
     known:list[dict] = [{} for _ in prompts]
-    todo = [_usual_beginnings(own) for own in ways]
+    todo = [_usual_beginnings(own, endings) for own in ways]
     active = list(range(len(prompts)))
     while active:
         read = read_probabilities(
@@ -321,15 +325,15 @@ def score_labels(
             [prompts[row] for row in active],
             [heads[row] for row in active],
             [todo[row] for row in active],
-            [_wanted(ways[row], todo[row], ends) for row in active],
+            [_wanted(ways[row], todo[row], endings) for row in active],
             sampling)
         for row, values in zip(active, read):
             known[row] |= values
-            todo[row] = _unread_beginnings(ways[row], known[row])
+            todo[row] = _unread_beginnings(ways[row], known[row], endings)
         active = [row for row in active if todo[row]]
     scores = []
     for own, values in zip(ways, known):
-        scores.append({label: sum(_mass(values, way, ends) for way in spelled)
+        scores.append({label: sum(_mass(values, way, endings) for way in spelled)
                        for label, spelled in own.items()})
     return scores
 
@@ -345,30 +349,34 @@ def _steps(way:tuple)->list:
 def _shortest_first(paths:Iterable[tuple])->list:
     return sorted(paths, key=lambda path: (len(path), path))
 
-def _usual_beginnings(ways:dict)->list:
+def _whole(ways:dict, endings:list)->list:
+    "Every spelling with every ending"
+    spelled = itertools.chain(*ways.values())
+    return [(*way, *ending) for way, ending in itertools.product(spelled, endings)]
+
+def _usual_beginnings(ways:dict, endings:list)->list:
     "What must be read to score every label as the tokenizer spells it"
+    usual = {label: spelled[:1] for label, spelled in ways.items()}
     paths = set()
-    for spelled in ways.values():
-        paths.update(_beginnings(spelled[0]))
+    for whole in _whole(usual, endings):
+        paths.update(_beginnings(whole[:-1]))
     return _shortest_first(paths)
 
-def _wanted(ways:dict, paths:list, ends:list)->list:
+def _wanted(ways:dict, paths:list, endings:list)->list:
     "(path, token) pairs that these paths can tell and the spellings need"
     readable = {(), *paths}
     pairs:set[tuple] = set()
-    for way in itertools.chain(*ways.values()):
-        pairs.update(step for step in _steps(way) if step[0] in readable)
-        if way in readable:
-            pairs.update((way, end) for end in ends)
+    for whole in _whole(ways, endings):
+        pairs.update(step for step in _steps(whole) if step[0] in readable)
     return sorted(pairs)
 
-def _unread_beginnings(ways:dict, known:dict)->list:
+def _unread_beginnings(ways:dict, known:dict, endings:list)->list:
     "Beginnings of spellings that have a chance but whose continuation was not read yet"
     read = {path for path, _ in known}
     unread = set()
-    for way in itertools.chain(*ways.values()):
+    for whole in _whole(ways, endings):
         chance = 1.
-        for path, token in _steps(way):
+        for path, token in _steps(whole[:-1]):
             chance *= known.get((path, token), 0.)
             so_far = (*path, token)
             if chance <= NEGLIGIBLE:
@@ -378,9 +386,16 @@ def _unread_beginnings(ways:dict, known:dict)->list:
                 break
     return _shortest_first(unread)
 
-def _mass(known:dict, way:tuple, ends:list)->float:
+def _mass(known:dict, way:tuple, endings:list)->float:
     "Probability of writing one spelling and then ending"
-    p = sum(known.get((way, end), 0.) for end in ends)
+    p = sum(_chance_of_ending(known, way, ending) for ending in endings)
     for step in _steps(way):
         p *= known.get(step, 0.)
+    return p
+
+def _chance_of_ending(known:dict, way:tuple, ending:tuple)->float:
+    "Probability of an ending once the spelling is written"
+    p = 1.
+    for path, token in _steps(ending):
+        p *= known.get(((*way, *path), token), 0.)
     return p

@@ -9,8 +9,10 @@ __all__ = ['shape_of', 'ModelShape']
 from pathlib import Path
 from typing import Any
 
-from .model_files import SMALL_FILES, find_dtype, find_model, load_tokenizer
-from .models import first_line, knows_system_role, render_chat
+from .families import lora_targets
+from .model_files import (
+    SMALL_FILES, find_dtype, find_frame, find_model, load_tokenizer)
+from .models import first_line
 from .survey import InputError
 
 # %% ../nbs/48_shapes.ipynb #45e06c5e
@@ -59,20 +61,19 @@ class ModelShape:
         folder = find_model(path, revision, SMALL_FILES)
         self.name = str(path)
         self.tokenizer = load_tokenizer(folder)
-        self.system_role = knows_system_role(self.tokenizer)
-        lm = shape_of(folder)
-        self.config = lm.config.get_text_config()
-        self.parameters = lm.num_parameters()
-        self.matrices = _matrices(lm)
-        self.dtype = find_dtype(dtype, 'cpu') if dtype else lm.dtype
-        self._linear = _linear_sizes(lm)
+        self.frame = find_frame(self.tokenizer)
+        self.lm = shape_of(folder)
+        self.config = self.lm.config.get_text_config()
+        self.parameters = self.lm.num_parameters()
+        self.matrices = _matrices(self.lm)
+        self.dtype = find_dtype(dtype, 'cpu') if dtype else self.lm.dtype
 
     def count_tokens(
         self,
         chats:list,
     )->list:           # tokens of each prompt
         "What chats weigh"
-        texts = [render_chat(self.tokenizer, chat, self.system_role) for chat in chats]
+        texts = [self.frame.render(chat) for chat in chats]
         found = self.tokenizer(texts, add_special_tokens=False)['input_ids']
         return [len(ids) for ids in found]
 
@@ -102,18 +103,23 @@ class ModelShape:
     def adapter_parameters(
         self,
         rank:int,
+        targets:str='',    # as in `lora_targets`: layers with commas between; '': by family
     )->int:
-        "Numbers in a LoRA adapter on every linear layer of the body"
-        return sum(rank * (rows + columns) for rows, columns in self._linear)
+        "Numbers in a LoRA adapter: two thin matrices beside every layer it sits on"
+        ends = tuple(lora_targets(self.lm, targets))
+        sizes = [sum(part.weight.shape) for name, part in self.lm.named_modules()
+                 if name.endswith(ends) and getattr(part, 'weight', None) is not None]
+        return rank * sum(sizes)
 
     def training_bytes(
         self,
         rank:int,
         tokens:float,    # at once: samples of a micro-batch times their length
+        targets:str='',  # as above
     )->float:
         "Memory of training an adapter, about: activations are computed again, layer by layer"
         # of an adapter's number: itself, its gradient, and Adam's two moments, in 32 bits each
-        adapter = 16 * self.adapter_parameters(rank)
+        adapter = 16 * self.adapter_parameters(rank, targets)
         c = self.config
         kept = self.dtype.itemsize * c.num_hidden_layers * c.hidden_size
         # a layer's own, about 17 numbers a width (Korthikanti et al. 2022, equation 1)
@@ -128,9 +134,4 @@ class ModelShape:
         own = getattr(c, 'head_dim', None)
         return heads * own if own else c.hidden_size
 
-def _linear_sizes(lm:Any)->list[tuple[int, int]]:
-    "Inputs and outputs of the linear layers that an adapter sits on: all but the head"
-    import torch
-    head = lm.get_output_embeddings()
-    layers = [layer for layer in lm.modules() if isinstance(layer, torch.nn.Linear)]
-    return [(layer.in_features, layer.out_features) for layer in layers if layer is not head]
+

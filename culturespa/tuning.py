@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .adapter_folder import check_target, move_into_place, same_training
+from .families import lora_targets
 from .local import LocalModel
 from .models import Model
 from culturespa.processes import (
@@ -48,6 +49,7 @@ class Tuning:
     batch_specific:int = 8        # samples a step, adapter of one culture
     micro_batch:int = 8           # samples at once; `batch` is reached by accumulating gradients
     seed:int = 42
+    targets:str = ''              # layers, such as 'q_proj,v_proj'; '': by the model's family
 
     def __post_init__(self):
         for name in ('rank', 'alpha', 'batch', 'batch_specific', 'micro_batch'):
@@ -57,6 +59,7 @@ class Tuning:
             self._need(name, 'a number above 0', (int, float), lambda v: 0 < v < float('inf'))
         for name in ('dropout', 'warmup'):
             self._need(name, 'a part: at least 0, below 1', (int, float), lambda v: 0 <= v < 1)
+        self._need('targets', 'names of layers, such as q_proj,v_proj', (str,), lambda v: True)
         one_of('tuning schedule', self.schedule, SCHEDULES)
 
     def _need(self, name:str, accepted:str, types:tuple, holds):
@@ -69,15 +72,16 @@ DEMO_TUNING = Tuning(learning_rate=2e-3, epochs=2, batch=32, micro_batch=32)
 # %% ../nbs/45_tuning.ipynb #e2f3922f
 def lora_settings(
     settings:Tuning,
+    lm:Any,           # the model it is for: its family decides which layers are tuned (page 27)
 ):                    # of peft
-    "Where the adapter sits: every linear W becomes W + (alpha / rank) B A (Hu et al. 2021)"
+    "Where the adapter sits: each W there becomes W + (alpha / rank) B A (Hu et al. 2021)"
     from peft import LoraConfig
     return LoraConfig(
         task_type='CAUSAL_LM',
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules='all-linear')
+        target_modules=lora_targets(lm, settings.targets))
 
 def batch_sizes(
     settings:Tuning,
@@ -145,7 +149,10 @@ def _checkpoint(folder:Path, plan:str)->str|None:
 def _plan(rows:list, settings:Tuning, batch:int, model:LocalModel)->str:
     "A hash of all that decides an adapter"
     kind = {name: value for name, value in model.record.items() if name in ('weights', 'dtype')}
-    content = json.dumps([rows, asdict(settings), batch, kind])
+    values = asdict(settings)
+    if not settings.targets:
+        del values['targets']     # as it was before there was a choice
+    content = json.dumps([rows, values, batch, kind])
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 @contextmanager
@@ -294,7 +301,11 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
     from trl import SFTTrainer
     pad = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED)
     has_targets = 'tokens' in rows[0]
-    kind = _target_trainer() if has_targets else SFTTrainer
+    kind = SFTTrainer
+    if _needs_plain_loss(lm):
+        kind = _plain_trainer()
+    if has_targets:
+        kind = _target_trainer()
     if process_count() > 1:
         round_of_all = options.per_device_train_batch_size * process_count()
         kind = _shared(kind, filled_sampler(len(rows), round_of_all, settings.seed))
@@ -305,11 +316,28 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
         data_collator=_pad_with_targets(pad) if has_targets else pad,
-        peft_config=lora_settings(settings))
+        peft_config=lora_settings(settings, lm))
     trainer.remove_callback(PrinterCallback)
     if not quiet:
         trainer.add_callback(_quiet_bar())
     return trainer
+
+def _needs_plain_loss(lm)->bool:
+    "Can TRL's short way to the loss not find what lies below the head, or count the experts?"
+    config = lm.config.get_text_config()
+    has_experts = hasattr(config, 'num_local_experts')
+    return lm.base_model is lm or has_experts and not hasattr(config, 'num_experts')
+
+def _plain_trainer():
+    "TRL's trainer with the loss that the model itself computes"
+    from transformers import Trainer
+    from trl import SFTTrainer
+
+    class PlainTrainer(SFTTrainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+    return PlainTrainer
 
 def _quiet_bar():
     "A bar without a line of numbers every tenth step"
@@ -342,6 +370,7 @@ def _training_record(
         epochs=settings.epochs,
         batch=batch * process_count(),
         supervised_tokens=supervised,
+        targets=', '.join(lora_targets(base.lm, settings.targets)),
         last_loss=round(sum(latest) / len(latest), 4),
         settings=asdict(settings))
 

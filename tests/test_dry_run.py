@@ -10,6 +10,7 @@ import pytest
 
 from culturespa.configuration import configure
 from culturespa.run_folder import Run
+from culturespa.survey import InputError
 
 def small_file(path, n=4):
     "In the authors' format: a bare scale, then `n` good questions in each of two topics"
@@ -31,6 +32,11 @@ def test_an_estimate_knows_of_given_questions():
         begun = Run(Path(folder)/'run', writing, quiet=True)
         written = estimate_run(begun, probe=0)
         assert 'about 7 calls for 7 questions' in written and not (Path(folder)/'run').exists()
+        assert 'adapters: rank 8, on down_proj, gate_proj, k_proj' in written
+        wrong = configure('demo', tuning=dict(targets='q_proj,router'), topics=('Food',))
+        begun = Run(Path(folder)/'run', wrong, quiet=True)
+        with pytest.raises(InputError, match="'router' is no linear layer"):
+            estimate_run(begun, probe=0)
 
 
 def test_calls_and_seconds_add_up():

@@ -15,7 +15,7 @@ import transformers
 from scipy import stats
 
 from culturespa.models import Sampling, item_seed, random_adapter, random_model
-from culturespa.scoring import can_pack
+from culturespa.scoring import can_pack, spellings
 from culturespa.model_files import fingerprint
 from culturespa.survey import InputError
 transformers.utils.logging.set_verbosity_error()
@@ -33,6 +33,10 @@ toys = Path(tempfile.mkdtemp())
 toy = random_model(toys/'toy')
 chat = [dict(role='system', content='You answer as yourself.'),
         dict(role='user', content='Tea or coffee?\n1. Tea\n2. Coffee\nThe number only.')]
+
+ODD_TEMPLATE = ("{% for m in messages %}{{m['role']}}: {{m['content']}}"
+                "{% if m['role'] == 'assistant' %}{{'\n'}}{% endif %}<pad>{% endfor %}"
+                "{% if add_generation_prompt %}assistant: {% endif %}")
 
 def blunt(model, bias=9., tokens='12'):
     "The toy with a liking for ending its reply, and for two numbers"
@@ -137,6 +141,25 @@ def test_enough_cuts_a_reply():
     short = m.generate([chat] * 6, thirty, seeds=range(6), enough=lambda text: len(text) > 4)
     assert all(whole.startswith(part) for whole, part in zip(long, short))
     assert max(map(len, short)) < max(map(len, long))
+
+
+def test_the_end_of_the_template_is_an_end_of_the_model():
+    odd = LocalModel(random_model(toys/'odd', template=ODD_TEMPLATE))
+    (p,), _ = odd.option_probabilities([chat], [['1']])
+    prompt, total = odd.weights.ids([chat])[0], 0
+    for way in spellings(odd.tokenizer, '1'):
+        for ending in ((0,), (2,), odd.weights.ending):
+            whole = [*prompt, *way, *ending]
+            with torch.inference_mode():
+                steps = odd.lm(torch.tensor([whole])).logits[0].softmax(-1)
+            places = range(len(prompt), len(whole))
+            total += np.prod([steps[at - 1, whole[at]].item() for at in places])
+    assert p[0] == pytest.approx(total, rel=1e-3)
+    spoken = ODD_TEMPLATE.replace('<pad>', '[over]')      # an end that is no token
+    said = LocalModel(random_model(toys/'said', template=spoken))
+    assert said.weights.ends == [2] and said.weights.stop == '[over]'
+    tokens = said.tokenizer.encode('2\n[over] or 4')
+    assert said.weights.read(tokens) == '2' and said.weights.has_ended(tokens)
 
 
 def test_sampling_and_scoring_agree():

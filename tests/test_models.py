@@ -34,6 +34,8 @@ chat = [dict(role='system', content='You answer as yourself.'),
 toys = Path(tempfile.mkdtemp())
 toy = random_model(toys/'toy')
 
+tokenizer = transformers.AutoTokenizer.from_pretrained(toy)
+
 def test_settings_without_a_meaning_are_refused():
     temperatures = [dict(temperature=value) for value in (-1, float('nan'), float('inf'))]
     others = [dict(top_p=0), dict(top_p=1.1), dict(max_new_tokens=0)]
@@ -89,6 +91,27 @@ def test_scripted_model_without_probabilities_says_so():
         ScriptedModel(lambda chat, seed: '1').option_probabilities([[]], [['1']])
 
 
+def test_thoughts_are_removed():
+    scale = 'The scale is 1 to 4. I take 2, or '
+    forms = [
+        '<think>{}</think>\n3', '{}</think> 3', '<thinking>{}</thinking>3', '[THINK]{}[/THINK]3',
+        '<seed:think>{}</seed:think>3', '<think:open>{}</think:open>3', '◁think▷{}◁/think▷3',
+        '<|START_THINKING|>{}<|END_THINKING|><|START_RESPONSE|>3', '<|channel>thought\n{}<channel|>3',
+        '<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>3',
+        'analysis{}assistantfinal3', '<|think|>{}<|end|><|begin|>assistant<|content|>3',
+        ' to=self<|message|>{}<|eom|><|start|>assistant to=user<|message|>3',
+        '<|open|>think<|sep|>{}<|close|>think<|sep|><|open|>response<|sep|>3',
+        'Here are my reasoning steps:\n{}\n[BEGIN FINAL RESPONSE]\n3']
+    for form in forms:
+        answer = without_thoughts(form.format(scale))
+        assert answer.endswith('3') and not set(answer) & set('124'), form
+        cut = form[:form.index('{}')] + scale
+        assert without_thoughts(cut) == ('' if form[0] != '{' else cut.strip()), form
+    assert without_thoughts('<think>a</think>3<think>or 4') == ''     # it has not made up its mind
+    assert without_thoughts(' 2\n') == '2'
+    assert without_thoughts('hm 1 ##2', ends='##') == '2'
+
+
 def test_templates_of_every_kind():
     tok = transformers.AutoTokenizer.from_pretrained(toy)
     hello = [dict(role='system', content='Be brief.'), dict(role='user', content='Hello?')]
@@ -96,14 +119,19 @@ def test_templates_of_every_kind():
                          "{{raise_exception('no system role')}}{% endif %}"
                          "[{{m['content']}}]{% endfor %}")
     assert render_chat(tok, hello) == '[Be brief.\n\nHello?]'
-    tok.chat_template = "{{messages[0]['content']}}|{% if enable_thinking %}<think>{% endif %}"
-    assert render_chat(tok, hello) == 'Be brief.|'
-    tok.chat_template = "{{messages[0]['content']}}|<think>\n"
-    assert render_chat(tok, hello) == 'Be brief.|<think>\n\n</think>\n\n'
-
-
-def test_thoughts_are_removed():
-    assert without_thoughts('<think>3? or 4?</think>\n2') == '2'
-    assert without_thoughts('perhaps 4...</think> 2') == '2'
-    assert without_thoughts('<think>is it 3') == ''
-    assert without_thoughts(' 2\n') == '2'
+    both = "{% for m in messages %}{{m['content']}}|{% endfor %}"
+    tok.chat_template = both + "{% if enable_thinking %}<think>{% endif %}"
+    assert render_chat(tok, hello) == 'Be brief.|Hello?|'
+    tok.chat_template = both + "<think>\n"
+    assert render_chat(tok, hello) == 'Be brief.|Hello?|<think>\n\n</think>\n\n'
+    tok.chat_template = '{{messages[0]["content"]}}: it is {{strftime_now("%d %B %Y")}}'
+    assert render_chat(tok, hello[1:]) == 'Hello?: it is 26 July 2024'
+    tok.chat_template = "{% for t in tools %}{{t}}{% endfor %}{{messages[0]['content']}}|"
+    assert render_chat(tok, hello[1:]) == 'Hello?|'
+    wrong = {'leaves out what the user says': "{{messages[0]['role']}}",
+             'UndefinedError': "{{functions.one.two}}", 'TypeError': "{{messages + 1}}"}
+    for words, template in wrong.items():
+        tok.chat_template = template
+        with pytest.raises(InputError, match=words) as refused:
+            render_chat(tok, hello[1:])
+        assert '\n' not in str(refused.value)

@@ -83,3 +83,21 @@ def test_probabilities_are_those_of_whole_replies():
                 written = np.prod([steps[k, token].item() for k, token in enumerate(way)])
                 total += written * steps[len(way), 2].item()
             assert found[label] == pytest.approx(total, abs=2e-7, rel=2e-3)
+
+
+def test_white_space_before_the_end_belongs_to_the_end():
+    reader = new_reader()
+    prompt = tokenizer.encode('Answer as a real person would. Tea? 0 to 12')
+    blank = tokenizer.encode('\n')[0]
+    ways = {label: spellings(tokenizer, label) for label in ('1', '10', '12')}
+    (found,) = score_labels(reader, [prompt], ['a'], [ways], [2, (blank, blank, 2)])
+    for label, spelled in ways.items():
+        total = 0
+        for way in spelled:
+            for ending in [(2,), (blank, blank, 2)]:
+                whole = torch.tensor([[*prompt, *way, *ending]])
+                with torch.inference_mode():
+                    p = reader.lm(whole).logits[0].softmax(-1)
+                places = range(len(prompt), whole.shape[1])
+                total += np.prod([p[at - 1, whole[0, at]].item() for at in places])
+        assert found[label] == pytest.approx(total, abs=2e-7, rel=2e-3)

@@ -38,12 +38,16 @@ def test_operations_are_those_that_torch_counts():
 
 def test_the_adapter_is_as_large_as_pefts():
     import peft
+    from culturespa.families import lora_targets
 
     tall = random_model(toys/'tall', intermediate_size=200)
-    settings = peft.LoraConfig(r=4, target_modules='all-linear', task_type='CAUSAL_LM')
-    tuned = peft.get_peft_model(load_weights(tall, 'cpu', torch.float32), settings)
-    learned = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
-    assert ModelShape(tall).adapter_parameters(4) == learned
+    for targets in ('', 'q_proj,down_proj'):
+        lm = load_weights(tall, 'cpu', torch.float32)
+        settings = peft.LoraConfig(
+            r=4, target_modules=lora_targets(lm, targets), task_type='CAUSAL_LM')
+        tuned = peft.get_peft_model(lm, settings)
+        learned = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
+        assert ModelShape(tall).adapter_parameters(4, targets) == learned
 
 
 def test_a_token_meets_some_experts_only():

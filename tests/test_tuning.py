@@ -66,7 +66,7 @@ def test_settings_that_make_no_sense_are_refused():
     mistakes = [
         dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(rank=True), dict(epochs=0),
         dict(learning_rate=-1), dict(learning_rate=float('nan')), dict(batch=0), dict(seed=-1),
-        dict(dropout=2), dict(warmup=-.1), dict(schedule='cosin')]
+        dict(dropout=2), dict(warmup=-.1), dict(schedule='cosin'), dict(targets=['q_proj'])]
     for wrong in mistakes:
         with pytest.raises(InputError, match=next(iter(wrong))):
             Tuning(**wrong)
@@ -167,6 +167,17 @@ def test_a_training_is_taken_up_only_by_the_same_one():
     for samples, settings in ((bolivian(31), quick), (bolivian(32), faster), (certain, quick)):
         interrupted(bolivian(32), quick)
         assert resumed_from(samples, settings) is None
+
+
+def test_a_user_may_choose_the_layers():
+    place = Path(tempfile.mkdtemp())
+    few = replace(QUICK, epochs=1, targets='q_proj, v_proj')
+    made = train_adapter('demo', bolivian(16), place/'few', few, quiet=True)
+    config = json.loads((place/'few'/'adapter_config.json').read_text())
+    assert set(config['target_modules']) == {'q_proj', 'v_proj'} and made['targets'] == 'q_proj, v_proj'
+    assert 'q_proj, v_proj' in (place/'few'/'README.md').read_text()
+    with pytest.raises(InputError, match='no linear layer of this model'):
+        train_adapter('demo', bolivian(16), place/'none', replace(few, targets='q_prj'), quiet=True)
 
 
 def test_a_step_takes_the_batch_that_was_asked_for():

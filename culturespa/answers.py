@@ -23,7 +23,7 @@ import pandas as pd
 from .answer_store import (answered_in, count_part, kept_parts, one_writer, part_folder,
                                      part_name, question_hashes, read_kept, same_configuration,
                                      write_part)
-from .asking import (AskSettings, Block, Items, answer_block, ask_settings,
+from .asking import (AskSettings, Block, Items, answer_blocks, ask_settings,
                                option_order)
 from .models import Model, check_model
 from .prompts import METHODS, NO_CULTURE, Prompter, require_texts
@@ -335,12 +335,11 @@ def _answers(
     more = sum(len(block.questions) * len(repeats) for block, repeats in todo)
     progress = Progress(int(done) + more, int(done), int(unread), quiet)
     try:
-        for block, repeats in todo:
-            answers = answer_block(model, prompter, source, block, repeats, settings, progress.tick)
-            for repeat, rows in answers:
-                yield block, repeat, rows
-                label = f'{model.name} {block.method} {block.culture} {block.order} {repeat}'
-                progress.part(label, len(rows), int(rows.code.isna().sum()))
+        answers = answer_blocks(model, prompter, source, todo, settings, progress.tick)
+        for block, repeat, rows in answers:
+            yield block, repeat, rows
+            label = f'{model.name} {block.method} {block.culture} {block.order} {repeat}'
+            progress.part(label, len(rows), int(rows.code.isna().sum()))
     finally:
         progress.close()
 
@@ -391,7 +390,8 @@ def majority(
     """What most draws say. Raises `InputError` if `votes` is below 1
 
     >>> from culturespa.toys import made_answers
-    >>> draws = pd.concat(made_answers({'USA': [code]}, repeat=k) for k, code in enumerate([2, 1, 1]))
+    >>> drawn = enumerate([2, 1, 1])
+    >>> draws = pd.concat(made_answers({'USA': [code]}, repeat=k) for k, code in drawn)
     >>> majority(draws, 3)[['repeat', 'code']].values.tolist()
     [[0, 1]]
     """

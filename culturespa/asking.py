@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHOICES', 'option_order', 'reordered', 'AskSettings', 'ask_settings', 'number_settled',
            'block_chats', 'choose_option', 'Items', 'Block', 'block_seeds', 'answer_block',
-           'ask_once']
+           'answer_blocks', 'ask_once']
 
 # %% ../nbs/38_asking.ipynb #a15ef29f
 import hashlib
@@ -138,6 +138,9 @@ class Items:
         self.questions = questions
         self._shown:dict[str, tuple] = {}
 
+    def __getstate__(self):
+        return dict(questions=self.questions, _shown={})   # on its way to another process
+
     @cached_property
     def rows(self)->list:
         return self.questions.to_dict('records')
@@ -214,6 +217,23 @@ def answer_block(
         about = dict(source=source, model=model.name, method=block.method,
                      culture=block.culture, order=block.order, repeat=repeat)
         yield repeat, _as_asked(found, block, about)
+
+# %% ../nbs/38_asking.ipynb #08ff7664
+def answer_blocks(
+    model:Model,             # may have an `answer_blocks` of its own, without the first parameter
+    prompter:Prompter,
+    source:str,
+    todo:list,               # blocks, each with its repeats
+    settings:AskSettings,
+    tick:Callable=None,
+)->Iterator[tuple]:          # (block, repeat, answers) as they come
+    "Ask many blocks: in turn, or as the model does it that spreads them over machines (page 46)"
+    if hasattr(model, 'answer_blocks'):
+        yield from model.answer_blocks(prompter, source, todo, settings, tick)
+        return
+    for block, repeats in todo:
+        for repeat, rows in answer_block(model, prompter, source, block, repeats, settings, tick):
+            yield block, repeat, rows
 
 # %% ../nbs/38_asking.ipynb #89ea21a8
 def _written(

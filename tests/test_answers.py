@@ -155,7 +155,9 @@ def test_the_most_frequent_draw_counts_and_unread_ones_do_not():
 
     def voted(*codes, votes):
         "What `majority` makes of the draws of one question"
-        each = [made_answers({'USA': [1]}, repeat=k).assign(code=code) for k, code in enumerate(codes)]
+        each = []
+        for k, code in enumerate(codes):
+            each.append(made_answers({'USA': [1]}, repeat=k).assign(code=code))
         drawn = pd.concat(each, ignore_index=True).astype({'code': 'Int64'})
         return majority(drawn, votes).code.tolist()
 

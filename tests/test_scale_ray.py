@@ -38,7 +38,7 @@ def speaker():
 
 
 def mortal(marker):
-    "The speaker; the first process that is asked about Kenya dies of it, as if the machine was lost"
+    "The speaker; the first process that is asked as a Kenyan dies, as if its machine was lost"
 
     def reply(chat, seed):
         if 'Kenyan' in chat[0]['content'] and not marker.exists():

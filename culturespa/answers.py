@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['method_names', 'plan_blocks', 'Progress', 'Wanted', 'check_wanted', 'asked_how',
-           'missing_answers', 'block_hashes', 'fill_answers', 'ask', 'majority', 'assess']
+           'missing_answers', 'fill_answers', 'ask', 'majority', 'assess']
 
 # %% ../nbs/40_answers.ipynb #78f324cd
 import hashlib
@@ -198,7 +198,7 @@ def missing_answers(
             todo.append((_part_of(block, rows), wanted))
     return todo, counts
 
-def block_hashes(
+def _hashes_of(
     blocks:list,  # of one plan: a question says the same in all of them
 )->dict:          # question_id -> hash
     "The hashes of all questions of a plan, each made once"
@@ -223,7 +223,7 @@ class _Kept:
         for _, _, *key, files in kept_parts(out, source, model):
             self.files[tuple(key)] = {file.name: file for file in files}
         self.blocks, self.repeats = blocks, repeats
-        self.hashes = block_hashes(blocks) if self.files else {}
+        self.hashes = _hashes_of(blocks) if self.files else {}
         planned = [name for block in blocks for name in self.own(block).values()]
         self.planned = set(planned)
         self._known:tuple = None, {}        # a folder, and what its parts of other plans hold
@@ -302,7 +302,7 @@ def fill_answers(
         _same_batches(model, first)
         blocks = list(_blocks(wanted, settings))
         todo, counts = missing_answers(out, source, model.name, blocks, wanted.repeats)
-        known = block_hashes([block for block, _ in todo])
+        known = _hashes_of([block for block, _ in todo])
         for block, repeat, rows in _answers(model, prompter, source, todo, settings, counts, quiet):
             hashes = [known[name] for name in block.items.ids]
             folder = part_folder(out, source, model.name, block.method, block.culture)
@@ -390,8 +390,8 @@ def majority(
     """What most draws say. Raises `InputError` if `votes` is below 1
 
     >>> from culturespa.toys import made_answers
-    >>> drawn = enumerate([2, 1, 1])
-    >>> draws = pd.concat(made_answers({'USA': [code]}, repeat=k) for k, code in drawn)
+    >>> draws = [made_answers({'USA': [code]}, repeat=k) for k, code in enumerate([2, 1, 1])]
+    >>> draws = pd.concat(draws)
     >>> majority(draws, 3)[['repeat', 'code']].values.tolist()
     [[0, 1]]
     """

@@ -15,8 +15,8 @@ import typer
 
 from .data_commands import data
 from .options import (
-    CONFIGURATION, Device, DryRun, Out, PerTopic, Quiet, Seed, Specific, StartFrom, Strategies,
-    option, quiet_libraries, takes, typed_configuration)
+    CONFIGURATION, SPREAD, Device, DryRun, Out, PerTopic, Quiet, Seed, Specific, StartFrom,
+    Strategies, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS
 
@@ -121,6 +121,7 @@ def _go(
     quiet:bool,
     dry_run:bool,
     start_from:Path|None = None,
+    spread:dict|None = None,
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
@@ -130,7 +131,8 @@ def _go(
         print(estimate_run(Run(out, configuration, device, True, start_from)))
         return
     from culturespa.pipeline import run_pipeline
-    print_run(run_pipeline(out, configuration, device, quiet, start_from=start_from))
+    print_run(run_pipeline(
+        out, configuration, device, quiet, start_from=start_from, spread=spread))
 
 # %% ../nbs/91_cli.ipynb #15c41608
 @app.command()
@@ -147,7 +149,7 @@ def demo(
 
 # %% ../nbs/91_cli.ipynb #f056de04
 @app.command()
-@takes(**CONFIGURATION)
+@takes(**CONFIGURATION, **SPREAD)
 def run(
     out:Out,
     start_from:StartFrom = None,
@@ -157,8 +159,9 @@ def run(
     **typed:Any,
 ):
     "The whole method for a model and a survey of yours"
+    spread = {name: typed.pop(name) for name in SPREAD}
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from)
+    _go(out, configuration, device, quiet, dry_run, start_from, spread)
 
 # %% ../nbs/91_cli.ipynb #01db4f60
 @app.command()

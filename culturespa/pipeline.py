@@ -439,6 +439,7 @@ def run_pipeline(
     quiet:bool = False,
     say:Callable[[str], object] = print,   # what to do with the line each step returns
     start_from:str|Path|None = None,       # a run to take over from what both have in common
+    spread:dict|None = None,               # engine and workers that ask, see `load_spread`
 )->Run:
     """Every step that is not done yet. Raises `InputError` before anything is written
 
@@ -450,7 +451,7 @@ def run_pipeline(
     >>> list(run.record['steps'])
     ['questions', 'answers', 'pairs', 'tuning', 'survey', 'scores']
     """
-    run = Run(out, configuration, device, quiet, start_from)
+    run = Run(out, configuration, device, quiet, start_from, spread)
     for step in STEPS.values():
         say(step(run))
     return run

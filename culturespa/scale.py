@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENGINES', 'work_units', 'Task', 'Worker', 'Engine', 'SpreadModel', 'RayEngine',
-           'load_spread', 'Rates', 'workload']
+           'check_spread', 'load_spread', 'Rates', 'workload']
 
 # %% ../nbs/46_scale.ipynb #700b8f59
 import os
@@ -53,8 +53,9 @@ class Worker:
         self.model = load()
 
     def about(self)->tuple:
-        "Name and record of the model"
-        return self.model.name, self.model.record
+        "Name and record of the model, and how many tokens fit its batches, if it knows"
+        reader = getattr(self.model, 'reader', None)
+        return self.model.name, self.model.record, getattr(reader, 'budget', None)
 
     def answer(self, task:Task, block:Any, repeats:list)->tuple:
         "[(repeat, answers)] of one unit, and the error that ended it or None"
@@ -107,8 +108,8 @@ class SpreadModel:
     ):
         self.engine = engine
         ((_, about),) = engine.results([('about',)])
-        self.name, self.record = about
-        self.reader = SimpleNamespace(budget=self.record.get('budget'))
+        self.name, self.record, budget = about
+        self.reader = SimpleNamespace(budget=budget)     # of all workers
 
     def answer_blocks(
         self,
@@ -188,8 +189,6 @@ class RayEngine:
         gpus:float=0,       # of every worker; a half: two workers share one
         restarts:int=8,     # how often a worker may die before its unit is given up
     ):
-        if workers < 1:
-            raise InputError(f'workers is {workers}; it is at least 1')
         ray = _start_ray(workers)
         _check_room(ray.cluster_resources(), workers, gpus)
         self.workers, self.restarts = workers, restarts
@@ -221,14 +220,19 @@ class RayEngine:
             ray.kill(actor)
 
 # %% ../nbs/46_scale.ipynb #bdd4174e
-def _start_ray(workers:int)->Any:
-    "Ray, connected. Raises `InputError`"
+def _import_ray()->Any:
+    "Ray, if it is installed. Raises `InputError`"
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')    # nothing is reported to anybody
     try:
         import ray
     except ImportError:
         raise InputError('the engine ray is not installed: '
                          'pip install "culturespa[ray]"') from None
+    return ray
+
+def _start_ray(workers:int)->Any:
+    "Ray, connected. Raises `InputError`"
+    ray = _import_ray()
     if ray.is_initialized():
         return ray
     address = os.environ.get('RAY_ADDRESS')
@@ -261,21 +265,34 @@ def _check_room(
 # %% ../nbs/46_scale.ipynb #b179d368
 ENGINES = ('ray',)
 
-def load_spread(
-    model:str|Path,              # this and what follows in `settings`: see `load_model`
-    engine:str|None=None,        # one of `ENGINES`; None: this process
-    workers:int|None=None,       # with an engine; None: 2
-    gpus_per_worker:float|None=None,   # likewise; None: 0
-    **settings:Any,
-)->Model:
-    "A model to ask, in this process or spread over workers. Raises `InputError`"
+def check_spread(
+    engine:str|None=None,      # one of `ENGINES`; None: this process
+    workers:int|None=None,
+    gpus_per_worker:float|None=None,
+):
+    "Can it be spread like this? Raises `InputError`, before a model is loaded"
     if engine is None:
         if workers is not None or gpus_per_worker is not None:
             raise InputError('workers need an engine that runs them: accepted is --engine ray')
-        return load_model(model, **settings)
+        return
     one_of('engine', engine, ENGINES)
+    if workers is not None and workers < 1:
+        raise InputError(f'workers is {workers}; it is at least 1')
+    _import_ray()
+
+def load_spread(
+    model:str|Path,              # this and what follows in `settings`: see `load_model`
+    engine:str|None=None,        # this and the next two: see `check_spread`
+    workers:int|None=None,       # None: 2
+    gpus_per_worker:float|None=None,   # None: 0
+    **settings:Any,
+)->Model:
+    "A model to ask, in this process or spread over workers. Raises `InputError`"
+    check_spread(engine, workers, gpus_per_worker)
+    if engine is None:
+        return load_model(model, **settings)
     load = partial(load_model, model, **settings)
-    return SpreadModel(RayEngine(load, 2 if workers is None else workers, gpus_per_worker or 0))
+    return SpreadModel(RayEngine(load, workers or 2, gpus_per_worker or 0))
 
 # %% ../nbs/46_scale.ipynb #6167765e
 @dataclass(frozen=True)

@@ -220,13 +220,14 @@ class _Kept:
 
     def __init__(self, out:str|Path, source:str, model:str, blocks:list, repeats:list):
         self.files:dict[tuple, dict] = {}   # method, culture -> {name of a part: the file}
-        for _, _, *key, files in kept_parts(out, source, model):
-            self.files[tuple(key)] = {file.name: file for file in files}
+        for *_, method, culture, files in kept_parts(out, source, model):
+            self.files[method, culture] = {file.name: file for file in files}
         self.blocks, self.repeats = blocks, repeats
         self.hashes = _hashes_of(blocks) if self.files else {}
         planned = [name for block in blocks for name in self.own(block).values()]
         self.planned = set(planned)
-        self._known:tuple = None, {}        # a folder, and what its parts of other plans hold
+        # of one folder at a time: what its parts of other plans hold
+        self._known:tuple = None, {}
 
     def own(self, block:Block)->dict:
         "{repeat: name of its part}, nothing if the folder is empty"

@@ -16,7 +16,7 @@ import typer
 from .data_commands import data
 from .options import (
     CONFIGURATION, SPREAD, Device, DryRun, Out, PerTopic, Quiet, Seed, Specific, StartFrom,
-    Strategies, option, quiet_libraries, takes, typed_configuration)
+    Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS
 
@@ -121,6 +121,7 @@ def _go(
     quiet:bool,
     dry_run:bool,
     start_from:Path|None = None,
+    tflops:float|None = None,
     spread:dict|None = None,
 ):
     "The whole method, or only what it would take"
@@ -128,7 +129,8 @@ def _go(
     if dry_run:
         from culturespa.dry_run import estimate_run
         from culturespa.run_folder import Run
-        print(estimate_run(Run(out, configuration, device, True, start_from)))
+        planned = Run(out, configuration, device, True, start_from)
+        print(estimate_run(planned, tflops=tflops))
         return
     from culturespa.pipeline import run_pipeline
     print_run(run_pipeline(
@@ -156,12 +158,16 @@ def run(
     device:Device = None,
     quiet:Quiet = False,
     dry_run:DryRun = False,
+    tflops:Tflops = None,
     **typed:Any,
 ):
     "The whole method for a model and a survey of yours"
+    if tflops is not None and not dry_run:
+        from culturespa.survey import InputError
+        raise InputError('--tflops goes with --dry-run')
     spread = {name: typed.pop(name) for name in SPREAD}
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from, spread)
+    _go(out, configuration, device, quiet, dry_run, start_from, tflops, spread)
 
 # %% ../nbs/91_cli.ipynb #01db4f60
 @app.command()

@@ -36,7 +36,30 @@ def test_an_estimate_knows_of_given_questions():
 def test_calls_and_seconds_add_up():
     from culturespa.dry_run import _estimate_survey
     run = Run(Path(tempfile.mkdtemp())/'none', configure('demo', topics=('Food',)), quiet=True)
-    found = _estimate_survey(run, ['USA'], dict(seconds=10, calls=5, gigabytes=1))
+    found = _estimate_survey(run, run.base, ['USA'], dict(seconds=10, calls=5, gigabytes=1))
     n = len(run.survey.questions)
     assert found['calls'] == n * (2 + 3)      # the base under two methods, three adapters under one
     assert found['seconds'] == 2 * found['calls']
+
+
+def test_a_model_without_weights_is_planned_and_not_loaded():
+    import transformers
+    from culturespa.models import random_model
+
+    with tempfile.TemporaryDirectory() as place:
+        bare = random_model(Path(place)/'bare')
+        (bare/'model.safetensors').unlink()
+        food = configure('demo', model=str(bare), topics=('Food',))
+        plan = Run(Path(place)/'run', food, quiet=True)
+        said = estimate_run(plan)
+        assert 'tuning: 3 adapters' in said and 'GB of memory' in said
+        assert 'about' in said and ' min' not in said and not plan.out.exists()
+        faster, slower = estimate_run(plan, tflops=1e-3), estimate_run(plan, tflops=5e-4)
+        assert 'TFLOP/s' in faster and faster != slower
+
+    with tempfile.TemporaryDirectory() as place:
+        whole = random_model(Path(place)/'whole')
+        food = configure('demo', model=str(whole), topics=('Food',))
+        there = estimate_run(Run(Path(place)/'run', food, quiet=True), probe=0)
+        (whole/'model.safetensors').unlink()
+        assert estimate_run(Run(Path(place)/'run', food, quiet=True)) == there

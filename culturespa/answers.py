@@ -23,7 +23,8 @@ import pandas as pd
 from .answer_store import (answered_in, count_part, kept_parts, learn_of_model,
                                      one_writer, part_folder, part_name, question_hashes,
                                      read_kept, same_configuration, write_part)
-from .asking import AskSettings, Block, answer_block, ask_settings, option_order
+from .asking import (AskSettings, Block, Items, answer_blocks, ask_settings,
+                               option_order)
 from .models import Model, check_model
 from .prompts import METHODS, NO_CULTURE, Prompter, require_texts
 from .served import look_at
@@ -51,11 +52,12 @@ def plan_blocks(
     "What is to be asked, block by block. Raises `InputError` on an unknown order"
     for order in orders:
         option_order(order, 2)
-    parts = [questions.iloc[k:k + rows] for k in range(0, len(questions), rows)]
+    starts = range(0, len(questions), rows)
+    parts = [Items(questions.iloc[start:start + rows]) for start in starts]
     for method in methods:
         asked = [NO_CULTURE] if method == 'unaware' else cultures
         for culture, order, part in itertools.product(asked, orders, parts):
-            yield Block(method, culture, order, part)
+            yield Block(method, culture, order, part.questions, part)
 
 # %% ../nbs/40_answers.ipynb #a16bbcc3
 class Progress:
@@ -186,42 +188,96 @@ def missing_answers(
     repeats:list,
 )->tuple:            # blocks with the repeats to ask; {(method, culture): asked, unparsed}
     "What a plan still lacks, and what is there"
-    there = {}
-    for _, _, method, culture, files in kept_parts(out, source, model):
-        there[method, culture] = {file.name: file for file in files}
-    planned, hashes = set(), []
-    for block in blocks:
-        hashes.append(question_hashes(block.questions) if there else [])
-        planned |= {part_name(block.order, repeat, hashes[-1]) for repeat in repeats}
+    kept = _Kept(out, source, model, blocks, repeats)
     todo:list[tuple] = []
     counts:dict = {}
-    for block, own in zip(blocks, hashes):
+    for block in blocks:
         key = block.method, block.culture
-        files = there.get(key, {})
-        lack, had = _lacking(block, repeats, own, files, planned)
+        lack, had = kept.lacking(block)
         counts[key] = counts.get(key, 0) + had
         for rows, wanted in lack.items():
-            part = block.questions if all(rows) else block.questions[list(rows)]
-            todo.append((replace(block, questions=part), wanted))
+            todo.append((_part_of(block, rows), wanted))
     return todo, counts
 
-def _lacking(block:Block, repeats:list, hashes:list, files:dict, planned:set)->tuple:
-    "{rows of a block: the repeats in which they lack}, and how many are there: asked, unparsed"
-    lack:dict[tuple, list] = {}
-    had = np.zeros(2, int)
-    others = [file for name, file in files.items() if name not in planned]
-    ids = block.questions.question_id
-    for repeat in repeats:
-        own = files.get(part_name(block.order, repeat, hashes))
-        if own:
-            had += count_part(own)
-            continue
-        known = answered_in(others, block.order, repeat, dict(zip(ids, hashes)))
-        had += len(known), len(known) - sum(known.values())
-        rows = tuple(~ids.isin(known))
-        if any(rows):
-            lack.setdefault(rows, []).append(repeat)
-    return lack, had
+def _hashes_of(
+    blocks:list,  # of one plan: a question says the same in all of them
+)->dict:          # question_id -> hash
+    "The hashes of all questions of a plan, each made once"
+    items = {id(block.items): block.items for block in blocks}
+    hashes = {}
+    for part in items.values():
+        hashes.update(zip(part.ids, question_hashes(part.questions)))
+    return hashes
+
+def _part_of(block:Block, rows:tuple)->Block:
+    "The block, or those of its questions for which `rows` says True"
+    if all(rows):
+        return block
+    return replace(block, questions=block.questions[list(rows)], items=None)
+
+# %% ../nbs/40_answers.ipynb #2c090155
+class _Kept:
+    "What lies in a folder, held against a plan"
+
+    def __init__(self, out:str|Path, source:str, model:str, blocks:list, repeats:list):
+        self.files:dict[tuple, dict] = {}   # method, culture -> {name of a part: the file}
+        for *_, method, culture, files in kept_parts(out, source, model):
+            self.files[method, culture] = {file.name: file for file in files}
+        self.blocks, self.repeats = blocks, repeats
+        self.hashes = _hashes_of(blocks) if self.files else {}
+        planned = [name for block in blocks for name in self.own(block).values()]
+        self.planned = set(planned)
+        # of one folder at a time: what its parts of other plans hold
+        self._known:tuple = None, {}
+
+    def own(self, block:Block)->dict:
+        "{repeat: name of its part}, nothing if the folder is empty"
+        if not self.hashes:
+            return {}
+        hashes = [self.hashes[name] for name in block.items.ids]
+        return {repeat: part_name(block.order, repeat, hashes) for repeat in self.repeats}
+
+    def lacking(self, block:Block)->tuple:
+        "{rows of a block: the repeats in which they lack}, and how many are there: asked, unparsed"
+        files = self.files.get((block.method, block.culture), {})
+        names = self.own(block)
+        lack:dict[tuple, list] = {}
+        had = np.zeros(2, int)
+        for repeat in self.repeats:
+            if names.get(repeat) in files:
+                had += count_part(files[names[repeat]])
+                continue
+            known = self.known(block, repeat)
+            had += len(known), len(known) - sum(known.values())
+            rows = tuple(name not in known for name in block.items.ids)
+            if any(rows):
+                lack.setdefault(rows, []).append(repeat)
+        return lack, had
+
+    def known(self, block:Block, repeat:int)->dict:
+        "{question_id: was its reply read?} of the block's questions, from parts of other plans"
+        place = block.method, block.culture
+        if self._known[0] != place:
+            self._known = place, {}
+        found = self._known[1]
+        if (block.order, repeat) not in found:
+            found[block.order, repeat] = self._elsewhere(place, block.order, repeat)
+        answered = found[block.order, repeat]
+        return {name: answered[name] for name in block.items.ids if name in answered}
+
+    def _elsewhere(self, place:tuple, order:str, repeat:int)->dict:
+        "The same for all blocks of a folder that have no part of their own"
+        files = self.files.get(place, {})
+        others = [file for name, file in files.items() if name not in self.planned]
+        if not others:
+            return {}
+        matter = {}
+        for block in self.blocks:
+            if (block.method, block.culture, block.order) != (*place, order):
+                continue
+            if self.own(block)[repeat] not in files:
+                matter.update((name, self.hashes[name]) for name in block.items.ids)
+        return answered_in(others, order, repeat, matter)
 
 # %% ../nbs/40_answers.ipynb #cab7e0c1
 def fill_answers(
@@ -248,13 +304,14 @@ def fill_answers(
         _same_batches(model, first)
         blocks = list(_blocks(wanted, settings))
         todo, counts = missing_answers(out, source, model.name, blocks, wanted.repeats)
+        known = _hashes_of([block for block, _ in todo])
         drawn = settings.sampling if settings.mode == 'sample' else None
         try:
             learn_of_model(place, look_at(model, drawn, first['model']) if todo else {})
             parts = _answers(model, prompter, source, todo, settings, counts, quiet)
             for block, repeat, rows in parts:
                 folder = part_folder(out, source, model.name, block.method, block.culture)
-                _keep_part(folder, block, repeat, rows)
+                _keep_part(folder, block, repeat, rows, known)
                 counts[block.method, block.culture] += len(rows), rows.code.isna().sum()
         except ConnectionError as error:
             raise ConnectionError(f'{error}: what was answered is kept, '
@@ -262,12 +319,9 @@ def fill_answers(
     table = [(*key, *count) for key, count in counts.items()]
     return pd.DataFrame(table, columns=['method', 'culture', 'asked', 'unparsed'])
 
-def _keep_part(folder:Path, block:Block, repeat:int, rows:pd.DataFrame):
+def _keep_part(folder:Path, block:Block, repeat:int, rows:pd.DataFrame, known:dict):
     "Write the answers to a block, or to those of its questions that were answered"
-    questions = block.questions
-    if len(rows) < len(questions):
-        questions = questions[questions.question_id.isin(rows.question_id)]
-    hashes = question_hashes(questions)
+    hashes = [known[name] for name in rows.question_id]
     write_part(rows, hashes, folder/part_name(block.order, repeat, hashes))
 
 def _blocks(wanted:Wanted, settings:AskSettings)->Iterator[Block]:
@@ -294,12 +348,11 @@ def _answers(
     more = sum(len(block.questions) * len(repeats) for block, repeats in todo)
     progress = Progress(int(done) + more, int(done), int(unread), quiet)
     try:
-        for block, repeats in todo:
-            answers = answer_block(model, prompter, source, block, repeats, settings, progress.tick)
-            for repeat, rows in answers:
-                yield block, repeat, rows
-                label = f'{model.name} {block.method} {block.culture} {block.order} {repeat}'
-                progress.part(label, len(rows), int(rows.code.isna().sum()))
+        answers = answer_blocks(model, prompter, source, todo, settings, progress.tick)
+        for block, repeat, rows in answers:
+            yield block, repeat, rows
+            label = f'{model.name} {block.method} {block.culture} {block.order} {repeat}'
+            progress.part(label, len(rows), int(rows.code.isna().sum()))
     finally:
         progress.close()
 

@@ -4,11 +4,15 @@
 
 # %% auto #0
 __all__ = ['CHOICES', 'option_order', 'reordered', 'AskSettings', 'ask_settings', 'number_settled',
-           'block_chats', 'choose_option', 'Block', 'answer_block', 'ask_once']
+           'block_chats', 'choose_option', 'Items', 'Block', 'block_seeds', 'answer_block',
+           'answer_blocks', 'ask_once']
 
 # %% ../nbs/38_asking.ipynb #a15ef29f
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -95,17 +99,20 @@ def block_chats(
     method:str,
     culture:str,
     shown:list,        # questions with options in the order to show
+    lines:list=None,   # their options as the model sees them; None: made here
 )->list:               # one chat per question
     "The chats of one block, each checked to show its question and options"
+    if lines is None:
+        lines = [option_lines(question['options'], question['first_code']) for question in shown]
     chats = [prompter.chat(method, question, culture) for question in shown]
-    for question, chat in zip(shown, chats):
+    for question, options, chat in zip(shown, lines, chats):
         text = chat[-1]['content']
-        options = option_lines(question['options'], question['first_code'])
         if question['question'] not in text or options not in text:
             raise RuntimeError(f'the {method} prompt of {question["question_id"]} '
                                'does not carry its question and options')
     return chats
 
+# %% ../nbs/38_asking.ipynb #f4dc7947
 def choose_option(
     p:np.ndarray,  # probability of each option as shown
     u:float,       # the item's random number
@@ -121,6 +128,43 @@ def choose_option(
     return place if place < len(p) else None
 
 # %% ../nbs/38_asking.ipynb #11252613
+class Items:
+    "Questions made ready to be asked, once for all the prompts they go into"
+
+    def __init__(
+        self,
+        questions:pd.DataFrame,   # as in a survey
+    ):
+        self.questions = questions
+        self._shown:dict[str, tuple] = {}
+
+    def __getstate__(self):
+        return dict(questions=self.questions, _shown={})   # on its way to another process
+
+    @cached_property
+    def rows(self)->list:
+        return self.questions.to_dict('records')
+
+    @cached_property
+    def codes(self)->list:
+        "The numbers shown, question by question"
+        return [codes_of(row) for row in self.rows]
+
+    @cached_property
+    def ids(self)->list:
+        return [row['question_id'] for row in self.rows]
+
+    def shown(
+        self,
+        order:str,   # see `option_order`
+    )->tuple:        # questions as they are put, and the lines of their options
+        "What a block of this order shows"
+        if order not in self._shown:
+            shown = [reordered(row, order) for row in self.rows]
+            lines = [option_lines(row['options'], row['first_code']) for row in shown]
+            self._shown[order] = shown, lines
+        return self._shown[order]
+
 @dataclass(frozen=True)
 class Block:
     "Questions that are asked under one prompt"
@@ -128,7 +172,32 @@ class Block:
     culture: str
     order: str
     questions: pd.DataFrame
+    items: Items|None = None   # the questions made ready; None: done here, for this block alone
 
+    def __post_init__(self):
+        if self.items is None:
+            object.__setattr__(self, 'items', Items(self.questions))
+
+# %% ../nbs/38_asking.ipynb #778470d3
+def block_seeds(
+    seed:int,        # of the run
+    source:str,
+    block:Block,
+    repeat:int,
+)->list:             # one seed per question, as `item_seed` makes it
+    "The seeds of a block's answers"
+    before = json.dumps([int(seed), source, block.method, block.culture])
+    after = json.dumps([block.order, str(repeat)])
+    start = hashlib.blake2b(f'{before[:-1]}, '.encode(), digest_size=8)
+    end = f', {after[1:]}'
+    seeds = []
+    for name in block.items.ids:
+        item = start.copy()
+        item.update(f'{json.dumps(str(name))}{end}'.encode())
+        seeds.append(int.from_bytes(item.digest(), 'big'))
+    return seeds
+
+# %% ../nbs/38_asking.ipynb #d06b5359
 def answer_block(
     model:Model,
     prompter:Prompter,
@@ -147,7 +216,8 @@ def answer_block(
     except BaseException as error:
         answered = getattr(error, 'answered', None)
         if answered:
-            some = replace(block, questions=block.questions.iloc[sorted(answered)])
+            some = replace(block, questions=block.questions.iloc[sorted(answered)],
+                           items=None)
             # probabilities serve every repeat, replies the one that failed
             had = left[:1] if settings.mode == 'sample' else left
             yield from _answer_all(_Had(model, answered), prompter, source, some, had, settings)
@@ -177,21 +247,34 @@ def _answer_all(
     tick:Callable|None=None,
 )->Iterator[tuple]:
     "Ask the questions of a block, all of them"
-    rows = block.questions.to_dict('records')
-    shown = [reordered(row, block.order) for row in rows]
-    chats = block_chats(prompter, block.method, block.culture, shown)
-    codes = [codes_of(row) for row in rows]
+    chats = block_chats(prompter, block.method, block.culture, *block.items.shown(block.order))
+    codes = block.items.codes
     answer = _written if settings.mode == 'sample' else _scored(model, chats, codes, settings)
     for repeat in repeats:
-        seeds = []
-        for row in rows:
-            key = (source, block.method, block.culture, row['question_id'], block.order, repeat)
-            seeds.append(item_seed(settings.seed, *key))
+        seeds = block_seeds(settings.seed, source, block, repeat)
         found = answer(model, chats, codes, seeds, settings, tick)
-        yield repeat, _as_asked(found, codes, rows, block.order).assign(
-            source=source, model=model.name, method=block.method, culture=block.culture,
-            order=block.order, repeat=repeat)[ANSWER_COLUMNS]
+        about = dict(source=source, model=model.name, method=block.method,
+                     culture=block.culture, order=block.order, repeat=repeat)
+        yield repeat, _as_asked(found, block, about)
 
+# %% ../nbs/38_asking.ipynb #08ff7664
+def answer_blocks(
+    model:Model,             # may have an `answer_blocks` of its own, without the first parameter
+    prompter:Prompter,
+    source:str,
+    todo:list,               # blocks, each with its repeats
+    settings:AskSettings,
+    tick:Callable=None,
+)->Iterator[tuple]:          # (block, repeat, answers) as they come
+    "Ask many blocks: in turn, or as the model does it that spreads them over machines (page 46)"
+    if hasattr(model, 'answer_blocks'):
+        yield from model.answer_blocks(prompter, source, todo, settings, tick)
+        return
+    for block, repeats in todo:
+        for repeat, rows in answer_block(model, prompter, source, block, repeats, settings, tick):
+            yield block, repeat, rows
+
+# %% ../nbs/38_asking.ipynb #89ea21a8
 def _written(
     model:Any,
     chats:list,
@@ -227,19 +310,27 @@ def _scored(model:Any, chats:list, codes:list, settings:AskSettings)->Callable:
 
     return draw
 
-def _as_asked(found:dict, codes:list, rows:list, order:str)->pd.DataFrame:
+# %% ../nbs/38_asking.ipynb #5bed999b
+@lru_cache(maxsize=1024)
+def _there_and_back(order:str, n:int)->tuple:
+    "For each place shown its option, and for each option its place"
+    option = option_order(order, n)
+    return option, np.argsort(option)
+
+def _as_asked(found:dict, block:Block, about:dict)->pd.DataFrame:
     "Places in what was shown become the question's own codes"
     chosen, probabilities = [], []
-    for place, p, own in zip(found['place'], found['probability'], codes):
-        option = option_order(order, len(own))
+    for place, p, own in zip(found['place'], found['probability'], block.items.codes):
+        option, back = _there_and_back(block.order, len(own))
         chosen.append(None if place is None else own[option[place]])
-        probabilities.append(None if p is None else p[np.argsort(option)].tolist())
-    return pd.DataFrame(dict(
-        question_id=[row['question_id'] for row in rows],
+        probabilities.append(None if p is None else p[back].tolist())
+    table = about | dict(
+        question_id=block.items.ids,
         text=found['text'],
         code=pd.array(chosen, 'Int64'),
         probability=pd.Series(probabilities, dtype=object),
-        outside=np.array(found['outside'], float)))
+        outside=np.array(found['outside'], float))
+    return pd.DataFrame({name: table[name] for name in ANSWER_COLUMNS})
 
 # %% ../nbs/38_asking.ipynb #ae703ff9
 def ask_once(

@@ -15,7 +15,8 @@ import typer
 
 from .data_commands import data
 from .options import (
-    CONFIGURATION, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific, StartFrom,
+    CONFIGURATION, SPREAD, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific,
+    StartFrom,
     Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS, adapters
@@ -124,6 +125,7 @@ def _go(
     start_from:Path|None = None,
     tflops:float|None = None,
     report_to:str = 'none',
+    spread:dict|None = None,
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
@@ -135,7 +137,8 @@ def _go(
         return
     from culturespa.pipeline import run_pipeline
     run = run_pipeline(
-        out, configuration, device, quiet, start_from=start_from, report_to=report_to)
+        out, configuration, device, quiet, start_from=start_from, report_to=report_to,
+        spread=spread)
     print_run(run)
 
 # %% ../nbs/91_cli.ipynb #15c41608
@@ -153,7 +156,7 @@ def demo(
 
 # %% ../nbs/91_cli.ipynb #f056de04
 @app.command()
-@takes(**CONFIGURATION)
+@takes(**CONFIGURATION, **SPREAD)
 def run(
     out:Out,
     start_from:StartFrom = None,
@@ -168,8 +171,9 @@ def run(
     if tflops is not None and not dry_run:
         from culturespa.survey import InputError
         raise InputError('--tflops goes with --dry-run')
+    spread = {name: typed.pop(name) for name in SPREAD}
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from, tflops, report_to)
+    _go(out, configuration, device, quiet, dry_run, start_from, tflops, report_to, spread)
 
 # %% ../nbs/91_cli.ipynb #01db4f60
 @app.command()

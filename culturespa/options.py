@@ -10,9 +10,9 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
            'Repeats', 'Methods', 'LearnFrom', 'Votes', 'LearnUnder', 'NonAnswers', 'Fraction',
            'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'Replay', 'ReplayFrom',
            'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'ReportTo', 'Quiet',
-           'DryRun', 'Tflops', 'WHERE', 'CONFIGURATION', 'LIBRARIES', 'split_words',
-           'named_values', 'request_fields', 'option', 'takes', 'typed_configuration', 'option_of',
-           'quiet_libraries']
+           'DryRun', 'Tflops', 'WHERE', 'Engine', 'Workers', 'GpusPerWorker', 'SPREAD',
+           'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values', 'request_fields', 'option',
+           'takes', 'typed_configuration', 'option_of', 'quiet_libraries']
 
 # %% ../nbs/87_options.ipynb #ceffed3c
 import inspect
@@ -203,6 +203,17 @@ Tflops = Annotated[Number, option(
 WHERE = dict(
     url=Url, extra=ExtraBody, concurrency=Concurrency, timeout=Timeout,
     adapter=Adapter, revision=Revision, device=Device, dtype=Dtype)
+
+# %% ../nbs/87_options.ipynb #28783798
+Engine = Annotated[Text, option(
+    '--engine', help='what runs several workers: ray, here or on the cluster of RAY_ADDRESS')]
+Workers = Annotated[Whole, option(
+    '--workers', help='with --engine: processes that each load the model; left out: 2', min=1)]
+GpusPerWorker = Annotated[Number, option(
+    '--gpus-per-worker', help='with --engine: of each; 0.5: two share one; left out: 0', min=0)]
+
+# who answers, which decides no answer: the names are those of `load_spread`
+SPREAD = dict(engine=Engine, workers=Workers, gpus_per_worker=GpusPerWorker)
 
 # %% ../nbs/87_options.ipynb #f7292ba8
 # what decides a result: the names are those of `Configuration`

@@ -447,6 +447,7 @@ def run_pipeline(
     say:Callable[[str], object] = print,   # what to do with the line each step returns
     start_from:str|Path|None = None,       # a run to take over from what both have in common
     report_to:str = 'none',                # who is told of a training's steps: page 45
+    spread:dict|None = None,               # engine and workers that ask, see `load_spread`
 )->Run:
     """Every step that is not done yet. Raises `InputError` before anything is written
 
@@ -458,7 +459,7 @@ def run_pipeline(
     >>> list(run.record['steps'])
     ['questions', 'answers', 'pairs', 'tuning', 'survey', 'scores']
     """
-    run = Run(out, configuration, device, quiet, start_from, report_to)
+    run = Run(out, configuration, device, quiet, start_from, report_to, spread)
     for step in STEPS.values():
         say(step(run))
     return run

@@ -161,7 +161,8 @@ def ask_the_rest(
     settings = run.settings(source, mode)
     wanted = range(repeats) if isinstance(repeats, int) else repeats
     taken = reuse_answers(run, model, source, questions, methods, cultures, wanted, settings)
-    answers = ask(
-        model, questions, run.prompter, methods, cultures, repeats,
-        out=run.out, source=source, quiet=run.quiet, settings=settings)
+    with run.asking(model) as asked:
+        answers = ask(
+            asked, questions, run.prompter, methods, cultures, repeats,
+            out=run.out, source=source, quiet=run.quiet, settings=settings)
     return Counts(len(answers), int(answers.code.isna().sum()), taken)

@@ -25,8 +25,9 @@ from . import __version__
 from .answer_store import question_hashes
 from .asking import AskSettings
 from .configuration import Configuration, read_configuration
-from .models import Sampling
+from .models import Model, Sampling
 from .prompts import Prompter, require_texts
+from .scale import check_spread, load_spread
 from .served import load_model
 from .survey import InputError, Survey, one_of, select, survey_digest
 from .survey_files import load_survey
@@ -49,12 +50,15 @@ class Run:
         quiet:bool = False,           # no progress bars
         start_from:str|Path|None = None,  # a run to take from what both have in common
         report_to:str = 'none',       # who is told of a training's steps: page 45
+        spread:dict|None = None,      # engine and workers that ask, see `load_spread`; None: none
     ):
         check_tracker(report_to)
         self.out = Path(out)
         self.device = device
         self.quiet = quiet
         self.report_to = report_to
+        self.spread = {name: value for name, value in (spread or {}).items() if value is not None}
+        check_spread(**self.spread)
         self.record = read_record(self.out)
         self.configuration = agreed_configuration(self.out, self.record, configuration)
         self.origin = agreed_origin(self.out, self.record, start_from)
@@ -133,6 +137,21 @@ class Run:
         if adapter is None:
             return self.base
         return self.base.with_adapter(self.out/'adapters'/adapter, f'base+{adapter}')
+
+    @contextmanager
+    def asking(self, model:Model)->Iterator[Model]:
+        "`base` or one of its adapters as it is asked: itself, or loaded by every worker"
+        if not self.spread:
+            yield model
+            return
+        c, adapter = self.configuration, model.record.get('adapter')
+        many = load_spread(
+            c.model, adapter=adapter and str(Path(adapter).resolve()), revision=c.revision,
+            device=self.device, dtype=c.dtype, name=model.name, **self.spread)
+        try:
+            yield many
+        finally:
+            many.engine.close()      # the next model needs the room
 
     def table(self, name:str)->pd.DataFrame:
         "A table, e.g. 'questions'. Raises `InputError` if it is not there, or not what was noted"

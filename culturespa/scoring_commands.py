@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from .options import (
-    WHERE, Cultures, Device, DryRun, MaxNewTokens, Methods, ModelAt, Out, PriceIn, PriceOut, Quiet,
-    Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole, option, option_of,
+    SPREAD, WHERE, Cultures, Device, DryRun, MaxNewTokens, Methods, ModelAt, Out, PriceIn,
+    PriceOut, Quiet, Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole, option, option_of,
     quiet_libraries, request_fields, split_words, takes)
 
 if TYPE_CHECKING:      # too heavy for a page of help
@@ -175,7 +175,7 @@ Mode = Annotated[str, option(
 Orders = Annotated[str, option(
     '--orders', help='of options, with commas between: original,reversed or rotated1, ...')]
 
-@takes(cultures=Cultures, price_in=PriceIn, price_out=PriceOut, **WHERE)
+@takes(cultures=Cultures, price_in=PriceIn, price_out=PriceOut, **WHERE, **SPREAD)
 def assess_command(
     out:Out,
     model:Annotated[str, option_of(ModelAt)] = 'demo',
@@ -201,7 +201,7 @@ def assess_command(
     from culturespa.asking import AskSettings
     from culturespa.models import Sampling
     from culturespa.prompts import Prompter, require_texts
-    from culturespa.served import load_model
+    from culturespa.scale import load_spread
     from culturespa.survey import select
     from culturespa.survey_files import load_survey
     _no_run(out)
@@ -214,8 +214,10 @@ def assess_command(
     settings = AskSettings(
         mode=mode, sampling=Sampling(temperature, top_p, max_new_tokens), seed=seed)
     prompter = Prompter(whole, templates)
+    if dry_run:
+        typed |= dict.fromkeys(SPREAD)      # measured in this process
     plan:dict[str, Any] = dict(
-        model=load_model(model, **typed), questions=whole.questions, prompter=prompter,
+        model=load_spread(model, **typed), questions=whole.questions, prompter=prompter,
         methods=methods, cultures=wanted, repeats=repeats, orders=orders, settings=settings)
     if dry_run:
         from culturespa.dry_run import describe_estimate

@@ -99,6 +99,15 @@ def test_options_are_chosen_as_the_name_says():
         assert choose_option(np.zeros(3), .5, choice) is None    # nothing speaks for the first
 
 
+def test_seeds_of_a_block_are_those_of_its_items():
+    named = questions.assign(question_id=['Q "1"', 'Frage ä'])
+    block = Block('P1', 'ZWE', 'rotated1', named)
+    for repeat in (0, 12):
+        one_by_one = [item_seed(42, 'survey', 'P1', 'ZWE', name, 'rotated1', repeat)
+                      for name in named.question_id]
+        assert block_seeds(42, 'survey', block, repeat) == one_by_one
+
+
 def test_probabilities_are_in_the_order_of_codes():
     def scored(order):
         block = Block('P1', 'ZWE', order, questions)

@@ -68,6 +68,15 @@ def test_assess_leaves_the_folder_of_a_run_alone():
         assert list(Path(folder).iterdir()) == [record]
 
 
+def test_assess_takes_workers_only_with_an_engine():
+    with tempfile.TemporaryDirectory() as folder:
+        for words, said in (('--workers 2', 'accepted is --engine ray'),
+                            ('--engine dask', 'accepted are ray')):
+            with pytest.raises(InputError, match=said):
+                typed(f'assess --out {folder}/new --repeats 1 {words}')
+        assert list(Path(folder).iterdir()) == []
+
+
 def test_scoring_loads_nothing_heavy_for_a_page_of_help():
     heavy = ('torch', 'transformers', 'pandas', 'numpy', 'matplotlib')
     loaded = f'[name for name in {heavy} if name in sys.modules]'

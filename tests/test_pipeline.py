@@ -237,10 +237,12 @@ def test_a_first_try_goes_through_and_says_that_it_is_one():
     with tempfile.TemporaryDirectory() as folder:
         lines = []
         tried = run_pipeline(
-            Path(folder)/'try', small(limit=2, topics=None), quiet=True, say=lines.append)
+            Path(folder)/'try', small(limit=2, strategies=('crqpc',)), quiet=True, say=lines.append)
         assert tried.table('questions').groupby('topic').size().max() == 2
         asked = survey_answers(tried)
-        assert list(asked.question_id.unique()) == list(tried.whole_survey.questions.question_id[:2])
+        questions = tried.whole_survey.questions
+        first = questions.question_id[questions.topic.isin(['Food', 'Faith'])][:2]
+        assert list(asked.question_id.unique()) == list(first)
         assert 'a first try (limit 2): 2 of the 260 questions' in lines[-1]
         said = json.loads((tried.out/'summary.json').read_text())['notes']
         assert len(said) == 1 and said[0] in (tried.out/'report.html').read_text()

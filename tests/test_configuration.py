@@ -15,8 +15,9 @@ def test_a_file_of_settings_is_read_and_a_wrong_name_is_refused_by_name():
         file = Path(folder)/'run.toml'
         file.write_text('preset = "demo"\nseed = 7')
         assert read_settings(file) == dict(preset='demo', seed=7)
-        for text, word in (('colour = 1', "run.toml: 'colour'"), ('tuning = 3', 'a table is needed'),
-                           ('seed 7', 'is no TOML')):
+        mistakes = (('colour = 1', "run.toml: 'colour'"), ('tuning = 3', 'a table is needed'),
+                    ('seed 7', 'is no TOML'))
+        for text, word in mistakes:
             file.write_text(text)
             with pytest.raises(InputError, match=word) as refused:
                 read_settings(file)

@@ -81,21 +81,33 @@ def test_a_log_of_inspect_is_read_and_other_json_is_not_taken_for_one():
             inspect_rows(file)
 
 
-def test_a_task_runs_in_inspect_itself():
-    inspect_ai = pytest.importorskip('inspect_ai')
-    from inspect_ai.model import ModelOutput, get_model
+def test_the_program_for_inspect_asks_our_prompts_for_the_most_probable_answer():
+    import sys
+    from types import ModuleType, SimpleNamespace
 
-    with tempfile.TemporaryDirectory() as temporary:
+    names = dict(
+        inspect_ai=dict(Task=SimpleNamespace, task=lambda make: make),
+        dataset=dict(json_dataset=lambda path: [json.loads(line) for line in open(path)]),
+        model=dict(GenerateConfig=dict),
+        scorer=dict(pattern=lambda regular: regular),
+        solver=dict(generate=lambda: 'generate'))
+    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
+        for name, content in names.items():        # what the program needs of Inspect, and no more
+            module = ModuleType(name)
+            vars(module).update(content)
+            inside = name if name == 'inspect_ai' else f'inspect_ai.{name}'
+            patch.setitem(sys.modules, inside, module)
         made = task_items(prompter, 'P1', 'BOL')[:3]
-        program = export_inspect(made, temporary)
-        replies = [ModelOutput.from_content('mockllm/model', text) for text in ('1', 'none', '2')]
-        inspect_ai.eval(
-            str(program), model=get_model('mockllm/model', custom_outputs=replies), display='none',
-            log_dir=f'{temporary}/logs', log_format='json', max_connections=1, max_samples=1)
-        (log,) = Path(temporary, 'logs').glob('*.json')
-        read = inspect_rows(log)
-        assert read.text.tolist() == ['1', 'none', '2']
-        assert read.question_id.tolist() == [item['question_id'] for item in made]
+        program = export_inspect(made, temporary, longest=9)
+        space = dict(__file__=str(program))
+        exec(program.read_text(), space)
+        task = space['culturespa']()
+    assert task.config == dict(temperature=0, max_tokens=9) and task.solver == 'generate'
+    asked = prompter.chat('P1', survey.questions.iloc[0], 'BOL')
+    assert task.dataset[0]['input'] == asked
+    assert [sample['metadata']['question_id'] for sample in task.dataset] == [
+        item['question_id'] for item in made]
+    assert len({sample['id'] for sample in task.dataset}) == 3
 
 
 def test_folders_files_and_logs_come_into_one_table():

@@ -21,8 +21,9 @@ import pandas as pd
 
 from culturespa.alignment import score_sheets
 from culturespa.sheets import answer_sheets
+from culturespa.batteries import resample
 from culturespa.comparison import compare, relative_position
-from culturespa.inference import intervals, resample
+from culturespa.inference import intervals
 from culturespa.survey import Survey, load_cultures
 
 CULTURES, QUESTIONS, METHODS, DRAWS, FEW = 18, 259, 10, 10_000, 20

@@ -36,6 +36,7 @@ from scipy import stats
 from culturespa.alignment import CEILING, FLOOR
 from culturespa.sheets import answer_sheets
 from culturespa.baselines import baseline_answers
+from culturespa.batteries import batteries, kish
 from culturespa.comparison import (
     both_distances,
     flip_p,
@@ -46,9 +47,7 @@ from culturespa.comparison import (
     swapped_differences,
 )
 from culturespa.inference import (
-    batteries,
     flip_interval,
-    kish,
     misses,
     pulls_on_score,
     score_of_sums,

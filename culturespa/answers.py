@@ -335,7 +335,8 @@ def majority(
     """What most draws say. Raises `InputError` if `votes` is below 1
 
     >>> from culturespa.toys import made_answers
-    >>> draws = pd.concat(made_answers({'USA': [code]}, repeat=k) for k, code in enumerate([2, 1, 1]))
+    >>> draws = [made_answers({'USA': [code]}, repeat=k) for k, code in enumerate([2, 1, 1])]
+    >>> draws = pd.concat(draws)
     >>> majority(draws, 3)[['repeat', 'code']].values.tolist()
     [[0, 1]]
     """

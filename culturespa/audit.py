@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from .direction import JUDGED, human_shares, judge, people_say, right_for_others
-from .pairs import avoids, flip_rates, pair_answers
+from .filters import avoids
+from .pairs import flip_rates, pair_answers
 from .survey import Survey, one_of
 
 # %% ../nbs/61_audit.ipynb #7bc47f9c

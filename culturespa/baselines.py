@@ -33,11 +33,9 @@ def modes_of(
 # %% ../nbs/53_baselines.ipynb #0e9253f7
 def _random_options(survey:Survey, draws:int, rng:np.random.Generator)->np.ndarray:
     "Any code of each question, draw x culture x question"
-    n = survey.n_options.to_numpy()
-    shape = (draws, len(survey.cultures), len(n))
-    option = np.floor(rng.random(shape) * n)
-    first = survey.first_code.to_numpy()
-    return first + option
+    n, first = survey.n_options.to_numpy(), survey.first_code.to_numpy()
+    luck = rng.random((draws, len(survey.cultures), len(n)))
+    return first + np.floor(luck * n)
 
 def _middles(survey:Survey)->np.ndarray:
     "The middle of each scale, 1 x culture x question"
@@ -87,29 +85,24 @@ def _of_others(
     return np.array(rows)[None]
 
 # %% ../nbs/53_baselines.ipynb #29d4da7c
-def _each_other(human:np.ndarray)->np.ndarray:
-    "Every other culture's codes in turn, other x culture x question; NaN if there is no other"
-    if len(human) == 1:
-        return np.full_like(human, np.nan)[None]
-    others = [np.delete(human, i, axis=0) for i in range(len(human))]
-    return np.stack(others, axis=1)
-
 def _median(codes:np.ndarray)->np.ndarray:
     "The middle code of each question, or half way between two"
     return np.nanmedian(codes, axis=0)
-
-def _mode(codes:np.ndarray)->np.ndarray:
-    "The most frequent code of each question; ties go to the lowest"
-    values = np.unique(codes[~np.isnan(codes)])
-    same = codes == values[:, None, None]       # value x culture x question
-    times = np.count_nonzero(same, axis=1)
-    most_frequent = values[times.argmax(0)]
-    return np.where(np.isnan(codes).all(0), np.nan, most_frequent)
 
 def _total(people:np.ndarray)->np.ndarray:
     "Sum of the shares of several cultures, question x option; NaN where none of them was asked"
     nobody = np.isnan(people).all(0)
     return np.where(nobody, np.nan, np.nansum(people, 0))
+
+def _all_weight(
+    codes:np.ndarray,  # culture x question
+    survey:Survey,
+)->np.ndarray:         # culture x question x option; NaN where the code is missing
+    "All weight on one code of each question"
+    position = codes - survey.first_code.to_numpy()
+    position = position[..., None]
+    every = np.arange(survey.n_options.max())
+    return np.where(np.isnan(position), np.nan, every == position)
 
 # %% ../nbs/53_baselines.ipynb #68e2faa1
 def as_sheets(
@@ -135,18 +128,19 @@ def baseline_answers(
     rng = np.random.default_rng(seed)
     first = survey.first_code.to_numpy()
     human = modal_codes(survey, survey.cultures.culture)
-    people = share_array(survey)
+    modes, people = _all_weight(human, survey), share_array(survey)
     others, abroad = _other_cultures(survey), _other_continents(survey)
     def pooled_mode(shares):
         return modes_of(_total(shares), first)
+    each_other = _of_others(human, others, np.positive)[0]    # culture x other x question
     random_option = _random_options(survey, draws, rng)
     compatriot = _compatriots(survey, draws, rng)
     again = sample_people(survey, draws, seed=seed)
     tables = {
         ('floor', 'random option'): random_option,
         ('floor', 'middle of the scale'): _middles(survey),
-        ('floor', 'another country'): _each_other(human),
-        ('floor', 'mode of the other countries'): _of_others(human, others, _mode),
+        ('floor', 'another country'): each_other.swapaxes(0, 1),
+        ('floor', 'mode of the other countries'): _of_others(modes, others, pooled_mode),
         ('floor', 'one compatriot'): compatriot,
         ('floor', 'people of the other countries'): _of_others(people, others, pooled_mode),
         ('floor', 'median of other continents'): _of_others(human, abroad, _median),
@@ -226,29 +220,15 @@ def _ends(
     scores = pd.Series(score_sheets(survey, bare), bare.index)
     means = scores.groupby(level=['method', 'culture'], sort=False).mean()
     table = pd.DataFrame(dict(floor=means[FLOOR], ceiling=means[CEILING]))
-    average = table.mean(skipna=False)
-    table.loc['average'] = average
+    table.loc['average'] = table.mean(skipna=False)
     return table
 
 # %% ../nbs/53_baselines.ipynb #4b833053
-def _everything_alike(
-    survey:Survey,
-)->np.ndarray:      # culture x question x option
-    "The same weight on every option of a question"
+def _everything_alike(survey:Survey)->np.ndarray:
+    "The same weight on every option of a question: question x option"
     n = survey.n_options.to_numpy()[:, None]
     exists = np.arange(n.max()) < n
-    shape = (len(survey.cultures), 1, 1)
-    return np.tile(exists / n, shape)
-
-def _all_weight(
-    codes:np.ndarray,  # culture x question
-    survey:Survey,
-)->np.ndarray:         # culture x question x option; NaN where the code is missing
-    "All weight on one code of each question"
-    position = codes - survey.first_code.to_numpy()
-    position = position[..., None]
-    every = np.arange(survey.n_options.max())
-    return np.where(np.isnan(position), np.nan, every == position)
+    return exists / n
 
 def _pooled(
     survey:Survey,
@@ -261,7 +241,7 @@ def _pooled(
 # %% ../nbs/53_baselines.ipynb #68015d85
 def _guesses(
     survey:Survey,
-)->dict:        # (kind, name) -> culture x question x option
+)->dict:        # (kind, name) -> (culture x) question x option
     "Distributions to hold against the people's"
     modes = modal_codes(survey, survey.cultures.culture)
     return {

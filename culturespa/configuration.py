@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAPER_TUNING', 'PRESETS', 'WRITING', 'PLACES', 'OWN_QUESTIONS', 'Configuration',
-           'configure', 'read_configuration', 'check_configuration', 'derive', 'read_toml',
-           'read_settings']
+           'first_mistake', 'configure', 'read_configuration', 'check_configuration', 'adapter_of',
+           'asked_models', 'derive', 'read_toml', 'read_settings']
 
 # %% ../nbs/80_configuration.ipynb #710a317a
 import re
@@ -114,6 +114,18 @@ def _absolute(given:dict)->dict:
             found[name] = str(path.resolve())
     return given | found
 
+# %% ../nbs/80_configuration.ipynb #85509732
+def first_mistake(
+    error:ValidationError,
+)->str:
+    "The first value that is wrong: its name, what was given, and what is asked of it"
+    first = error.errors()[0]
+    name = '.'.join(map(str, first['loc']))
+    message = first['msg'][:1].lower() + first['msg'][1:]
+    if first['type'] == 'missing':     # given is everything else
+        return f'{name}: {message}'
+    return f"{name} is {first['input']!r}: {message}"
+
 # %% ../nbs/80_configuration.ipynb #bd136582
 def configure(
     preset:str = 'default',  # a key of `PRESETS`
@@ -138,9 +150,7 @@ def read_configuration(
     try:
         found = Configuration(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = '.'.join(map(str, first['loc']))
-        raise InputError(f"{name} is {first.get('input')!r}: {first['msg'].lower()}") from None
+        raise InputError(first_mistake(error)) from None
     return check_configuration(_within_limit(found))
 
 def _within_limit(found:Configuration)->Configuration:
@@ -155,8 +165,8 @@ def _check_held_out(found:Configuration):
         return
     learned, scored = found.learn_topics, found.topics
     if not learned or not scored or set(learned) & set(scored):
-        raise InputError("questions is 'survey': what is learned must not be scored, so learn_topics "
-                         'and topics must both be given and share none')
+        raise InputError("questions is 'survey': what is learned must not be scored, so "
+                         'learn_topics and topics must both be given and share none')
 
 def check_configuration(
     found:Configuration,  # as typed, or as a folder's record holds it
@@ -192,6 +202,29 @@ def check_configuration(
     if found.specific and 'crqpc' not in found.strategies:
         raise InputError('adapters of single cultures learn from pairs of crqpc: '
                          'add it to strategies')
+    return found
+
+# %% ../nbs/80_configuration.ipynb #7f466086
+def adapter_of(
+    strategy:str,
+)->str:
+    "The name of the adapter that learns from all cultures' pairs of a strategy"
+    return 'joint' if strategy == 'crqpc' else strategy
+
+def asked_models(
+    configuration:Configuration,
+)->dict[str, list[str]]:   # model -> prompting methods
+    """Whom a run asks about the survey, and under which methods
+
+    >>> asked_models(configure('demo', strategies=('crqpc', 'rds')))
+    {'base': ['unaware', 'P1'], 'joint': ['P1'], 'rds': ['P1']}
+    """
+    aware = [method for method in configuration.methods if method != 'unaware'] or ['P1']
+    found = {'base': list(configuration.methods)}
+    for strategy in configuration.strategies:
+        found[adapter_of(strategy)] = aware if strategy == 'crqpc' else ['P1']
+    if configuration.specific:
+        found['specific'] = aware
     return found
 
 # %% ../nbs/80_configuration.ipynb #08dfdcf2

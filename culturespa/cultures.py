@@ -16,7 +16,8 @@ import pandas as pd
 from scipy import stats
 
 from .alignment import known_mean, shown_name
-from .inference import batteries, jackknife
+from .batteries import batteries
+from .inference import jackknife
 from .matrices import (
     NO_MATRIX, all_alike, culture_matrix, kinds_of, left_out, left_out_note, one_method,
     pair_source, pair_values, similarity_of_pairs, square)

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from .demo_world import World, recognise
-from .pairs import PAIR_COLUMNS, avoids
+from .filters import avoids
+from .pairs import PAIR_COLUMNS
 from .survey import SHARE_COLUMNS, Survey, codes_of, modal_answers
 from .toys import made_survey
 

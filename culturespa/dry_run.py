@@ -20,14 +20,16 @@ def _estimate_questions(run:Run)->tuple[int, str]:
     c = run.configuration
     if c.questions == OWN_QUESTIONS:
         n = len(run.learned_survey.questions)
-        return n, f'writing: none; {n:,} questions of the survey itself, in topics not scored'
+        said = f'writing: none; {n:,} questions of the survey itself, in topics not scored'
+        return n, said
     if c.questions:
         asked = c.learn_topics or c.topics
         found = take_questions(c.questions, run.whole_survey, c.filter, c.per_topic, asked)
         n = len(found[0])
         return n, f'writing: none; questions taken from {c.questions}: {n:,}'
     topics = run.learned_survey.questions.topic.unique()
-    writer = QuestionWriter(run.learned_survey, run.prompter.templates, seed_questions=c.seed_questions)
+    writer = QuestionWriter(
+        run.learned_survey, run.prompter.templates, seed_questions=c.seed_questions)
     tokens = 0
     for topic in topics:
         examples = writer.examples(topic, 0, writer.seed_questions[topic][:2])

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['NON_ANSWER', 'NUMBERED', 'MARKED', 'FOUR_PHRASES', 'ANY_MEANING', 'FILTERS',
            'json_object', 'Dropped', 'read_question', 'are_options', 'is_non_answer',
-           'split_option', 'clean_options', 'explain_ends', 'clean_options_paper', 'Filters',
-           'is_bare_scale', 'check_options', 'Sieve', 'filter_questions', 'left_after']
+           'non_answer_codes', 'avoids', 'split_option', 'clean_options', 'explain_ends',
+           'clean_options_paper', 'Filters', 'is_bare_scale', 'check_options', 'Sieve',
+           'filter_questions', 'left_after']
 
 # %% ../nbs/35_filters.ipynb #4fcd39d9
 import json
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeGuard
 
+import numpy as np
 import pandas as pd
 
 from .survey import one_of
@@ -88,6 +90,31 @@ def is_non_answer(
 )->bool:        # True for "Don't know", "Refused", "Not applicable", ...
     "Is an option a way not to answer?"
     return bool(NON_ANSWER.search(option))
+
+# %% ../nbs/35_filters.ipynb #61c7e71b
+def non_answer_codes(
+    questions:pd.DataFrame,
+)->dict[str, set[int]]:  # question_id -> codes of options such as "don't know"; others are left out
+    "Which codes are a way not to answer"
+    found = {}
+    for question in questions.itertuples():
+        options = enumerate(question.options or (), question.first_code)
+        codes = {code for code, text in options if is_non_answer(text)}
+        if codes:
+            found[question.question_id] = codes
+    return found
+
+def avoids(
+    rows:pd.DataFrame,       # question_id, and codes in `column`
+    column:str,
+    questions:pd.DataFrame,
+)->np.ndarray:               # True where the code is a way not to answer
+    "Which rows hold no answer to their question"
+    codes = non_answer_codes(questions)
+    none:set = set()
+    given = zip(rows.question_id, rows[column])
+    found = [code in codes.get(question, none) for question, code in given]
+    return np.array(found, dtype=bool)
 
 # %% ../nbs/35_filters.ipynb #37f35871
 NUMBERED = re.compile(r"""

@@ -19,8 +19,9 @@ import pandas as pd
 from .alignment import known_mean, modal_codes, score_sheets
 from .answers import ask
 from .asking import AskSettings
+from .batteries import batteries
 from .diagnostics import label_p
-from .inference import MIN_BATTERIES, batteries, jackknife
+from .inference import MIN_BATTERIES, jackknife
 from .prompts import Prompter
 from .sheets import answer_sheets
 from .survey import InputError, Survey, one_of

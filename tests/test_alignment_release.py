@@ -14,9 +14,9 @@ import pytest
 from culturespa.alignment import align
 from culturespa.sheets import answer_sheets
 from culturespa.baselines import baseline_answers, baseline_table, distribution_baselines
+from culturespa.batteries import batteries, effective_batteries, largest_battery
 from culturespa.breakdowns import by_options
 from culturespa.comparison import compare, relative_position
-from culturespa.inference import batteries, effective_batteries, largest_battery
 from culturespa.diagnostics import specificity, movement
 from culturespa.diversity import diversity
 from culturespa.cultures import correlate

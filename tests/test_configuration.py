@@ -52,10 +52,12 @@ def test_a_derived_configuration_differs_in_what_was_given():
 def test_wrong_values_are_named():
     wrong_values = [
         (dict(temperature=-1), 'temperature'), (dict(temperature=float('inf')), 'temperature'),
-        (dict(methods=['P9']), 'P9'), (dict(learn_under=('P9',)), 'P9'),
+        (dict(methods=['P9']), 'P9'),
+        (dict(learn_under=('P9',)), 'P9'),
         (dict(learn_under=('P1', 'unaware')), 'learn_under is'), (dict(votes=0), 'votes'),
         (dict(questions='survey'), 'share none'),
-        (dict(questions='survey', topics=('Food',), learn_topics=('Food', 'Work')), 'share none'), (dict(tuning=dict(rank=0)), 'rank'),
+        (dict(questions='survey', topics=('Food',), learn_topics=('Food', 'Work')), 'share none'),
+        (dict(tuning=dict(rank=0)), 'rank'),
         (dict(preset='fast'), 'paper'),
         (dict(per_topic=0), 'per_topic'), (dict(colour=1), 'colour'),
         (dict(strategies=['crqpk']), 'crqpc'),

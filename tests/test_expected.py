@@ -5,7 +5,7 @@ from culturespa.expected import *
 import numpy as np
 import pandas as pd
 import pytest
-from culturespa.pairs import collect_pairs, kept_distribution, pair_answers
+from culturespa.pairs import collect_pairs, pair_answers
 from culturespa.survey import ANSWER_COLUMNS, InputError
 
 def told(method, culture, probabilities):
@@ -33,6 +33,16 @@ def made_known(n=4000, seed=0):
     share = rng.uniform(size=2 * n)
     known['target'] = [[0., float(p), float(1 - p)] for p in share]
     return known.assign(code=np.where(share > .5, 2, 3))
+
+def test_kept_answers_follow_the_reweighting():
+    label, mass = kept_distribution([.5, .3, .2], [.2, .3, .5])
+    # by hand: .2 x .5 = .10, .3 x .7 = .21, .5 x .8 = .40; together .71
+    np.testing.assert_allclose(label, [.10 / .71, .21 / .71, .40 / .71])
+    assert mass == pytest.approx(.71)
+    nothing, never = kept_distribution([1, 0, 0], [1, 0, 0])
+    assert never == 0
+    assert np.isnan(nothing).all()
+
 
 def test_the_average_is_what_many_draws_give():
     answers, questions = toy_probabilities()

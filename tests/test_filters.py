@@ -30,6 +30,17 @@ def test_ways_not_to_answer_are_recognised():
     assert [option for option in answers if is_non_answer(option)] == []
 
 
+def test_codes_count_from_the_first_code_of_their_question():
+    ways = ['Refused', 'Yes', 'Undecided']
+    book = pd.DataFrame(dict(
+        question_id=['A', 'B', 'C'], first_code=[0, 1, 1], options=[ways, ways, None]))
+    assert non_answer_codes(book) == {'A': {0, 2}, 'B': {1, 3}}
+    rows = pd.DataFrame(dict(question_id=list('ABABC?'), other=[0, 0, 1, 1, 1, 1]))
+    assert avoids(rows, 'other', book).tolist() == [True, False, False, True, False, False]
+    nobody = avoids(rows[:0], 'other', book)
+    assert nobody.dtype == bool and not len(nobody)
+
+
 def test_numbers_go_words_of_the_ends_move_and_nonsense_is_dropped():
     yes_no = ['Yes', 'No', "Don't know", 'Refused']
     for options in (['1 - Yes', '2 - No', "8 - Don't know", '9 - Refused'],

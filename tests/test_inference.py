@@ -9,46 +9,10 @@ from dataclasses import replace
 from numpy.testing import assert_allclose
 from scipy import stats
 from culturespa.alignment import score_sheets
+from culturespa.batteries import UNITS
 from culturespa.sheets import answer_sheets
 from culturespa.survey import InputError
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
-
-def test_a_battery_is_one_topic_with_one_list_of_options():
-    made = made_survey({'USA': [1] * 6}, options=[4, 4, 5, 5, 5, 5], topic=list('aaabba'))
-    assert batteries(made.questions).tolist() == [0, 0, 1, 2, 2, 3]
-    texts = [['yes', 'no']] * 2 + [['no', 'yes']] * 4
-    assert batteries(made.questions.assign(options=texts)).tolist() == [0, 0, 1, 2, 2, 3]
-    shifted = made.questions.assign(topic='a', n_options=4, first_code=[1, 1, 0, 0, 1, 1])
-    assert batteries(shifted).tolist() == [0, 0, 1, 1, 2, 2]
-
-
-def test_a_battery_counts_by_its_squared_scale():
-    # spans 3, 3 | 1 | 1: squares 18, 1, 1 of 20, and 20^2 / (18^2 + 1 + 1) = 400 / 326
-    made = made_survey({'USA': [1] * 4}, options=[4, 4, 2, 2], topic=list('aabc'))
-    assert_allclose(battery_shares(made), [.9, .05, .05])
-    assert effective_batteries(made) == pytest.approx(400 / 326)
-    assert largest_battery(made) == dict(questions=['q1', 'q2'], share=pytest.approx(.9))
-    assert_allclose(kish(np.array([[1, 3], [1, 1]])), [2, 16 / 10])
-
-
-def test_batteries_are_drawn_whole():
-    made = invented_survey()
-    group = batteries(made.questions)
-    assert group.max() + 1 == 6 and len(group) == 40
-    w = resample(made, draws=50)
-    assert w.shape == (50, 40) and len(np.unique(w, axis=0)) > 40
-    first_of_each = np.unique(group, return_index=True)[1]
-    by_battery = w[:, first_of_each]
-    assert (w == by_battery[:, group]).all()      # a battery comes whole, or not at all
-    assert (by_battery.sum(1) == 6).all()         # as many batteries as there are
-    assert resample(made, 50, 'question').sum(1).tolist() == [40] * 50
-    assert (resample(made, 5, seed=1) != resample(made, 5, seed=2)).any()
-    assert len(resample(made, 1)) == 1
-    with pytest.raises(InputError, match='at least 1, not 0'):
-        resample(made, 0)
-    with pytest.raises(InputError, match='accepted are battery, question'):
-        resample(made, 5, 'item')
-
 
 def test_all_patterns_of_signs_or_a_choice_with_ours_among_them():
     assert sorted(map(tuple, sign_flips(2, 4))) == [(-1, -1), (-1, 1), (1, -1), (1, 1)]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from scipy.spatial.distance import pdist
 from culturespa.sheets import answer_sheets
 from culturespa.relation import mantel
-from culturespa.matrices import culture_matrix, pair_distances, pair_values, square
+from culturespa.matrices import culture_matrix, square
 from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
 from culturespa.toys import made_answers, made_survey, persona_answers
@@ -239,36 +239,4 @@ def test_a_picture_names_axes_and_personas_without_a_place():
     assert len([text for text in back.texts if text.get_text() == '']) == 5
     with pytest.raises(InputError, match=r"unknown \(model, method\) \('base', 'P2'\)"):
         plot_map(positions, [('base', 'P2')])
-    plt.close('all')
-
-
-def test_trees_by_hand():
-    distances = np.array([10., 40, 44, 50, 46, 20])
-    four = square(100 - distances, 'ABCD')
-    tree, faithful = culture_tree(four)
-    meet = [10, 45, 45, 45, 45, 20]                     # where the pairs AB AC AD BC BD CD meet
-    assert tree[:, :2].tolist() == [[0, 1], [2, 3], [4, 5]] and tree[:, 3].tolist() == [2, 2, 4]
-    assert faithful == pytest.approx(np.corrcoef(meet, distances)[0, 1])
-    # in another matrix A and C meet at 10, B at 30 with them, D at 60 with all
-    other = square(100 - np.array([30., 10, 60, 30, 60, 60]), 'ABCD')
-    meet_there = [30, 10, 60, 30, 60, 60]
-    assert culture_tree(four, other)[1] == pytest.approx(np.corrcoef(meet, meet_there)[0, 1])
-    moved = other.loc[list('DCBA'), list('DCBA')]
-    assert culture_tree(four, moved)[1] == culture_tree(four, other)[1]   # cultures go by name
-    assert culture_tree(four, four)[1] == pytest.approx(1)
-    assert (culture_tree(four, other)[0] == tree).all()
-    with pytest.raises(InputError, match="culture of the other matrix 'D': accepted are A, B, C"):
-        culture_tree(four, other.iloc[:3, :3])
-
-
-def test_trees_are_drawn_on_one_scale():
-    import matplotlib.pyplot as plt
-    wide = square(100 - np.array([10., 40, 44, 50, 46, 20]), 'ABCD')
-    narrow = square(100 - np.array([1., 4, 4, 5, 4, 2]), 'ABCD')
-    figure = plot_trees(dict(wide=wide, narrow=narrow))
-    assert [ax.get_title() for ax in figure.axes] == ['wide', 'narrow']
-    assert [ax.get_xlim() for ax in figure.axes] == [(pytest.approx(45 * 1.05), 0)] * 2
-    grid = plot_clustermap(wide, 'title')
-    assert grid.ax_heatmap.get_title() == 'title'
-    assert grid.ax_heatmap.collections[0].get_clim() == (50, 100)
     plt.close('all')

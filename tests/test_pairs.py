@@ -112,16 +112,6 @@ def test_beyond_chance_is_half_the_squared_distance():
     assert nothing.between_conditions == pytest.approx(.54, abs=.03)
 
 
-def test_kept_answers_follow_the_reweighting():
-    kept, share = kept_distribution([.5, .3, .2], [.2, .3, .5])
-    # by hand: .2 x .5 = .10, .3 x .7 = .21, .5 x .8 = .40; together .71
-    np.testing.assert_allclose(kept, [.10 / .71, .21 / .71, .40 / .71])
-    assert share == pytest.approx(.71)
-    same, moved = kept_distribution([1, 0, 0], [1, 0, 0])
-    assert moved == 0
-    assert np.isnan(same).all()
-
-
 def test_noise_is_what_the_same_prompt_changes_by_itself():
     plain, aware = [.6, .3, .1], [.2, .3, .5]
     once, again = both_draws(plain, aware)
@@ -131,9 +121,9 @@ def test_noise_is_what_the_same_prompt_changes_by_itself():
     ids = once.question_id[once.aware.to_numpy() != again.aware.to_numpy()]
     assert set(noise.question_id) == set(ids)            # the pool is smaller and used up
     assert noise.repeated.sum() == len(noise) - len(ids) > 0
-    expected, _ = kept_distribution(aware, aware)
+    again_other = np.array(aware) * (1 - np.array(aware))
     shares = noise[~noise.repeated].code.value_counts(normalize=True).sort_index()
-    np.testing.assert_allclose(shares, expected, atol=.03)
+    np.testing.assert_allclose(shares, again_other / again_other.sum(), atol=.03)
     learned = noise.drop_duplicates('question_id').set_index('question_id').code
     assert (learned == once.set_index('question_id').aware[learned.index]).all()
     cut = collect_pairs(once, ['crqpc', 'noise'], again=again, matched=True)

@@ -122,12 +122,28 @@ def test_steps_one_by_one_give_what_the_whole_gives():
         assert (whole/'adapters'/'ZWE').is_dir()
 
 
+def test_questions_edited_after_step_1_stop_every_later_step():
+    with tempfile.TemporaryDirectory() as folder:
+        setting = configure('demo', questions=small_file(Path(folder)/'given.json'))
+        edited_run = Run(Path(folder)/'run', setting, quiet=True)
+        questions_step(edited_run)
+        edited = edited_run.table('questions')
+        edited.loc[edited.index[0], 'question'] = 'Is breakfast important in your life?'
+        edited_run.write(questions=edited)
+        edited_run.note('answers', answers=1)      # as if it had been answered before
+        for step in (questions_step, pairs_step):
+            with pytest.raises(InputError, match='questions.parquet was changed') as refused:
+                step(Run(edited_run.out, quiet=True))
+            assert f'--questions {edited_run.out}' in str(refused.value)
+
+
 def test_topics_that_are_learned_are_not_those_that_are_scored():
     held_out = dict(topics=('Faith',), learn_topics=('Food', 'Work'), strategies=('crqpc',))
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         written = Run(folder/'written', small(**held_out), quiet=True)
-        taken = Run(folder/'taken', small(**held_out, questions='survey', per_topic=None), quiet=True)
+        own = small(**held_out, questions='survey', per_topic=None)
+        taken = Run(folder/'taken', own, quiet=True)
         for held in (written, taken):
             for step in (questions_step, generated_answers_step, pairs_step):
                 step(held)
@@ -149,7 +165,8 @@ def test_an_answer_to_learn_is_the_majority_of_its_votes():
             step(voted)
         kept = read_kept(voted.out, 'generated', 'base', ['unaware', 'P1'])
         n = len(voted.table('questions'))
-        assert voted.steps['answers']['answers'] == 3 * 3 * n     # a vote: plainly and as two cultures
+        # three draws of three prompts: plainly, and as two cultures
+        assert voted.steps['answers']['answers'] == 3 * 3 * n
         assert set(kept.repeat) == set(range(6))
         heard = learned_answers(voted)
         assert set(heard.repeat) == {0, 1} and (heard.repeat == 0).sum() == 3 * n

@@ -11,7 +11,7 @@ import pytest
 
 from culturespa.answer_store import read_kept
 from culturespa.configuration import configure
-from culturespa.run_folder import Run
+from culturespa.run_folder import Run, hash_questions
 from culturespa.survey import InputError
 
 from culturespa.answers import ask
@@ -118,19 +118,38 @@ def test_a_folder_starts_from_one_run_for_good():
 
 
 def test_damaged_questions_are_not_copied():
-    from culturespa.reuse import _check_questions
+    from culturespa.reuse import _check_whole
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'questions.parquet'
         whole = pd.DataFrame(dict(question_id=['a'], question=['?'], options=[['x', 'y']]))
         whole.to_parquet(file)
-        _check_questions(file, dict(kept=1))
+        _check_whole(file, dict(kept=1))
         for kept in 2, None:
             with pytest.raises(InputError, match='damaged or gone'):
-                _check_questions(file, dict(kept=kept))
+                _check_whole(file, dict(kept=kept))
         for content in b'x', whole.drop(columns='options').to_parquet():
             file.write_bytes(content)
             with pytest.raises(InputError, match='damaged or gone'):
-                _check_questions(file, dict(kept=1))
+                _check_whole(file, dict(kept=1))
         file.unlink()
         with pytest.raises(InputError, match='damaged or gone'):
-            _check_questions(file, dict(kept=1))
+            _check_whole(file, dict(kept=1))
+
+
+def test_questions_edited_in_the_first_run_are_not_taken():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        first = begun(folder/'first')
+        asked = pd.DataFrame(dict(
+            question_id=['G1'], topic=['Food'], question=['Tea?'], options=[['Yes', 'No']],
+            first_code=[1]))
+        first.write(questions=asked)
+        first.note('questions', kept=1, hash=hash_questions(asked))
+        second = begun(folder/'second', first.out)
+        second.note('questions', **reuse_questions(second))
+        assert Run(second.out).table('questions').question.tolist() == ['Tea?']
+        first.write(questions=asked.replace('Tea?', 'Coffee?'))
+        with pytest.raises(InputError, match='first/questions.parquet was chan') as refused:
+            reuse_questions(begun(folder/'third', first.out))
+        assert '--questions' in str(refused.value) and '\n' not in str(refused.value)
+        assert not (folder/'third'/'questions.parquet').exists()

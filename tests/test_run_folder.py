@@ -36,6 +36,32 @@ def test_two_processes_do_not_lose_each_others_notes():
     assert set(Run(place).steps) == {'questions', 'answers'}
 
 
+def test_questions_that_were_edited_are_refused_whoever_reads_them():
+    own = pd.DataFrame(dict(
+        question_id=['G1'], topic=['Food'], question=['Tea?'], options=[['Yes', 'No']],
+        first_code=[1]))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        record = dict(configuration=configure('demo').model_dump(mode='json'))
+        (out/'record.json').write_text(json.dumps(record))
+        edited_run = Run(out)
+        edited_run.write(questions=own)
+        edited_run.note('questions', kept=1)
+        edited_run.table('questions')                  # a run of before noted no hash
+        edited_run.note('questions', kept=1, hash=hash_questions(own))
+        assert Run(out).table('questions').options[0] == ['Yes', 'No']
+        cells = dict(question_id='G2', topic='Faith', question='Rum?', options=['No', 'Yes'])
+        others = [own.drop(columns='topic'), own.drop(columns='first_code')]
+        for column, value in cells.items():
+            other = own.copy()
+            other.at[0, column] = value
+            others.append(other)
+        for other in others:
+            edited_run.write(questions=other)
+            with pytest.raises(InputError, match='questions.parquet was changed after'):
+                Run(out).table('questions')
+
+
 def test_folders_of_another_kind_are_refused():
     place = Path(tempfile.mkdtemp())
     (place/'thesis.txt').write_text('mine')
@@ -65,6 +91,7 @@ def test_a_first_try_asks_the_first_questions_and_stays_one():
         everything = list(tried.whole_survey.questions.question_id)
         assert list(tried.survey.questions.question_id) == everything[:3]
         assert list(tried.learned_survey.questions.question_id) == everything
+        assert tried.shown_name == 'demo (synthetic, first 3 questions)'
         tried.note('')
         assert tried.record['survey']['questions'] == tried.record['configuration']['limit'] == 3
         with pytest.raises(InputError, match='limit was 3, is now None'):

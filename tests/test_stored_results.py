@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from culturespa.survey import InputError
 
 def test_what_is_computed_must_be_what_is_stored():
     folder = Path(tempfile.mkdtemp())
@@ -27,3 +28,17 @@ def test_what_is_computed_must_be_what_is_stored():
             stored_result('made', lambda: wrong, folder, here=True)
     with pytest.raises(FileNotFoundError, match='other.csv'):
         stored_result('other', never, folder, here=False)
+
+
+def test_an_arm_is_held_against_its_own_base():
+    columns = ['arm', 'corpus', 'answers', 'training', 'model', 'method', 'S']
+    rows = [
+        ('main', 1, 1, 1, 'base', 'P1', 60.), ('main', 1, 1, 1, 'base+joint', 'P1', 64.),
+        ('main', 1, 1, 1, 'base+joint', 'P2', 99.),
+        ('few', 1, 1, 1, 'base', 'P1', 70.), ('few', 1, 1, 1, 'base+joint', 'P1', 71.)]
+    table = pd.DataFrame(rows, columns=columns)
+    assert changes(table, 'few', 'base+joint').tolist() == [1]
+    with pytest.raises(InputError, match="arm 'few' has no runs of base.rds under P1"):
+        changes(table, 'few', 'base+rds')
+    with pytest.raises(InputError, match="arm 'main' has no runs of base under P2"):
+        changes(table, 'main', 'base+joint', 'P2')

@@ -5,19 +5,29 @@ from culturespa.study import *
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.run_folder import Run
+from culturespa.run_folder import Run, holding
+from culturespa.sheets import answer_sheets
 from culturespa.survey import InputError
+from culturespa.toys import invented_survey, persona_answers
 
 def test_what_is_wrong_in_a_file_is_named():
     good = 'title = "T"\n[base]\npreset = "demo"\n[[arm]]\nname = "a"\n'
+
+    def one_claim(model, method):
+        "A claim about the arm a"
+        more = f'["a", "{model}", "{method}"]'
+        return f'[[claim]]\nsays = "s"\nmore = {more}\nless = ["a", "base", "P1"]\n'
+
     wrong = {
         'arm.0.name': good.replace('"a"', '"../a"'),
         'arm a stands there twice': good + '[[arm]]\nname = "a"\n',
         'starts from z, which is no arm above it': good + 'from = "z"\n',
+        'arm a starts from a, which is no arm above it': good + 'from = "a"\n',
+        'arm a starts from b, which is no arm above it':
+            good + 'from = "b"\n[[arm]]\nname = "b"\nfrom = "a"\n',
         "arm a: unknown strategy 'x'": good + 'strategies = ["x"]\n',
         'names no model and survey': good.replace('preset = "demo"', 'per_topic = 1'),
         'arm a: tuning is': good + 'tuning = "x"\n',
@@ -42,6 +52,10 @@ says = "s"
 more = ["b", "joint", "P1"]
 less = ["a", "base", "P1"]
 """,
+        "claim 's' 'jiont': accepted are base, joint, rds, cds": good + one_claim('jiont', 'P1'),
+        "of a: joint in claim 's' 'P2': accepted are P1": good + one_claim('joint', 'P2'),
+        "of a: rds in claim 's' 'unaware'": good + one_claim('rds', 'unaware'),
+        "claim 's' 'specific': accepted are": good + one_claim('specific', 'P1'),
         'is no TOML': '[[[',
         'title': good.replace('title', 'titel')}
     with tempfile.TemporaryDirectory() as folder:
@@ -52,6 +66,8 @@ less = ["a", "base", "P1"]
             file.write_text(text)
             with pytest.raises(InputError, match=words):
                 read_study(file)
+        file.write_text(good + 'specific = ["USA"]\n' + one_claim('specific', 'P1'))
+        assert read_study(file).claims[0].more == ('a', 'specific', 'P1')
         file.write_text(good)
         assert read_study(file, temperature=1.).arms[0].configuration.temperature == 1
 
@@ -84,6 +100,28 @@ tuning = {epochs = 1}
     settings = [(plan.configuration.seed, plan.configuration.tuning['seed']) for plan in of_b]
     assert settings == [(1, 5), (1, 6), (2, 5), (2, 6)]
     assert of_b[0].configuration.tuning['epochs'] == 1
+
+
+def test_averages_tell_their_cultures_and_only_the_first_base_counts():
+    from culturespa.configuration import configure
+    from culturespa.study import _combinations_of
+    people, asked = invented_survey(), []
+    for arm in ('a', 'b'):
+        for model in ('base', 'joint'):
+            for method in ('P1', 'P2'):
+                asked.append(persona_answers(people, .5, method, f'{arm}: {model}'))
+    pooled = answer_sheets(people, pd.concat(asked))
+    names = pooled.index.get_level_values
+    lacking = (names('model') == 'b: joint') & (names('culture') == 'KEN')
+    means_of = average_table(people, pooled[~lacking])
+    table_of = means_of.set_index(['arm', 'model', 'method', 'group'])
+    assert table_of.cultures['a', 'joint', 'P1', 'average'] == 6
+    assert table_of.cultures['b', 'joint', 'P1', 'average'] == 5
+    assert table_of.cultures['b', 'joint', 'P1', 'Africa'] == 1
+    both = [Arm(name, '', None, configure('demo'), Seeds()) for name in ('a', 'b')]
+    two_arms = Study('T', tuple(both), (), '')
+    combined = _combinations_of(people, pooled, two_arms)
+    assert set(combined.model) == {'a: joint', 'b: joint'}
 
 
 def test_a_study_shares_work_goes_on_and_adds_arms():
@@ -120,6 +158,9 @@ less = ["a", "joint", "P1"]
         weights = [(run.out/'adapters/joint/adapter_model.safetensors').read_bytes()
                    for run in (one, two)]
         assert weights[0] != weights[1]                      # another training seed
+        lock = one.out.with_name(f'.{one.out.name}.lock')
+        with holding(lock, one.out), pytest.raises(InputError, match='by another process'):
+            run_study(first, out, quiet=True, say=len)
         before = (out/'study.csv').read_bytes()
         again = []
         run_study(first, out, quiet=True, say=again.append)

@@ -26,6 +26,7 @@ MEASURING = [
     'alignment',
     'distributions',
     'baselines',
+    'batteries',
     'inference',
     'comparison',
     'diagnostics',
@@ -37,6 +38,7 @@ MEASURING = [
     'relation',
     'cultures',
     'maps',
+    'trees',
 ]  # their tests are run against a change that its own did not notice
 
 OPERATORS = {

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LABELS', 'UNCOMPARED', 'FIRST_DEFAULTS', 'NAMES', 'question_hashes', 'part_name',
            'part_folder', 'write_part', 'readable', 'kept_parts', 'read_kept', 'read_part',
-           'count_part', 'answered_in', 'one_writer', 'same_configuration', 'read_note',
-           'asked_otherwise', 'save_answers', 'load_saved']
+           'count_part', 'answered_in', 'one_writer', 'same_configuration', 'learn_of_model',
+           'read_note', 'asked_otherwise', 'save_answers', 'load_saved']
 
 # %% ../nbs/39_answer_store.ipynb #27a32523
 import hashlib
@@ -253,15 +253,29 @@ def same_configuration(
     first = _note_in(file)
     if first is None:
         place.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f'.{file.name}.{os.getpid()}.tmp')
-        temporary.write_text(json.dumps(record, indent=1))
-        os.replace(temporary, file)
+        _write_note(file, record)
         return record
     differ = asked_otherwise(first, record)
     if differ:
         raise InputError(f'{place} was asked otherwise ({"; ".join(differ)}): '
                          'use the same values or another --out')
     return first
+
+def learn_of_model(
+    place:Path,     # folder of a source and model, with its note
+    facts:dict,     # name -> value, added to what the note says of the model
+):
+    "Keep what shows only later: more addresses of a server, whether it heeds the temperature"
+    file = place/'_asked.json'
+    note = _note_in(file) or {}
+    if facts:
+        _write_note(file, note | dict(model=note.get('model', {}) | facts))
+
+def _write_note(file:Path, record:dict):
+    "Whole or not at all"
+    temporary = file.with_name(f'.{file.name}.{os.getpid()}.tmp')
+    temporary.write_text(json.dumps(record, indent=1))
+    os.replace(temporary, file)
 
 def read_note(
     out:str|Path,   # run folder
@@ -295,8 +309,9 @@ def asked_otherwise(
             differ.append(f'{name} was {before[name]}, is now {now[name]}')
     return differ
 
-# may change between two calls: where the files lie, and how many tokens fit a batch
-UNCOMPARED = {'path', 'adapter', 'budget'}
+# may change between two calls: where files or servers are, how many tokens fit a batch,
+# what was learnt of a server
+UNCOMPARED = {'path', 'adapter', 'budget', 'url', 'heeds_temperature'}
 # what a folder was asked with that is older than the setting
 FIRST_DEFAULTS = dict(examples=5)
 

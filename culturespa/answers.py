@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .answer_store import (answered_in, count_part, kept_parts, one_writer, part_folder,
-                                     part_name, question_hashes, read_kept, same_configuration,
-                                     write_part)
+from .answer_store import (answered_in, count_part, kept_parts, learn_of_model,
+                                     one_writer, part_folder, part_name, question_hashes,
+                                     read_kept, same_configuration, write_part)
 from .asking import AskSettings, Block, answer_block, ask_settings, option_order
 from .models import Model, check_model
 from .prompts import METHODS, NO_CULTURE, Prompter, require_texts
+from .served import look_at
 from .survey import ANSWER_KEY, InputError, Survey, one_of
 
 # %% ../nbs/40_answers.ipynb #4f6f895b
@@ -247,13 +248,27 @@ def fill_answers(
         _same_batches(model, first)
         blocks = list(_blocks(wanted, settings))
         todo, counts = missing_answers(out, source, model.name, blocks, wanted.repeats)
-        for block, repeat, rows in _answers(model, prompter, source, todo, settings, counts, quiet):
-            hashes = question_hashes(block.questions)
-            folder = part_folder(out, source, model.name, block.method, block.culture)
-            write_part(rows, hashes, folder/part_name(block.order, repeat, hashes))
-            counts[block.method, block.culture] += len(rows), rows.code.isna().sum()
+        drawn = settings.sampling if settings.mode == 'sample' else None
+        try:
+            learn_of_model(place, look_at(model, drawn, first['model']) if todo else {})
+            parts = _answers(model, prompter, source, todo, settings, counts, quiet)
+            for block, repeat, rows in parts:
+                folder = part_folder(out, source, model.name, block.method, block.culture)
+                _keep_part(folder, block, repeat, rows)
+                counts[block.method, block.culture] += len(rows), rows.code.isna().sum()
+        except ConnectionError as error:
+            raise ConnectionError(f'{error}: what was answered is kept, '
+                                  'repeat the command when it is back') from error
     table = [(*key, *count) for key, count in counts.items()]
     return pd.DataFrame(table, columns=['method', 'culture', 'asked', 'unparsed'])
+
+def _keep_part(folder:Path, block:Block, repeat:int, rows:pd.DataFrame):
+    "Write the answers to a block, or to those of its questions that were answered"
+    questions = block.questions
+    if len(rows) < len(questions):
+        questions = questions[questions.question_id.isin(rows.question_id)]
+    hashes = question_hashes(questions)
+    write_part(rows, hashes, folder/part_name(block.order, repeat, hashes))
 
 def _blocks(wanted:Wanted, settings:AskSettings)->Iterator[Block]:
     return plan_blocks(

@@ -8,13 +8,13 @@ __all__ = ['CHOICES', 'option_order', 'reordered', 'AskSettings', 'ask_settings'
 
 # %% ../nbs/38_asking.ipynb #a15ef29f
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .models import MODES, Model, Sampling, item_seed, item_uniform
+from .models import MODES, Model, Sampling, item_seed, item_uniform, mass_outside
 from .prompts import NO_CULTURE, Prompter, option_lines
 from .survey import ANSWER_COLUMNS, InputError, codes_of, one_of, parse_reply
 
@@ -138,7 +138,45 @@ def answer_block(
     settings:AskSettings,
     tick:Callable=None,      # called with the number of answers had
 )->Iterator[tuple]:          # (repeat, answers) for each repeat
-    "Ask the questions of a block"
+    "Ask the questions of a block; what is answered before a failure comes before its error"
+    left = list(repeats)
+    try:
+        for repeat, answers in _answer_all(model, prompter, source, block, left, settings, tick):
+            left = [other for other in left if other != repeat]
+            yield repeat, answers
+    except BaseException as error:
+        answered = getattr(error, 'answered', None)
+        if answered:
+            some = replace(block, questions=block.questions.iloc[sorted(answered)])
+            # probabilities serve every repeat, replies the one that failed
+            had = left[:1] if settings.mode == 'sample' else left
+            yield from _answer_all(_Had(model, answered), prompter, source, some, had, settings)
+        raise
+
+class _Had:
+    "A model that repeats what another one said before it failed"
+
+    def __init__(self, model:Model, answered:dict):
+        self.name = model.name
+        self.record = model.record
+        self.said = [answered[row] for row in sorted(answered)]
+
+    def generate(self, *asked:Any, **how:Any)->list:
+        return self.said
+
+    def option_probabilities(self, *asked:Any, **how:Any)->tuple:
+        return self.said, mass_outside(self.said)
+
+def _answer_all(
+    model:Any,
+    prompter:Prompter,
+    source:str,
+    block:Block,
+    repeats:Sequence[int],
+    settings:AskSettings,
+    tick:Callable|None=None,
+)->Iterator[tuple]:
+    "Ask the questions of a block, all of them"
     rows = block.questions.to_dict('records')
     shown = [reordered(row, block.order) for row in rows]
     chats = block_chats(prompter, block.method, block.culture, shown)

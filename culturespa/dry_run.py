@@ -92,7 +92,8 @@ def _estimate_survey(run:Run, cultures:list, generated:dict)->dict:
 
 # %% ../nbs/84_dry_run.ipynb #413b4332
 def describe_estimate(
-    found:dict,  # from `estimate`
+    found:dict,             # from `estimate`
+    prices:tuple|None=None, # of a million prompt tokens, and of reply tokens; None: unknown
 )->str:
     "An estimate in words"
     parts = [f"{found['answers']:,} answers", f"{found['calls']:,} calls",
@@ -102,7 +103,19 @@ def describe_estimate(
         parts.append(f"{found['gigabytes']:,.{digits}f} GB of weights")
     if found['seconds'] is not None:
         parts.append(f"about {_duration(found['seconds'])}")
+    if prices is not None:
+        parts.append(_cost(found, prices))
     return ', '.join(parts)
+
+def _cost(found:dict, prices:tuple)->str:
+    "Money, in whatever unit the prices have"
+    price_in, price_out = prices
+    replies = found['reply_tokens']
+    money = found['prompt_tokens'] * price_in
+    money += replies * price_out
+    money /= 1e6
+    often = 'about' if found['counted'] else 'at most about'
+    return f'{often} {money:,.2f} at these prices ({replies:,} reply tokens)'
 
 def _duration(seconds:float)->str:
     if seconds < 100:

@@ -385,7 +385,7 @@ def _part_notes(run:Run)->list[str]:
         return []
     asked, whole = len(run.survey.questions), len(run.whole_survey.questions)
     return [f'a first try (limit {limit}): {asked} of the {whole} questions of the survey, and '
-            f'at most {limit} generated in each topic: not the score of this model']
+            f'at most {limit} to learn from in each topic: not the score of this model']
 
 def _draw_main_line(run:Run, scores:pd.DataFrame):
     "scores.png, with the unaware, the prompted and the tuned model alone"

@@ -160,7 +160,12 @@ def generate_questions(
         plan = [(topic, writer.attempts[topic] + i) for topic in topics for i in range(batch)]
         missing = [key for key in plan if key not in earlier]
         if missing:
-            replies = _ask_for_questions(model, writer, missing)
+            try:
+                replies = _ask_for_questions(model, writer, missing)
+            except BaseException as error:    # Ctrl-C too: what a server said is kept
+                answered = getattr(error, 'answered', {})
+                _append(log, identity, {missing[k]: text for k, text in answered.items()})
+                raise
             _append(log, identity, replies)
             earlier |= replies
         for topic, attempt in plan:
@@ -182,7 +187,8 @@ def _ask_for_questions(model:Any, writer:QuestionWriter, attempts:list[tuple])->
     return dict(zip(attempts, replies, strict=True))
 
 # %% ../nbs/36_questions.ipynb #cafdc76e
-ELSEWHERE = ('path', 'adapter', 'budget')    # of a model's record: may change between two calls
+# of a model's record: may change between two calls
+ELSEWHERE = ('path', 'adapter', 'budget', 'url', 'heeds_temperature')
 
 def _asked_of(model:Model, writer:QuestionWriter)->dict:
     "Everything that decides a reply"

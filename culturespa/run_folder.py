@@ -24,7 +24,7 @@ import pandas as pd
 from . import __version__
 from .answer_store import question_hashes
 from .asking import AskSettings
-from .configuration import Configuration, read_configuration
+from .configuration import OWN_QUESTIONS, Configuration, read_configuration
 from .models import Sampling
 from .prompts import Prompter, require_texts
 from .served import load_model
@@ -101,7 +101,12 @@ class Run:
     def learned_survey(self)->Survey:
         "The part whose topics are learned: step 1 writes about it"
         c = self.configuration
-        return select(self.whole_survey, c.cultures, c.learn_topics or c.topics)
+        learned = select(self.whole_survey, c.cultures, c.learn_topics or c.topics)
+        if c.questions != OWN_QUESTIONS or c.limit is None:
+            return learned
+        # its own questions are what is learned, so the limit holds for them
+        first = learned.questions.groupby('topic', sort=False).head(c.limit)
+        return select(learned, question_ids=first.question_id)
 
     @cached_property
     def prompter(self)->Prompter:

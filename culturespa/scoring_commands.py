@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from .options import (
-    Adapter, Cultures, Device, DryRun, Dtype, MaxNewTokens, Methods, ModelAt, Out, Quiet, Repeats,
-    Revision, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Url, Whole, option, option_of,
-    quiet_libraries, split_words, takes)
+    WHERE, Cultures, Device, DryRun, MaxNewTokens, Methods, ModelAt, Out, PriceIn, PriceOut, Quiet,
+    Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole, option, option_of,
+    quiet_libraries, request_fields, split_words, takes)
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -177,7 +177,7 @@ Mode = Annotated[str, option(
 Orders = Annotated[str, option(
     '--orders', help='of options, with commas between: original,reversed or rotated1, ...')]
 
-@takes(adapter=Adapter, url=Url, revision=Revision, device=Device, dtype=Dtype, cultures=Cultures)
+@takes(cultures=Cultures, price_in=PriceIn, price_out=PriceOut, **WHERE)
 def assess_command(
     out:Out,
     model:Annotated[str, option_of(ModelAt)] = 'demo',
@@ -208,6 +208,8 @@ def assess_command(
     from culturespa.survey_files import load_survey
     _no_run(out)
     wanted = split_words(typed.pop('cultures'))
+    prices = _prices(typed.pop('price_in'), typed.pop('price_out'), dry_run)
+    typed['extra'] = request_fields(typed['extra'])
     whole = load_survey(survey)        # P2 and P3 draw on all of it
     asked = select(whole, wanted)
     require_texts(asked.questions, asked.name)    # before a large model is loaded
@@ -220,12 +222,21 @@ def assess_command(
     if dry_run:
         from culturespa.dry_run import describe_estimate
         from culturespa.estimates import estimate
-        print(describe_estimate(estimate(**plan)))
+        print(describe_estimate(estimate(**plan), prices))
         return
     _score(whole, ask(**plan, out=out, quiet=quiet), out, draws, json)
 
+def _prices(price_in:float|None, price_out:float|None, dry_run:bool)->tuple|None:
+    "What a million prompt and reply tokens cost, if it was said. Raises `InputError`"
+    from culturespa.survey import InputError
+    if (price_in, price_out) == (None, None):
+        return None
+    if None in (price_in, price_out) or not dry_run:
+        raise InputError('--price-in and --price-out go together, with --dry-run')
+    return price_in, price_out
+
 # %% ../nbs/89_scoring_commands.ipynb #87fa86a6
-@takes(adapter=Adapter, url=Url, revision=Revision, device=Device, dtype=Dtype)
+@takes(**WHERE)
 def ask_command(
     question:Annotated[str, typer.Argument(help='its text', show_default=False)],
     options:Annotated[str, option('--options', help='with semicolons between, e.g. "Yes;No"')],
@@ -249,6 +260,7 @@ def ask_command(
     from culturespa.served import load_model
     from culturespa.survey_files import load_survey
     prompter = Prompter(load_survey(survey), templates)
+    typed['extra'] = request_fields(typed['extra'])
     sampling = Sampling(temperature, top_p, max_new_tokens)
     texts = list(split_words(options, ';') or ())
     found = ask_once(

@@ -110,6 +110,21 @@ def test_a_prompt_is_scored_once_for_all_repeats():
     assert scored['calls'] == 2 * (1 + 3) and sampled['seconds'] is None and scored['seconds'] >= 0
 
 
+def test_a_server_counts_its_tokens():
+    from culturespa.served import ServedModel
+    from culturespa.toys import ScriptedServer, chat_reply
+
+    def counting(n, request):
+        return 200, chat_reply('1') | dict(usage=dict(prompt_tokens=50, completion_tokens=3))
+
+    taken = ServedModel('m', ScriptedServer(counting).url)
+    tried = estimate(taken, demo.questions, demo_prompter, methods='unaware', probe=4)
+    assert tried['counted'] and tried['prompt_tokens'] == 50 * tried['calls']
+    assert tried['reply_tokens'] == 3 * tried['calls']
+    guessed = estimate(taken, demo.questions, demo_prompter, methods='unaware', probe=0)
+    assert not guessed['counted'] and guessed['reply_tokens'] == 256 * guessed['calls']
+
+
 def test_writing_and_scoring_agree_in_distribution():
     m, few = load_model('demo'), demo.questions[::20].reset_index(drop=True)
     persona = few, demo_prompter, 'P1', 'ZWE'

@@ -96,6 +96,10 @@ def test_a_first_try_asks_the_first_questions_and_stays_one():
         assert tried.record['survey']['questions'] == tried.record['configuration']['limit'] == 3
         with pytest.raises(InputError, match='limit was 3, is now None'):
             Run(tried.out, configure('demo', cultures=('USA',)))
+        apart = dict(topics=('Food',), learn_topics=('Faith', 'Work'), limit=3)
+        own = Run(Path(folder)/'own', configure('demo', questions='survey', **apart), quiet=True)
+        learned = own.learned_survey.questions.groupby('topic').size()
+        assert learned.to_dict() == {'Faith': 3, 'Work': 3}
 
 
 def test_a_changed_wording_is_noticed():

@@ -55,3 +55,26 @@ def test_an_unaware_persona_is_asked_once_and_answers_like_the_usa():
     assert set(plain.culture) == {'none'} and len(plain) == 40
     people = world.shares[world.shares.culture == 'USA'].groupby('question_id').share.agg(list)
     assert all(row.probability == people[row.question_id] for row in plain.itertuples())
+
+
+def test_a_scripted_server_does_as_it_is_told():
+    import http.client
+    import json
+
+    def script(n, request):
+        told = [(503, b'busy', {'Retry-After': '7'}), None, lambda handler: handler.reply(200, [1])]
+        return told[n - 1]
+
+    scripted = ScriptedServer(script)
+    answers_had = []
+    for k in range(3):
+        line = http.client.HTTPConnection('127.0.0.1', scripted.server_port)
+        line.request('POST', '/v1', json.dumps(dict(k=k)), {'X-Key': 'abc'})
+        try:
+            response = line.getresponse()
+            answers_had.append((response.status, response.read(), response.getheader('Retry-After')))
+        except (http.client.HTTPException, OSError):
+            answers_had.append('cut')
+    assert answers_had == [(503, b'busy', '7'), 'cut', (200, b'[1]', None)]
+    assert [(request['k'], headers['x-key']) for request, headers in scripted.seen] == [
+        (0, 'abc'), (1, 'abc'), (2, 'abc')]

@@ -322,7 +322,8 @@ def measure_into(
         items = measure_task(model, task, manager, settings['limit'], batch, quiet)
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix('.tmp')
-        items.to_parquet(temporary, index=False)
+        # the file alone says whose items they are
+        items.assign(model=name).to_parquet(temporary, index=False)
         os.replace(temporary, file)
 
 # %% ../nbs/64_ability_tasks.ipynb #3876d505
@@ -361,7 +362,8 @@ def read_items(
     files = sorted((Path(out)/'items'/model).glob('*.parquet'))
     if not files:
         raise InputError(f'{out} holds no items of {model}')
-    return pd.concat(map(pd.read_parquet, files), ignore_index=True)
+    tables = [pd.read_parquet(file, columns=ITEMS) for file in files]
+    return pd.concat(tables, ignore_index=True)
 
 def _compared(out:Path, record:dict)->pd.DataFrame:
     "Every finished model beside the base; written as a table and a picture"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAPER_TUNING', 'PRESETS', 'WRITING', 'PLACES', 'OWN_QUESTIONS', 'Configuration',
            'first_mistake', 'configure', 'read_configuration', 'check_configuration', 'adapter_of',
-           'asked_models', 'derive', 'read_toml']
+           'asked_models', 'derive', 'read_toml', 'read_settings']
 
 # %% ../nbs/80_configuration.ipynb #710a317a
 import re
@@ -38,6 +38,7 @@ class Configuration(BaseModel):
     questions:str|None = None              # to take; 'survey': its own; None: the model writes
     filter:str = 'ours'                    # of page 35: 'ours' or 'paper'
     per_topic:int|None = Field(1000, ge=1) # generated questions a topic; None: all there are
+    limit:int|None = Field(None, ge=1)     # a first try: so many of the survey, and a topic
     count:str = 'kept'                     # until so many are kept; 'parsed' as in the paper
     seed_questions:str = 'all'             # examples for writing: all of the topic, or 'one'
     writing_temperature:float = Field(.9, ge=0, allow_inf_nan=False)
@@ -150,7 +151,13 @@ def read_configuration(
         found = Configuration(**values)
     except ValidationError as error:
         raise InputError(first_mistake(error)) from None
-    return check_configuration(found)
+    return check_configuration(_within_limit(found))
+
+def _within_limit(found:Configuration)->Configuration:
+    "No more questions a topic than the limit: the record says what is done, not what was typed"
+    counts = [count for count in (found.per_topic, found.limit) if count is not None]
+    fewest = min(counts, default=None)
+    return found.model_copy(update=dict(per_topic=fewest))
 
 def _check_held_out(found:Configuration):
     "Questions that are learned word for word must not be scored. Raises `InputError`"
@@ -250,3 +257,17 @@ def read_toml(
     except ValueError as error:     # no TOML, no UTF-8, or a number with thousands of digits
         raise InputError(f'{path} is no TOML: {error}') from None
 
+
+# %% ../nbs/80_configuration.ipynb #b171d005
+def read_settings(
+    path:Path,     # TOML: settings of `Configuration`, and preset
+)->dict:           # as the file has them
+    "What a file says a run is to be made from. Raises `InputError` on a name there is not"
+    _, values = read_toml(path)
+    names = ['preset', *Configuration.model_fields]
+    for name in values:
+        one_of(f'setting in {path}:', name, names)
+    tuning = values.get('tuning', {})
+    if not isinstance(tuning, dict):
+        raise InputError(f'{path}: tuning is {tuning!r}: a table is needed, as {{epochs = 2}}')
+    return values

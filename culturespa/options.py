@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', 'Url', 'ExtraBody',
            'Concurrency', 'Timeout', 'PriceIn', 'PriceOut', 'SurveyAt', 'Cultures', 'Topics',
-           'LearnTopics', 'TemplatesAt', 'Preset', 'QUESTIONS_HELP', 'QuestionsAt', 'Filter',
-           'PerTopic', 'SeedQuestions', 'Temperature', 'LearnTemperature', 'TopP', 'MaxNewTokens',
-           'Repeats', 'Methods', 'LearnFrom', 'Votes', 'LearnUnder', 'NonAnswers', 'Fraction',
-           'FlipQuestions', 'Matched', 'Strategies', 'Specific', 'Replay', 'ReplayFrom',
-           'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype', 'StartFrom', 'ReportTo', 'Quiet',
-           'DryRun', 'Tflops', 'WHERE', 'Engine', 'Workers', 'GpusPerWorker', 'SPREAD',
-           'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values', 'request_fields', 'option',
-           'takes', 'typed_configuration', 'option_of', 'quiet_libraries']
+           'LearnTopics', 'TemplatesAt', 'Preset', 'Config', 'QUESTIONS_HELP', 'QuestionsAt',
+           'Filter', 'PerTopic', 'Limit', 'SeedQuestions', 'Temperature', 'LearnTemperature',
+           'TopP', 'MaxNewTokens', 'Repeats', 'Methods', 'LearnFrom', 'Votes', 'LearnUnder',
+           'NonAnswers', 'Fraction', 'FlipQuestions', 'Matched', 'Strategies', 'Specific',
+           'Replay', 'ReplayFrom', 'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype',
+           'StartFrom', 'ReportTo', 'Quiet', 'DryRun', 'Tflops', 'WHERE', 'Engine', 'Workers',
+           'GpusPerWorker', 'SPREAD', 'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values',
+           'request_fields', 'option', 'takes', 'typed_configuration', 'option_of',
+           'quiet_libraries']
 
 # %% ../nbs/87_options.ipynb #ceffed3c
 import inspect
@@ -131,6 +132,8 @@ TemplatesAt = Annotated[Text, option(
     '--templates', help='wording of the prompts: en, en-reworded, or a TOML file')]
 Preset = Annotated[Text, option(
     '--preset', help='default, paper (every value of the paper), or demo')]
+Config = Annotated[Optional[Path], option(
+    '--config', help='TOML file of settings; what is typed goes over it')]
 
 # %% ../nbs/87_options.ipynb #270205f4
 QUESTIONS_HELP = ("take these, write none: folder of the authors' generated questions, "
@@ -141,6 +144,8 @@ Filter = Annotated[Text, option(
     '--filter', help='rules by which questions are dropped: ours or paper')]
 PerTopic = Annotated[Whole, option(
     '--per-topic', help='questions in each topic, to write or, with --questions, to take')]
+Limit = Annotated[Whole, option(
+    '--limit', help='a first try: the first questions of the survey, as many in each topic')]
 SeedQuestions = Annotated[Text, option(
     '--seed-questions', help="examples for writing: 'all' survey questions of the topic, or 'one'")]
 Temperature = Annotated[Number, option(
@@ -218,9 +223,10 @@ SPREAD = dict(engine=Engine, workers=Workers, gpus_per_worker=GpusPerWorker)
 # %% ../nbs/87_options.ipynb #f7292ba8
 # what decides a result: the names are those of `Configuration`
 CONFIGURATION = dict(
-    model=ModelAt, survey=SurveyAt, preset=Preset, revision=Revision, dtype=Dtype,
+    config=Config, model=ModelAt, survey=SurveyAt, preset=Preset, revision=Revision, dtype=Dtype,
     templates=TemplatesAt, cultures=Cultures, topics=Topics, learn_topics=LearnTopics,
-    questions=QuestionsAt, filter=Filter, per_topic=PerTopic, seed_questions=SeedQuestions,
+    questions=QuestionsAt, filter=Filter, per_topic=PerTopic, limit=Limit,
+    seed_questions=SeedQuestions,
     temperature=Temperature, learn_temperature=LearnTemperature,
     top_p=TopP, max_new_tokens=MaxNewTokens,
     repeats=Repeats, methods=Methods, learn_from=LearnFrom, votes=Votes, learn_under=LearnUnder,
@@ -252,22 +258,17 @@ def takes(
 
 # %% ../nbs/87_options.ipynb #8200a34b
 def typed_configuration(
-    preset:str|None,
+    preset:str|None = None,
     start_from:Path|None = None,  # a run that brings all other values
+    config:Path|None = None,      # a file of settings; what is typed goes over them
     **typed:Any,                  # values of `CONFIGURATION`, as typed
 )->'Configuration':
     "What was typed, as a configuration. Raises `InputError`"
     from culturespa.configuration import configure, derive
-    from culturespa.prompts import METHODS
     from culturespa.survey import InputError
-    for name in ('cultures', 'strategies', 'specific', 'learn_under'):
-        typed[name] = split_words(typed.get(name))
-    for name in ('topics', 'learn_topics'):
-        typed[name] = split_words(typed.get(name), ';')
-    typed['methods'] = split_words(typed.get('methods'))
-    if typed['methods'] == ('all',):
-        typed['methods'] = tuple(METHODS.index)
-    typed['tuning'] = named_values(typed.get('tuning'))
+    typed = _values_of(typed)
+    if config is not None:
+        typed, preset = _over_file(config, typed, preset)
     if start_from is not None:
         return derive(_configuration_of(start_from, preset), **typed)
     both = typed.get('model'), typed.get('survey')
@@ -277,6 +278,28 @@ def typed_configuration(
         raise InputError('--model and --survey are needed, such as --model org/name '
                          '--survey release (--preset demo brings its own)')
     return configure(preset or 'default', **typed)
+
+def _values_of(typed:dict)->dict:
+    "Words as typed, taken apart where several values stand in one"
+    from culturespa.prompts import METHODS
+    found = dict(typed)
+    for name in ('cultures', 'strategies', 'specific', 'learn_under', 'methods'):
+        found[name] = split_words(typed.get(name))
+    for name in ('topics', 'learn_topics'):
+        found[name] = split_words(typed.get(name), ';')
+    if found['methods'] == ('all',):
+        found['methods'] = tuple(METHODS.index)
+    found['tuning'] = named_values(typed.get('tuning'))
+    return found
+
+def _over_file(config:Path, typed:dict, preset:str|None)->tuple[dict, str|None]:
+    "The settings of a file, and over them what was typed; and the preset"
+    from culturespa.configuration import read_settings
+    settings = read_settings(config)
+    named = settings.pop('preset', None)
+    tuning = settings.get('tuning', {}) | (typed['tuning'] or {})
+    given = {name: value for name, value in typed.items() if value is not None}
+    return settings | given | dict(tuning=tuning or None), preset or named
 
 def _configuration_of(start_from:Path, preset:str|None)->'Configuration':
     "What a run was made from"

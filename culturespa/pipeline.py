@@ -374,15 +374,25 @@ def align_step(run:Run)->str:
     if (run.out/'scores.csv').exists() and scored == models:
         return 'scores: nothing to do'
     with run.writing():
+        answers = survey_answers(run)
+        answers.attrs['notes'] = _part_notes(run)
         facts = write_alignment(
-            run.whole_survey, survey_answers(run), run.out, draws=2_000,
-            sections=training_sections(run))
+            run.whole_survey, answers, run.out, draws=2_000, sections=training_sections(run))
         scores = pd.read_csv(run.out/'scores.csv', keep_default_na=False, na_values={'score': ['']})
         _draw_main_line(run, scores)
         run.note(
             'scores', models=sorted(models), average=averages(scores),
             findings=facts['findings'])
-    return f'scores: {len(models)} models'
+    return '; '.join([f'scores: {len(models)} models', *_part_notes(run)])
+
+def _part_notes(run:Run)->list[str]:
+    "What to know about the scores of a first try; nothing of a whole run"
+    limit = run.configuration.limit
+    if limit is None:
+        return []
+    asked, whole = len(run.survey.questions), len(run.whole_survey.questions)
+    return [f'a first try (limit {limit}): {asked} of the {whole} questions of the survey, and '
+            f'at most {limit} to learn from in each topic: not the score of this model']
 
 def _draw_main_line(run:Run, scores:pd.DataFrame):
     "scores.png, with the unaware, the prompted and the tuned model alone"

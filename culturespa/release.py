@@ -8,7 +8,7 @@ __all__ = ['LLAMA3', 'coverage_table', 'coverage_lines', 'coverage_sentence', 'r
 
 # %% ../nbs/15_release.ipynb #be9ebb30
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,7 @@ def read_answers(
     culture:str|None=None,     # these three say what no column does, and rule over file names
     method:str|None=None,
     model:str|None=None,
+    read:Callable=read_answer_file,    # what reads one of them
 )->pd.DataFrame:  # the answers; attrs['notes']: lines, attrs['coverage']: rows of `coverage_table`
     "Read answers from files. Raises `InputError` naming file and row"
     given = _given(survey, culture, method, model)
@@ -238,7 +239,7 @@ def read_answers(
         raise InputError("no answers: at least one file is needed")
     parts, notes = [], []
     for path, name in zip(paths, _short_names(paths)):
-        rows = read_answer_file(path, survey, given)
+        rows = read(path, survey, given)
         parts.append(rows.assign(file=name))
         notes += _overruled(path, survey, given)
     rows, aside = _set_aside(pd.concat(parts, ignore_index=True), survey)

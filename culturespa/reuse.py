@@ -21,7 +21,8 @@ from .answers import ask, asked_how
 from .asking import AskSettings
 from .models import Model
 from .prompts import NO_CULTURE
-from .run_folder import Run, check_questions, read_record, recorded_configuration
+from .run_folder import (
+    Run, check_questions, first_questions, read_record, recorded_configuration)
 from .survey import InputError, select, survey_digest
 
 # %% ../nbs/82_reuse.ipynb #b7a1d090
@@ -72,6 +73,7 @@ def _same_words(run:Run, record:dict)->bool:
     then = record.get('survey', {})
     try:
         asked = select(run.whole_survey, then.get('cultures'), run.configuration.topics)
+        asked = first_questions(asked, run.configuration.limit)
     except InputError:      # a culture that this survey does not have
         return False
     same_survey = survey_digest(asked) == then.get('digest')

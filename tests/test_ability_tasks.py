@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from culturespa.abilities import compare_abilities, demo_items, mean_interval, write_demo_task
+from culturespa.abilities import (
+    ITEMS, compare_abilities, demo_items, mean_interval, write_demo_task)
 from culturespa.demo_corpus import general_facts
 from culturespa.demo_knowledge import measure_facts
 from culturespa.models import TOY_TEMPLATE, random_adapter, random_model
@@ -110,6 +111,8 @@ def test_a_study_goes_on_where_it_stopped_and_repeats_nothing():
         assert saved.verdict.tolist() == found.verdict.tolist()
         pd.testing.assert_frame_equal(study(adapters), found)
         assert study([]).equals(found) and len(asked) == 4
+        kept = pd.read_parquet(out/'items/base+a/demo.parquet')
+        assert set(kept.model) == {'base+a'} and read_items(out, 'base+a').columns.tolist() == ITEMS
         record = json.loads((out/'record.json').read_text())
         assert list(record['models']) == ['base', 'base+a', 'base+b']
         assert record['models']['base+b']['record']['adapter_weights']

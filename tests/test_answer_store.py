@@ -31,7 +31,7 @@ def test_a_part_is_there_whole_or_not_at_all():
     import errno
     import pyarrow.parquet as pq
 
-    def full(*args):
+    def full(*args, **options):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     hashes = question_hashes(made.questions)
@@ -42,6 +42,38 @@ def test_a_part_is_there_whole_or_not_at_all():
     assert list((folder/'parts').iterdir()) == []
     write_part(kenyan([3, 1]), hashes, folder/'parts/a.parquet')
     assert [file.name for file in (folder/'parts').iterdir()] == ['a.parquet']
+
+
+def test_each_part_tells_whose_answers_it_holds():
+    import datasets
+    import pyarrow.parquet as pq
+
+    place = part_folder(folder/'alone', 'survey', 'a/b c', 'P1', 'KEN')
+    write_part(kenyan([3, None], model='a/b c'), question_hashes(made.questions), place/'a.parquet')
+    with tempfile.TemporaryDirectory() as cache:
+        loaded = datasets.load_dataset(
+            'parquet', data_files=str(place/'a.parquet'), split='train', cache_dir=cache)
+        first = loaded[0]
+    assert set(ANSWER_COLUMNS) < set(first)
+    whose = dict(source='survey', model='a/b c', method='P1', culture='KEN')
+    assert first | whose == first and first['code'] == 3
+    together = pd.read_parquet(folder/'alone/answers')        # with the names of the folders
+    assert together.model.tolist() == ['a/b c'] * 2
+    assert pd.read_parquet(place/'a.parquet').culture.tolist() == ['KEN'] * 2
+
+
+def test_labels_in_parts_cost_little_disk():
+    import io
+
+    import pyarrow.parquet as pq
+
+    many = made_survey({'KEN': [1 + k % 4 for k in range(260)]}, options=[4] * 260)
+    written = kenyan([1 + k % 4 for k in range(260)])
+    write_part(written, question_hashes(many.questions), folder/'size/a.parquet')
+    bare = pq.read_table(folder/'size/a.parquet').drop_columns(LABELS)
+    plain = io.BytesIO()
+    pq.write_table(bare, plain)        # as parts were written before they had labels
+    assert (folder/'size/a.parquet').stat().st_size < len(plain.getvalue())
 
 
 def test_what_is_kept_is_read_back_and_chosen_from():
@@ -62,6 +94,25 @@ def test_what_is_kept_is_read_back_and_chosen_from():
     for missing in not_there:
         with pytest.raises(InputError, match='holds no such answers'):
             read_kept(out, **missing)
+
+
+def test_parts_of_earlier_versions_are_read():
+    import pyarrow.parquet as pq
+
+    out = folder/'earlier'
+    place = part_folder(out, 'survey', 'a/b c', 'P1', 'KEN')
+    hashes = question_hashes(made.questions)
+    for repeat in (0, 1):
+        file = place/part_name('original', repeat, hashes)
+        write_part(kenyan([3, None], model='a/b c', repeat=repeat), hashes, file)
+    now = read_kept(out)
+    pq.write_table(pq.read_table(file, partitioning=None).drop_columns(LABELS), file)
+    assert not set(LABELS) & set(pq.read_schema(file).names)
+    pd.testing.assert_frame_equal(read_kept(out), now)
+    part = read_part(file)                      # a run that takes it over writes it as it is today
+    assert part.model.tolist() == ['a/b c'] * 2 and part.culture.tolist() == ['KEN'] * 2
+    write_part(part, hashes, file)
+    pd.testing.assert_frame_equal(read_kept(out), now)
 
 
 def test_parts_are_counted_and_reworded_questions_refused():
@@ -129,6 +180,7 @@ def test_answers_are_kept_beside_the_survey_they_answer():
     again, record = load_saved(place, made)
     assert record['command'] == 'none: invented' and record['rows'] == 2
     pd.testing.assert_frame_equal(again[['question_id', 'code']], answers[['question_id', 'code']])
+    assert set(pd.read_parquet(place/'answers.parquet').source) == {'survey'}
     with pytest.raises(InputError, match='another survey'):
         load_saved(place, other)
     with pytest.raises(InputError, match='no saved answers'):

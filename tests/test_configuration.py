@@ -10,6 +10,33 @@ import pytest
 
 from culturespa.survey import InputError
 
+def test_a_file_of_settings_is_read_and_a_wrong_name_is_refused_by_name():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'run.toml'
+        file.write_text('preset = "demo"\nseed = 7')
+        assert read_settings(file) == dict(preset='demo', seed=7)
+        mistakes = (('colour = 1', "run.toml: 'colour'"), ('tuning = 3', 'a table is needed'),
+                    ('seed 7', 'is no TOML'))
+        for text, word in mistakes:
+            file.write_text(text)
+            with pytest.raises(InputError, match=word) as refused:
+                read_settings(file)
+            assert '\n' not in str(refused.value)
+        with pytest.raises(InputError, match='cannot be read'):
+            read_settings(Path(folder)/'nowhere.toml')
+
+
+def test_a_limit_holds_for_the_questions_of_every_topic():
+    assert configure('demo', limit=3).per_topic == 3
+    assert configure('demo', limit=3, per_topic=2).per_topic == 2
+    assert configure('demo', limit=3, questions='given.json').per_topic == 3
+    assert configure('demo').per_topic == 40 and configure('demo').limit is None
+    assert configure('demo', questions='given.json').per_topic is None
+    assert derive(configure('demo'), limit=3).per_topic == 3
+    with pytest.raises(InputError, match='limit is 0'):
+        configure('demo', limit=0)
+
+
 def test_a_derived_configuration_differs_in_what_was_given():
     first = configure('demo', tuning=dict(rank=4), cultures=('USA', 'BOL'))
     second = derive(first, strategies=('rds',), tuning=dict(epochs=1), seed=None)

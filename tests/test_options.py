@@ -8,7 +8,32 @@ from culturespa.survey import InputError
 
 def test_every_option_is_a_value_of_the_configuration():
     from culturespa.configuration import Configuration
-    assert set(CONFIGURATION) - {'preset'} <= set(Configuration.model_fields)
+    assert set(CONFIGURATION) - {'preset', 'config'} <= set(Configuration.model_fields)
+
+
+def test_what_is_typed_goes_over_the_file_and_the_file_over_the_preset():
+    import tempfile
+    from pathlib import Path
+
+    from culturespa.configuration import configure
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'run.toml'
+        file.write_text('preset = "demo"\nmethods = ["P1"]\nlimit = 3\ntuning = {rank = 4}')
+        changes = dict(methods=('P1',), limit=3)
+        same = configure('demo', tuning=dict(rank=4), **changes)
+        assert typed_configuration(config=file) == same
+        typed = typed_configuration(config=file, methods='unaware,P1', tuning=['rank=8'])
+        assert typed.methods == ('unaware', 'P1') and typed.tuning['rank'] == 8
+        assert typed_configuration('paper', config=file, model='m', survey='s').repeats == 3
+        for text, word in (('color = 1', "'color'"), ('methods = "P1"', 'methods is'),
+                           ('seed = -1', 'seed is')):
+            file.write_text(f'preset = "demo"\n{text}')
+            with pytest.raises(InputError, match=word):
+                typed_configuration(config=file)
+        file.write_text('model = "demo"')
+        with pytest.raises(InputError, match='--model and --survey are needed'):
+            typed_configuration(config=file)
 
 
 def test_libraries_are_quiet_and_what_somebody_has_set_is_left_alone():

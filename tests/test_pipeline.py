@@ -248,6 +248,23 @@ def test_a_run_that_starts_from_another_ends_as_it_would_alone():
         assert Run(run.out).record['start_from']['folder'] == str((folder/'first').resolve())
 
 
+def test_a_first_try_goes_through_and_says_that_it_is_one():
+    import json
+
+    with tempfile.TemporaryDirectory() as folder:
+        lines = []
+        tried = run_pipeline(
+            Path(folder)/'try', small(limit=2, strategies=('crqpc',)), quiet=True, say=lines.append)
+        assert tried.table('questions').groupby('topic').size().max() == 2
+        asked = survey_answers(tried)
+        questions = tried.whole_survey.questions
+        first = questions.question_id[questions.topic.isin(['Food', 'Faith'])][:2]
+        assert list(asked.question_id.unique()) == list(first)
+        assert 'a first try (limit 2): 2 of the 260 questions' in lines[-1]
+        said = json.loads((tried.out/'summary.json').read_text())['notes']
+        assert len(said) == 1 and said[0] in (tried.out/'report.html').read_text()
+
+
 def test_wrong_input_leaves_nothing_behind():
     wrong_values = (dict(cultures=('ATL',)), dict(survey='no/such'), dict(templates='klingon'),
                     dict(model='no/such/model'), dict(specific=('XXX',)))

@@ -199,6 +199,9 @@ def test_a_parquet_table_keeps_all_its_columns():
     with tempfile.TemporaryDirectory() as folder:
         made.to_parquet(f'{folder}/part.parquet')
         again = read_answers([f'{folder}/part.parquet'], survey)
+        as_categories = dict.fromkeys(['source', 'model', 'method', 'culture'], 'category')
+        made.astype(as_categories).to_parquet(f'{folder}/small.parquet')    # words stored once
+        pd.testing.assert_frame_equal(read_answers([f'{folder}/small.parquet'], survey), again)
         made[['culture', 'question_id', 'code']].to_parquet(f'{folder}/P2.parquet')
         short = read_answers([f'{folder}/P2.parquet'], survey)
     same = made.columns.drop('outside')

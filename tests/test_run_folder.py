@@ -95,6 +95,23 @@ def test_folders_of_another_kind_are_refused():
         Run(place)
 
 
+def test_a_first_try_asks_the_first_questions_and_stays_one():
+    with tempfile.TemporaryDirectory() as folder:
+        tried = Run(Path(folder)/'run', configure('demo', cultures=('USA',), limit=3), quiet=True)
+        everything = list(tried.whole_survey.questions.question_id)
+        assert list(tried.survey.questions.question_id) == everything[:3]
+        assert list(tried.learned_survey.questions.question_id) == everything
+        assert tried.shown_name == 'demo (synthetic, first 3 questions)'
+        tried.note('')
+        assert tried.record['survey']['questions'] == tried.record['configuration']['limit'] == 3
+        with pytest.raises(InputError, match='limit was 3, is now None'):
+            Run(tried.out, configure('demo', cultures=('USA',)))
+        apart = dict(topics=('Food',), learn_topics=('Faith', 'Work'), limit=3)
+        own = Run(Path(folder)/'own', configure('demo', questions='survey', **apart), quiet=True)
+        learned = own.learned_survey.questions.groupby('topic').size()
+        assert learned.to_dict() == {'Faith': 3, 'Work': 3}
+
+
 def test_a_changed_wording_is_noticed():
     with tempfile.TemporaryDirectory() as folder:
         mine, text = Path(folder)/'mine.toml', data_path('prompts', 'en.toml').read_text()

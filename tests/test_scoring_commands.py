@@ -77,6 +77,22 @@ def test_assess_takes_workers_only_with_an_engine():
         assert list(Path(folder).iterdir()) == []
 
 
+def test_a_task_for_another_program_is_written_once_and_mistakes_leave_nothing():
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)/'task'
+        wrong = {'lm_eval': 'accepted are lm-eval, inspect', 'inspect --methods P9': 'P9',
+                 'inspect --cultures ATL': 'ATL', 'inspect --max-new-tokens 0': 'at least 1',
+                 'inspect --survey nowhere': 'nowhere'}
+        for line, why in wrong.items():
+            with pytest.raises(InputError, match=why):
+                typed(f'export {line} --out {out}')
+            assert not out.exists()
+        said = typed(f'export lm-eval --cultures BOL,ZWE --methods P1 --out {out}')
+        assert said.startswith('520 prompts') and '--log_samples' in said
+        with pytest.raises(InputError, match='holds other files'):
+            typed(f'export lm-eval --out {out}')
+
+
 def test_scoring_loads_nothing_heavy_for_a_page_of_help():
     heavy = ('torch', 'transformers', 'pandas', 'numpy', 'matplotlib')
     loaded = f'[name for name in {heavy} if name in sys.modules]'

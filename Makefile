@@ -36,7 +36,7 @@ check: setup  ## everything that must agree: pages, exports, tests, menus, links
 docs: setup  ## render the pages into _docs, with Quarto if it is there
 	$(BIN)/python tools/docs.py
 
-notebooks: setup  ## execute the pages in place and clean them (PAGES='nbs/40_answers.ipynb ...')
+notebooks: setup  ## execute the pages in place and clean them (PAGES='nbs/430_answers.ipynb ...')
 	$(BIN)/python tools/pages.py $(PAGES)
 
 export: setup  ## write the package and its tests out of the pages

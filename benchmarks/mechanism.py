@@ -2,7 +2,7 @@
 
     python benchmarks/mechanism.py --run FOLDER          # a run that is finished, adapters included
     python benchmarks/mechanism.py --run FOLDER --save   # also renew data/results/demo/mechanism,
-                                                         # which page 98 reads
+                                                         # which page 960 reads
 
 Asks the base model the survey in two wordings and each adapter in one, with option probabilities;
 then leaves out the updates of the joint adapter part by part. The run is only read. Everything is

@@ -2,7 +2,7 @@
 
     python tools/export.py                        every page and the index of names; generated
                                                   files of lost pages are removed
-    python tools/export.py nbs/40_answers.ipynb   this page alone, whatever the others are like
+    python tools/export.py nbs/430_answers.ipynb   this page alone, whatever the others are like
     python tools/export.py --root FOLDER          the same in another checkout
 
 A cell that begins with `#| test name` becomes `def test_name():` in `tests/test_<module>.py`; `#|
@@ -55,7 +55,7 @@ def origin(path: Path) -> str | None:
 
 
 def page_number(page: str | Path) -> int | None:
-    "40_answers.ipynb is 40; a page without a number (index) has None"
+    "430_answers.ipynb is 430; a page without a number (index) has None"
     found = re.match(r"(\d+)_", Path(page).name)
     return int(found[1]) if found else None
 

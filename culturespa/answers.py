@@ -271,7 +271,7 @@ class _Kept:
         others = [file for name, file in files.items() if name not in self.planned]
         if not others:
             return {}
-        matter = {}
+        matter:dict = {}
         for block in self.blocks:
             if (block.method, block.culture, block.order) != (*place, order):
                 continue

@@ -172,7 +172,8 @@ class Block:
     culture: str
     order: str
     questions: pd.DataFrame
-    items: Items|None = None   # the questions made ready; None: done here, for this block alone
+    # the questions made ready; None: done here, for this block alone
+    items: Items = None        # type: ignore[assignment]
 
     def __post_init__(self):
         if self.items is None:

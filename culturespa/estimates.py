@@ -53,7 +53,7 @@ def estimate(
     prompt = np.mean([count_tokens(model, chat) for chat in chats])
     reply = settings.sampling.max_new_tokens if settings.mode == 'sample' else SHOWN
     seconds = counted = None
-    if probe:
+    if probe and not isinstance(model, ModelShape):
         before = dict(getattr(model, 'used', {}))
         seconds = calls * _seconds_per_call(model, prompter, some[:probe], settings)
         counted = _tokens_per_call(model, before, WARM_UP + len(some[:probe]))

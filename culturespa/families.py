@@ -27,7 +27,7 @@ _EXPERTS = dict(num_local_experts=4, num_experts_per_tok=2)
 _STATE = dict(mamba_d_head=16, mamba_d_state=8, mamba_n_groups=1, mamba_chunk_size=16)
 
 # family -> the configuration class of transformers, and what makes it tiny
-FAMILIES = {
+FAMILIES:dict[str, tuple[str, dict[str, Any]]] = {
     'Llama': ('LlamaConfig', _MODERN),
     'Llama 4': ('Llama4TextConfig', _MODERN | dict(
         intermediate_size_mlp=128, num_local_experts=4, interleave_moe_layer_step=2)),

@@ -313,7 +313,8 @@ def fill_template(
     "A chat as its template writes it. Raises `InputError`, in one line, for what a template raises"
     reasons = []
     # some go through the tools without asking whether there are any: they get an empty list
-    for more in ({}, dict(tools=[], documents=[])):
+    ways:tuple[dict[str, list], ...] = {}, dict(tools=[], documents=[])
+    for more in ways:
         try:
             return tokenizer.apply_chat_template(
                 chat, chat_template=template_text(tokenizer), **TEMPLATE | changes | more)

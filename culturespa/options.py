@@ -64,7 +64,7 @@ def request_fields(
 )->dict|None:
     """`top_k=20` as {'top_k': 20}. Raises `InputError`"""
     from culturespa.survey import InputError
-    found = {}
+    found:dict[str, Any] = {}
     for text in typed or ():
         name, equals, value = text.partition('=')
         try:

@@ -164,7 +164,7 @@ class Run:
             yield model
             return
         c, adapter = self.configuration, model.record.get('adapter')
-        many = load_spread(
+        many:Any = load_spread(
             c.model, adapter=adapter and str(Path(adapter).resolve()), revision=c.revision,
             device=self.device, dtype=c.dtype, name=model.name, **self.spread)
         try:

@@ -174,7 +174,7 @@ def look_at(
         return {}
     facts:dict[str, Any] = {}
     before = first.get('url', '').split(',')
-    new = [url for url in model.record['url'].split(',') if url not in before]
+    new = [url for url in str(model.record['url']).split(',') if url not in before]
     if new:
         facts['url'] = ','.join([*before, *new])
         _note(f'answers here came from {", ".join(before)}; {", ".join(new)} is new, and what is '

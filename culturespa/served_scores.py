@@ -95,7 +95,7 @@ def first_token_probabilities(
 def _as_listing(listed:Mapping|Sequence|Listing)->Listing:
     if isinstance(listed, Listing):
         return listed
-    return Listing(listed.items() if isinstance(listed, Mapping) else listed)
+    return Listing(list(listed.items()) if isinstance(listed, Mapping) else listed)
 
 def _longer(label:str, labels:list)->list[str]:
     "The other labels that begin with it"

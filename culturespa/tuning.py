@@ -301,7 +301,7 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
     from trl import SFTTrainer
     pad = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED)
     has_targets = 'tokens' in rows[0]
-    kind = SFTTrainer
+    kind:Any = SFTTrainer
     if _needs_plain_loss(lm):
         kind = _plain_trainer()
     if has_targets:

@@ -18,8 +18,8 @@ import typer
 
 from .options import (
     SPREAD, WHERE, Cultures, Device, DryRun, MaxNewTokens, Methods, ModelAt, Out, PriceIn,
-    PriceOut, Quiet, Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole, option, option_of,
-    quiet_libraries, request_fields, split_words, takes)
+    PriceOut, Quiet, Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole, option,
+    option_of, quiet_libraries, request_fields, split_words, takes)
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd

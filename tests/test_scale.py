@@ -146,7 +146,8 @@ def test_all_workers_have_the_batches_of_the_first_call():
 
     def budgets_after(engine, **more):
         "What the workers take into a batch once they have been asked"
-        ask(SpreadModel(engine), questions, prompter, 'unaware,P1', 'KEN', rows=2, quiet=True, **more)
+        more |= dict(rows=2, quiet=True)
+        ask(SpreadModel(engine), questions, prompter, 'unaware,P1', 'KEN', **more)
         return {worker.model.reader.budget for worker in engine.pool}
 
     begun, sizes = folder/'budget', iter([1024, 4096, 64] * 2)

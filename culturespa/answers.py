@@ -204,7 +204,7 @@ def _hashes_of(
 )->dict:          # question_id -> hash
     "The hashes of all questions of a plan, each made once"
     items = {id(block.items): block.items for block in blocks}
-    hashes = {}
+    hashes:dict[str, str] = {}
     for part in items.values():
         hashes.update(zip(part.ids, question_hashes(part.questions)))
     return hashes

@@ -173,7 +173,7 @@ class Block:
     order: str
     questions: pd.DataFrame
     # the questions made ready; None: done here, for this block alone
-    items: Items = None        # type: ignore[assignment]
+    items: Any = None          # `Items`
 
     def __post_init__(self):
         if self.items is None:

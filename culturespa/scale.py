@@ -236,7 +236,7 @@ def _start_ray(workers:int)->Any:
     if ray.is_initialized():
         return ray
     address = os.environ.get('RAY_ADDRESS')
-    how = dict(address=address)
+    how:dict[str, Any] = dict(address=address)
     if not address:
         how = dict(address='local', num_cpus=workers, include_dashboard=False)
     try:

@@ -162,8 +162,9 @@ def read_part(
         rows = pq.read_table(file, partitioning=None).to_pandas()
         if set(_part_schema().names) - {*LABELS, 'probability', 'outside'} - set(rows):
             raise OSError('other columns than those of answers')
-    labels = dict(zip(LABELS, _labels_of(file.parent)))
-    return rows.assign(code=rows.code.astype('Int64'), **labels)
+    of_folders = dict(zip(LABELS, _labels_of(file.parent)))
+    lacking = {label: value for label, value in of_folders.items() if label not in rows}
+    return rows.assign(code=rows.code.astype('Int64'), **lacking)
 
 def _read_part(file:Path, key:list, wanted:dict):
     "The wanted rows of a part, with the columns that its folders name"

@@ -200,8 +200,11 @@ def test_a_parquet_table_keeps_all_its_columns():
         made.to_parquet(f'{folder}/part.parquet')
         again = read_answers([f'{folder}/part.parquet'], survey)
         as_categories = dict.fromkeys(['source', 'model', 'method', 'culture'], 'category')
-        made.astype(as_categories).to_parquet(f'{folder}/small.parquet')    # words stored once
-        pd.testing.assert_frame_equal(read_answers([f'{folder}/small.parquet'], survey), again)
+        gap = made.assign(model=['mine', None, 'mine', 'mine'])
+        gap.to_parquet(f'{folder}/gap.parquet')
+        gap.astype(as_categories).to_parquet(f'{folder}/small.parquet')    # words stored once
+        in_words = read_answers([f'{folder}/gap.parquet'], survey)
+        pd.testing.assert_frame_equal(read_answers([f'{folder}/small.parquet'], survey), in_words)
         made[['culture', 'question_id', 'code']].to_parquet(f'{folder}/P2.parquet')
         short = read_answers([f'{folder}/P2.parquet'], survey)
     same = made.columns.drop('outside')

@@ -12,16 +12,6 @@ import pytest
 from culturespa.configuration import configure
 from culturespa.survey import InputError, data_path
 
-def test_a_run_without_an_engine_asks_its_own_model():
-    with tempfile.TemporaryDirectory() as place:
-        alone = Run(Path(place)/'run', configure('demo'), spread=dict(engine=None, workers=None))
-        with alone.asking(alone.base) as asked:
-            assert asked is alone.base
-        with pytest.raises(InputError, match='workers need an engine'):
-            Run(Path(place)/'run', configure('demo'), spread=dict(workers=2))
-        assert not (Path(place)/'run').exists()
-
-
 def test_a_damaged_record_is_named():
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'record.json'
@@ -110,6 +100,16 @@ def test_a_first_try_asks_the_first_questions_and_stays_one():
         own = Run(Path(folder)/'own', configure('demo', questions='survey', **apart), quiet=True)
         learned = own.learned_survey.questions.groupby('topic').size()
         assert learned.to_dict() == {'Faith': 3, 'Work': 3}
+
+
+def test_a_run_without_an_engine_asks_its_own_model():
+    with tempfile.TemporaryDirectory() as place:
+        alone = Run(Path(place)/'run', configure('demo'), spread=dict(engine=None, workers=None))
+        with alone.asking(alone.base) as asked:
+            assert asked is alone.base
+        with pytest.raises(InputError, match='workers need an engine'):
+            Run(Path(place)/'run', configure('demo'), spread=dict(workers=2))
+        assert not (Path(place)/'run').exists()
 
 
 def test_a_changed_wording_is_noticed():

@@ -136,7 +136,9 @@ def _arm(path:Path, row:ArmRow, base:Configuration, seeds:Seeds, before:list[Arm
         configuration = derive(base, **values)
     except InputError as error:
         raise InputError(f'{where}: {error}') from None
-    return Arm(row.name, row.why, origin, configuration, row.seeds or seeds)
+    # seeds an arm does not name are the study's: or it would have a corpus of its own
+    own = row.seeds.model_dump(exclude_unset=True) if row.seeds else {}
+    return Arm(row.name, row.why, origin, configuration, seeds.model_copy(update=own))
 
 # %% ../nbs/860_study.ipynb #eae5b5f0
 @dataclass(frozen=True)

@@ -124,6 +124,28 @@ def test_averages_tell_their_cultures_and_only_the_first_base_counts():
     assert set(combined.model) == {'a: joint', 'b: joint'}
 
 
+def test_seeds_that_an_arm_does_not_name_are_those_of_the_study():
+    text_of_seeds = """title = "T"
+[base]
+preset = "demo"
+[seeds]
+corpus = [1]
+answers = [2]
+training = [5, 6]
+[[arm]]
+name = "a"
+[[arm]]
+name = "b"
+seeds = {training = [7]}
+"""
+    with tempfile.TemporaryDirectory() as place:
+        file_of_seeds = Path(place)/'seeds.toml'
+        file_of_seeds.write_text(text_of_seeds)
+        planned = plan_runs(read_study(file_of_seeds))
+    made_of = [(plan.arm, plan.corpus, plan.answers, plan.training) for plan in planned]
+    assert made_of == [('a', 1, 2, 5), ('a', 1, 2, 6), ('b', 1, 2, 7)]
+
+
 def test_a_study_shares_work_goes_on_and_adds_arms():
     text = """title = "T"
 [base]

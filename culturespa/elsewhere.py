@@ -178,8 +178,10 @@ def inspect_rows(
     "The replies in a log of Inspect, failed samples left out. Raises `InputError` naming the row"
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise InputError(f'{path} cannot be read: {error}') from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f'{path} is not JSON: {error}') from None
     if not _is_inspect(content):
         return None
     model = str(content['eval'].get('model', 'model'))

@@ -77,7 +77,7 @@ def test_a_log_of_inspect_is_read_and_other_json_is_not_taken_for_one():
         file.write_text('[{"Q_id": "q1", "answer": "1"}]')
         assert inspect_rows(file) is None
         file.write_text('{')
-        with pytest.raises(InputError, match='cannot be read'):
+        with pytest.raises(InputError, match='is not JSON'):
             inspect_rows(file)
 
 

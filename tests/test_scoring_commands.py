@@ -70,10 +70,10 @@ def test_assess_leaves_the_folder_of_a_run_alone():
 
 def test_assess_takes_workers_only_with_an_engine():
     with tempfile.TemporaryDirectory() as folder:
-        for words, said in (('--workers 2', 'accepted is --engine ray'),
+        for engine, refused in (('--workers 2', 'accepted is --engine ray'),
                             ('--engine dask', 'accepted are ray')):
-            with pytest.raises(InputError, match=said):
-                typed(f'assess --out {folder}/new --repeats 1 {words}')
+            with pytest.raises(InputError, match=refused):
+                typed(f'assess --out {folder}/new --repeats 1 {engine}')
         assert list(Path(folder).iterdir()) == []
 
 

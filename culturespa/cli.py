@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .adapter_commands import adapters
 from .data_commands import data
 from .options import (
     CONFIGURATION, SPREAD, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific,
-    StartFrom,
-    Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
+    StartFrom, Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
-from .study_commands import COMMANDS, adapters
+from .study_commands import COMMANDS
 
 if TYPE_CHECKING:      # too heavy for a page of help
     from culturespa.configuration import Configuration

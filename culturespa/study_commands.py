@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['StudyFileAt', 'Arms', 'RunAt', 'AuditOut', 'AuditedStrategy', 'Examples', 'Reviewed',
            'BY_TRUTH', 'Adapters', 'Tasks', 'TaskFolder', 'Limit', 'Margin', 'TransferredRun',
-           'TransferOut', 'adapters', 'AdapterAt', 'AskedN', 'CARD_OPTIONS', 'LOADING', 'COMMANDS',
-           'study_command', 'audit_command', 'abilities_command', 'transfer_command',
-           'check_adapter_command', 'merge_adapter_command', 'push_adapter_command']
+           'TransferOut', 'COMMANDS', 'study_command', 'audit_command', 'abilities_command',
+           'transfer_command']
 
 # %% ../nbs/893_study_commands.ipynb #4e188dc5
 from collections.abc import Callable
@@ -352,110 +351,6 @@ def _with_people(survey:'Survey', relation:'pd.DataFrame')->str:
 def _p_in_words(p:float)->str:
     "p, or why there is none"
     return 'unknown: map coordinates are missing' if p != p else f'p {p:.4f}'
-
-# %% ../nbs/893_study_commands.ipynb #9eb1dc92
-adapters = typer.Typer(help='Adapters: check one, merge it, hand it on.', no_args_is_help=True)
-
-AdapterAt = Annotated[Path, typer.Argument(
-    metavar='FOLDER', help='folder of an adapter', show_default=False)]
-AskedN = Annotated[int, option('--questions', help='how many to ask; left out: 48', min=1)]
-CARD_OPTIONS = dict(
-    scores=Annotated[Optional[Path], option(
-        '--scores', help='folder in which it was scored; left out: the run it lies in')],
-    abilities=Annotated[Optional[Path], option(
-        '--abilities', help='folder of `culturespa abilities` with it')],
-    base=Annotated[Text, option('--base', help='name of its base on the hub, org/name')],
-    licence=Annotated[Text, option('--licence', help='of the adapter, as the hub names it')],
-    base_licence=Annotated[Text, option('--base-licence', help='of the base')],
-    survey_licence=Annotated[Text, option('--survey-licence', help='of the survey, in words')],
-    datasets=Annotated[Optional[list[str]], option(
-        '--dataset', help='on the hub, of what it was trained on; may be repeated')])
-LOADING = dict(model=ModelAt, revision=Revision, device=Device, dtype=Dtype, survey=SurveyAt)
-
-def _examined(folder:Path, questions:int, loading:dict)->dict:
-    "Ask base and adapter the same questions"
-    from culturespa.adapters import base_of, draw_prompts, examine_adapter
-    from culturespa.survey_files import load_survey
-    asked = draw_prompts(load_survey(loading.pop('survey') or 'demo'), questions)
-    path, revision = loading.pop('model'), loading.pop('revision')
-    base = dict(path=path, revision=revision) if path else base_of(folder)
-    return examine_adapter(folder, asked, base | loading)
-
-def _apart(typed:dict)->tuple[dict, dict]:
-    "What the card needs, and what loading needs"
-    typed = typed | dict(datasets=typed['datasets'] or ())
-    return ({name: typed[name] for name in CARD_OPTIONS},
-            {name: typed[name] for name in LOADING})
-
-# %% ../nbs/893_study_commands.ipynb #50020ca4
-@adapters.command('check')
-@takes(**CARD_OPTIONS, **LOADING)
-def check_adapter_command(folder:AdapterAt, questions:AskedN = 48, **typed:Any):
-    "What an adapter is, and whether it loads and changes its base; writes its card"
-    quiet_libraries()
-    from culturespa.adapters import adapter_in_words
-    from culturespa.passports import card_text, gather_passport, lacking
-    about, loading = _apart(typed)
-    passport = gather_passport(folder, **about)
-    found = _examined(folder, questions, loading)
-    passport |= dict(examined=found)
-    print(adapter_in_words(passport, found))
-    if (folder/'base.json').is_file():
-        (folder/'README.md').write_text(card_text(passport), encoding='utf-8')
-        print(f'Card written: {folder}/README.md')
-    for gap in lacking(passport):
-        print(f'- the card lacks {gap}')
-
-@adapters.command('merge')
-@takes(model=ModelAt, revision=Revision, device=Device, survey=SurveyAt)
-def merge_adapter_command(
-    folder:AdapterAt,
-    out:Out,
-    dtype:Annotated[str, option(
-        '--dtype', help='of the weights written; left out: float32')] = 'float32',
-    questions:AskedN = 48,
-    tolerance:Annotated[Number, option(
-        '--tolerance', help='largest difference of a probability; left out: 1e-4 in float32, '
-        '0.01 in bfloat16, 0.002 in float16')] = None,
-    **typed:Any,
-):
-    "Write base and adapter as one model, if it answers as the two do"
-    quiet_libraries()
-    import json
-
-    from culturespa.adapters import base_of, draw_prompts, merge_adapter
-    from culturespa.survey_files import load_survey
-    asked = draw_prompts(load_survey(typed['survey'] or 'demo'), questions)
-    base = base_of(folder) if typed['model'] is None else dict(path=typed['model'])
-    revision = typed['revision'] or base.get('revision')
-    merge_adapter(base['path'], folder, out, dtype, asked, tolerance,
-                  revision=revision, device=typed['device'])
-    said = json.loads((out/'merge.json').read_text())
-    print(f"merged in {dtype}: {said['prompts']} questions answered alike, the largest difference "
-          f"of a probability is {said['largest_difference']:.1g} (accepted: {said['tolerance']:g})"
-          f'\nModel in {out}')
-
-@adapters.command('push')
-@takes(**CARD_OPTIONS, **LOADING)
-def push_adapter_command(
-    folder:AdapterAt,
-    to:Annotated[str, option('--to', help='name on the hub, org/name')],
-    private:Annotated[bool, typer.Option(
-        '--private/--public', help='who may see a new repository')] = True,
-    questions:AskedN = 48,
-    **typed:Any,
-):
-    "Check an adapter, write its card, and upload both to the hub"
-    quiet_libraries()
-    from huggingface_hub import HfApi
-
-    from culturespa.passports import gather_passport, need_complete, need_token, push_adapter
-    need_token(HfApi())
-    about, loading = _apart(typed)
-    passport = gather_passport(folder, **about)
-    need_complete(folder, passport | dict(examined=True))    # before a large model is loaded
-    passport |= dict(examined=_examined(folder, questions, loading))
-    print(f'uploaded: {push_adapter(folder, to, passport, private=private)}')
 
 # %% ../nbs/893_study_commands.ipynb #58f33822
 COMMANDS:dict[str, Callable] = {

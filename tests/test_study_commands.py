@@ -15,13 +15,11 @@ import pytest
 import typer
 
 from culturespa.configuration import configure
-from culturespa.model_files import find_model, fingerprint
+from culturespa.model_files import find_model
 from culturespa.models import random_adapter
 from culturespa.pipeline import generated_answers_step, pairs_step, questions_step
-from culturespa.report_page import write_alignment
 from culturespa.run_folder import Run
 from culturespa.survey import InputError
-from culturespa.toys import invented_survey, persona_answers
 
 def typed(line):
     "Type a line after `culturespa`; returns what it prints"
@@ -52,31 +50,6 @@ def run_with_noise(folder, cultures, trained):
         random_adapter(place, find_model('demo'), scale=.1, seed=seed)
         (place/'base.json').write_text('{}')
     return run.out
-
-def of_adapters(line):
-    "Type a line after `culturespa adapters`; returns what it prints"
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        adapters(line.split(), standalone_mode=False, prog_name='culturespa')
-    return said.getvalue()
-
-def adapter_in_run(folder):
-    "A run whose joint adapter is random numbers, with invented answers that were scored"
-    run = Path(folder)/'run'
-    place = run/'adapters'/'joint'
-    random_adapter(place, find_model('demo'), scale=.1)
-    record = dict(weights=fingerprint(find_model('demo')), model='demo', revision=None, steps=2,
-                  samples=8, settings=dict(rank=2), adapter='joint')
-    (place/'base.json').write_text(json.dumps(record))
-    survey = invented_survey()
-    answers = [persona_answers(survey, 0, 'unaware'), persona_answers(survey, .5, seed=1),
-               persona_answers(survey, .9, model='base+joint', seed=2)]
-    write_alignment(survey, pd.concat(answers), run, draws=100)
-    asked = run/'answers'/'source=survey'/'model=base%2Bjoint'
-    asked.mkdir(parents=True)
-    model = dict(name='base+joint', adapter_weights=fingerprint(place))
-    (asked/'_asked.json').write_text(json.dumps(dict(model=model)))
-    return place
 
 def test_a_study_makes_no_folder_in_a_dry_run_or_from_a_bad_file():
     with tempfile.TemporaryDirectory() as folder:
@@ -163,33 +136,6 @@ def test_transfer_needs_three_adapters_and_leaves_the_run_alone():
         own = pd.read_csv(f'{folder}/seen/transfer_own.csv')
     assert len(matrix) == 16 and list(own.culture) == [*cultures, 'average']
     assert 'demo, synthetic' in said and 'as smooth over the map p' in said
-
-
-def test_an_adapter_is_merged_and_pushed_by_typing():
-    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patched:
-        own = adapter_in_run(temporary)
-        said = of_adapters(f'merge {own} --out {temporary}/merged --questions 4')
-        assert '4 questions answered alike' in said and '(accepted: 0.0001)' in said
-        assert (Path(temporary)/'merged'/'merge.json').is_file()
-        with pytest.raises(InputError, match='accepted is 1e-15; nothing was written'):
-            of_adapters(f'merge {own} --out {temporary}/no --dtype bfloat16 --tolerance 1e-15')
-        patched.setattr('huggingface_hub.get_token', lambda: None)
-        with pytest.raises(InputError, match='no token of the hub'):
-            of_adapters(f'push {own} --to me/adapter')
-        patched.setattr('huggingface_hub.get_token', lambda: 'good')
-        with pytest.raises(InputError, match="lacks the survey's licence"):
-            of_adapters(f'push {own} --to me/adapter')
-        sent = []
-        def take(*given, **more):
-            sent.append((given, more))
-            return 'https://hub/me/adapter'
-        patched.setattr('culturespa.passports.push_adapter', take)
-        licensed = f'push {own} --to me/adapter --survey-licence invented --questions 4'
-        assert 'uploaded: https://hub/me/adapter' in of_adapters(licensed)
-        (folder_sent, repo, known), more = sent[0]
-        assert more == dict(private=True) and known['examined']['prompts'] == 4
-        of_adapters(f'{licensed} --public')
-        assert sent[1][1] == dict(private=False)
 
 
 def test_nothing_heavy_is_loaded_for_a_page_of_help():

@@ -127,9 +127,12 @@ def stand_in():
     server.url = f'http://127.0.0.1:{server.server_port}'
     server.asked, server.private, server.files = [], None, {}
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    online = pytest.MonkeyPatch()   # this machine's own door is open also where the hub is not
+    online.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
     try:
         yield server
     finally:
+        online.undo()
         server.shutdown()
         server.server_close()
 

@@ -192,8 +192,10 @@ AnswerSeed = Annotated[Whole, option(
     '--answer-seed', help='of what is drawn in answers alone; left out: --seed')]
 
 # %% ../nbs/870_options.ipynb #404066ba
-Device = Annotated[Text, option('--device', help='cpu, cuda or mps; left out: the best there is')]
-Dtype = Annotated[Text, option('--dtype', help='float32, bfloat16 or float16')]
+Device = Annotated[Text, option(
+    '--device', help='cpu, cuda, mps, or auto: over all accelerators; left out: the best there is')]
+Dtype = Annotated[Text, option(
+    '--dtype', help='float32, bfloat16, float16; 8bit or 4bit (QLoRA) with bitsandbytes')]
 StartFrom = Annotated[Optional[Path], option(
     '--from', help='run to start from: its settings, and all that would come out the same')]
 ReportTo = Annotated[str, option(
@@ -321,7 +323,7 @@ def option_of(
     return get_args(kind)[1]
 
 # %% ../nbs/870_options.ipynb #7be9ffc4
-LIBRARIES = ('transformers', 'trl', 'peft', 'datasets', 'accelerate', 'torch')
+LIBRARIES = ('transformers', 'trl', 'peft', 'datasets', 'accelerate', 'torch', 'bitsandbytes')
 
 def quiet_libraries():
     "Libraries keep their news to themselves; ours is on the bar and in the table"
@@ -332,6 +334,9 @@ def quiet_libraries():
     warnings.filterwarnings('ignore')
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
+    from culturespa.model_files import lacking_libraries
+    if lacking_libraries():
+        return
     import datasets
     import transformers
 

@@ -24,6 +24,7 @@ import numpy as np
 from .adapter_folder import check_target, move_into_place, same_training
 from .families import lora_targets
 from .local import LocalModel
+from .model_files import QUANTISED, dtype_name
 from .models import Model
 from culturespa.processes import (
     filled_sampler, first_alone, is_first, join_processes, part_of_batch, process_count,
@@ -163,7 +164,8 @@ def lent(
     lm = model.lm
     trainable = {name: weight.requires_grad for name, weight in lm.named_parameters()}
     uses_cache = lm.config.use_cache
-    lm.requires_grad_(True)
+    if dtype_name(lm) not in QUANTISED:     # numbers in few bits have no gradient
+        lm.requires_grad_(True)
     try:
         yield lm
     finally:
@@ -260,7 +262,19 @@ def _checked_base(model:str|Path|LocalModel, samples:Sequence[dict], load:dict)-
     base = load_model(model, **load)
     if not isinstance(base, LocalModel) or base.adapter:
         raise InputError(f'{base.name} cannot be trained: a base model on this machine is needed')
+    _need_accelerators(base.lm)
     return base
+
+def _need_accelerators(lm:Any):
+    "A spread model is trained only if no part lies where nothing computes. Raises `InputError`"
+    places = set(getattr(lm, 'hf_device_map', {}).values())
+    outside = sorted(str(place) for place in places if str(place) in ('cpu', 'disk'))
+    if len(places) > 1 and outside:
+        raise InputError(f'parts of the model lie on {" and ".join(outside)}: tuning needs all of '
+                         'it on accelerators; --dtype 4bit makes it smaller')
+    if len(places) > 1 and process_count() > 1:
+        raise InputError('several processes each need a whole model: leave out --device auto, or '
+                         'start one process')
 
 def _trained(
     base:LocalModel,
@@ -365,6 +379,7 @@ def _training_record(
         weights=base.record['weights'],
         model=str(base.record['path']),
         revision=base.record['revision'],
+        dtype=base.record['dtype'],
         steps=trainer.state.global_step,
         samples=len(rows),
         epochs=settings.epochs,

@@ -10,10 +10,10 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
            'TopP', 'MaxNewTokens', 'Repeats', 'Methods', 'LearnFrom', 'Votes', 'LearnUnder',
            'NonAnswers', 'Fraction', 'FlipQuestions', 'Matched', 'Strategies', 'Specific',
            'Replay', 'ReplayFrom', 'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype',
-           'StartFrom', 'ReportTo', 'Quiet', 'DryRun', 'Tflops', 'WHERE', 'Engine', 'Workers',
-           'GpusPerWorker', 'SPREAD', 'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values',
-           'request_fields', 'option', 'takes', 'typed_configuration', 'option_of',
-           'quiet_libraries']
+           'StartFrom', 'ReportTo', 'StopAfter', 'Quiet', 'DryRun', 'Tflops', 'SERVED', 'WHERE',
+           'Engine', 'Workers', 'GpusPerWorker', 'SPREAD', 'CONFIGURATION', 'LIBRARIES',
+           'split_words', 'named_values', 'request_fields', 'taken_served', 'option', 'takes',
+           'typed_configuration', 'option_of', 'quiet_libraries']
 
 # %% ../nbs/870_options.ipynb #ceffed3c
 import inspect
@@ -78,6 +78,13 @@ def request_fields(
                              'such as top_k=20')
         found |= {name.strip(): _json_or_word(value)}
     return found or None
+
+def taken_served(
+    typed:dict,    # loses what is taken out
+)->dict:           # for `load_model`
+    "What was typed about a model behind a server. Raises `InputError`"
+    served = {name: typed.pop(name) for name in ('url', 'extra', 'concurrency', 'timeout')}
+    return served | dict(extra=request_fields(served['extra']))
 
 def _json_or_word(text:str)->Any:
     try:
@@ -200,15 +207,19 @@ StartFrom = Annotated[Optional[Path], option(
     '--from', help='run to start from: its settings, and all that would come out the same')]
 ReportTo = Annotated[str, option(
     '--report-to', help='tell every step of a training to tensorboard, trackio or wandb')]
+StopAfter = Annotated[Text, option(
+    '--stop-after', help='last step to take: questions, answers, pairs, tuning, survey or scores')]
 Quiet = Annotated[bool, option('--quiet', help='no progress bars')]
 DryRun = Annotated[bool, option('--dry-run', help='only say what it would take')]
 Tflops = Annotated[Number, option(
     '--tflops', help='with --dry-run: tera-operations a second of your accelerator in a large '
                      'matrix product; gives times for a model that is not here', min=1e-9)]
 
-# for commands that ask a model wherever it is: the names are those of `load_model`
+# of a model behind a server, and for commands that ask a model wherever it is: the names are
+# those of `load_model`
+SERVED = dict(url=Url, extra=ExtraBody, concurrency=Concurrency, timeout=Timeout)
 WHERE = dict(
-    url=Url, extra=ExtraBody, concurrency=Concurrency, timeout=Timeout,
+    **SERVED,
     adapter=Adapter, revision=Revision, device=Device, dtype=Dtype)
 
 # %% ../nbs/870_options.ipynb #28783798

@@ -28,8 +28,8 @@ def model_to_plan(
     "The base model if its weights are on this machine, else its shape. Raises `InputError`"
     c = run.configuration
     if run.served:
-        raise InputError(f'{c.model} is behind a server, which tells nothing of its size: for a dry '
-                         'run give its hub name or folder as --model, without --url')
+        raise InputError(f'{c.model} is behind a server, which tells nothing of its size: for a '
+                         'dry run give its hub name or folder as --model, without --url')
     folder = Path(c.model).expanduser()
     if c.model == 'demo' or any(folder.glob('*.safetensors')):
         return run.base

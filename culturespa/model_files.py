@@ -6,9 +6,9 @@
 __all__ = ['MODEL_LIBRARIES', 'SMALL_FILES', 'SAFE_FILES', 'HUB_NAME', 'DTYPES', 'QUANTISED',
            'REPLY_MARK', 'THOUGHT_MARK', 'ASKED', 'lacking_libraries', 'need_libraries',
            'find_model', 'find_adapter', 'safetensors_header', 'fingerprint', 'find_device',
-           'find_dtype', 'load_weights', 'load_tokenizer', 'with_template', 'placement',
-           'dtype_name', 'Frame', 'find_frame', 'end_tokens', 'template_ending', 'check_adapter',
-           'peft_model', 'fingerprint_of']
+           'find_dtype', 'placement', 'dtype_name', 'load_weights', 'load_tokenizer',
+           'with_template', 'Frame', 'find_frame', 'end_tokens', 'template_ending',
+           'check_adapter', 'peft_model', 'fingerprint_of']
 
 # %% ../nbs/240_model_files.ipynb #2f537cd2
 import hashlib
@@ -155,51 +155,6 @@ def find_dtype(
         raise InputError(f'dtype {name} is unknown; there are {", ".join([*DTYPES, *QUANTISED])}')
     return getattr(torch, plain)
 
-# %% ../nbs/240_model_files.ipynb #b5d77d57
-def load_weights(
-    folder:Path,
-    device:str,
-    dtype:Any,    # as `find_dtype` gives it
-    quantised:str|None=None,  # one of `QUANTISED`; None: as it is
-):                # a causal language model of transformers
-    "A model from safetensors alone, without code of its own. Raises `InputError`"
-    import transformers
-    _need_safetensors(folder)
-    placed = placement(device, dtype, quantised)
-    try:
-        # Any, because `lm.to` has no usable types: a decorator of transformers hides them
-        lm:Any = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, trust_remote_code=False, use_safetensors=True, **placed)
-    except Exception as error:
-        raise InputError(f'cannot load {folder}: {first_line(error)}') from error
-    if quantised:
-        _leave_unpacked(lm)
-        _try_once(lm, folder, quantised)
-    return lm if placed else lm.to(device)
-
-def load_tokenizer(
-    folder:Path,
-):                # a tokenizer of transformers
-    "A tokenizer with a chat template. Raises `InputError`"
-    import transformers
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise InputError(f'cannot load {folder}: {first_line(error)}') from error
-    return with_template(tokenizer, folder)
-
-def with_template(
-    tokenizer:Any,   # of transformers
-    what:object,     # where it comes from, for the message
-)->Any:              # the same
-    "The tokenizer, ready to use. Raises `InputError` if it has no chat template"
-    if not tokenizer.chat_template:
-        raise InputError(f'{what} has no chat template, so it is no chat model: '
-                         'use an instruction-tuned one, or add chat_template.jinja')
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
 # %% ../nbs/240_model_files.ipynb #a10900e8
 def placement(
     device:str,            # as `find_device` gives it
@@ -247,6 +202,51 @@ def dtype_name(
         if getattr(lm, f'is_loaded_in_{name}', False):
             return name
     return str(lm.dtype).removeprefix('torch.')
+
+# %% ../nbs/240_model_files.ipynb #b5d77d57
+def load_weights(
+    folder:Path,
+    device:str,
+    dtype:Any,    # as `find_dtype` gives it
+    quantised:str|None=None,  # one of `QUANTISED`; None: as it is
+):                # a causal language model of transformers
+    "A model from safetensors alone, without code of its own. Raises `InputError`"
+    import transformers
+    _need_safetensors(folder)
+    placed = placement(device, dtype, quantised)
+    try:
+        # Any, because `lm.to` has no usable types: a decorator of transformers hides them
+        lm:Any = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, trust_remote_code=False, use_safetensors=True, **placed)
+    except Exception as error:
+        raise InputError(f'cannot load {folder}: {first_line(error)}') from error
+    if quantised:
+        _leave_unpacked(lm)
+        _try_once(lm, folder, quantised)
+    return lm if placed else lm.to(device)
+
+def load_tokenizer(
+    folder:Path,
+):                # a tokenizer of transformers
+    "A tokenizer with a chat template. Raises `InputError`"
+    import transformers
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise InputError(f'cannot load {folder}: {first_line(error)}') from error
+    return with_template(tokenizer, folder)
+
+def with_template(
+    tokenizer:Any,   # of transformers
+    what:object,     # where it comes from, for the message
+)->Any:              # the same
+    "The tokenizer, ready to use. Raises `InputError` if it has no chat template"
+    if not tokenizer.chat_template:
+        raise InputError(f'{what} has no chat template, so it is no chat model: '
+                         'use an instruction-tuned one, or add chat_template.jinja')
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 # %% ../nbs/240_model_files.ipynb #e4bb363b
 REPLY_MARK = '@REPLY@'

@@ -192,19 +192,6 @@ def test_adapters_take_turns_on_one_model():
         assert 'adapter' not in base.record
 
 
-def test_adapters_sit_beside_few_bits_and_are_taken_off_again():
-    pytest.importorskip('bitsandbytes')
-    def says(model):
-        return model.option_probabilities([chat], [['1', '2']])[0][0].tolist()
-    for dtype in ('4bit', '8bit'):
-        base = LocalModel(toy, device='cpu', dtype=dtype)
-        plain = says(base)
-        first = base.with_adapter(random_adapter(toys/'first', toy))
-        assert says(first) != plain == says(base)
-        assert base.record['dtype'] == first.record['dtype'] == dtype
-        assert base.generate([chat], Sampling(max_new_tokens=3)) != ['']
-
-
 def test_an_adapter_of_another_model_is_refused():
     import json
     wide = random_model(toys/'wide', hidden_size=32)

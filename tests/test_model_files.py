@@ -60,33 +60,20 @@ def test_files_are_refused_in_one_line():
     assert '\n' not in str(refused.value)
 
 
-def test_few_bits_keep_probabilities_near():
-    pytest.importorskip('bitsandbytes')
-    text = torch.tensor([[1, 40, 77, 123, 200]])
-    whole = load_weights(toy, 'cpu', torch.float32)
-    with torch.inference_mode():
-        exact = whole(text).logits.softmax(-1)
-        for name in QUANTISED:
-            few = load_weights(toy, 'cpu', find_dtype(name, 'cpu'), name)
-            assert dtype_name(few) == name
-            apart = (few(text).logits.softmax(-1) - exact).abs().sum(-1) / 2
-            assert 0 < apart.max() < .4
-            assert few.get_memory_footprint() < .6 * whole.get_memory_footprint()
-
-
 def test_few_bits_are_refused_where_they_cannot_be():
     import sys
     import types
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(sys.modules, 'bitsandbytes', None)      # as if it were not installed
-        with pytest.raises(InputError, match=r"needs bitsandbytes: pip install 'culturespa\[quan"):
+        with pytest.raises(InputError, match=r"bitsandbytes: pip install 'culturespa\[quan"):
             load_weights(toy, 'cpu', torch.float32, '4bit')
     def broken(token):
         raise RuntimeError('shape is invalid\nand so on')
     broken.device = torch.device('cpu')
     with pytest.raises(InputError, match='run in 4bit on cpu: shape is invalid$'):
         model_files._try_once(broken, 'toy', '4bit')
-    assert find_dtype('8bit', 'cpu') == torch.float32 and find_dtype('8bit', 'cuda') == torch.bfloat16
+    assert find_dtype('8bit', 'cpu') == torch.float32
+    assert find_dtype('8bit', 'cuda') == torch.bfloat16
     assert find_device('auto') == find_device()       # one device: nothing to spread over
 
 

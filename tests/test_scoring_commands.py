@@ -82,15 +82,16 @@ def test_one_model_alone_is_not_compared_and_a_runs_folder_is_kept():
         own = load_survey('demo').modal[['USA', 'ZWE']].stack().rename('code').reset_index()
         for name in ('a', 'b'):
             own.assign(method='P1', model=name).to_csv(f'{folder}/{name}.csv', index=False)
+        both = f'compare {folder}/a.csv {folder}/b.csv --survey demo --draws 50'
         with pytest.raises(InputError, match='a alone: two models or more are needed'):
             typed(f'compare {folder}/a.csv --survey demo --draws 50')
         with pytest.raises(InputError, match='accepted are a, b'):
-            typed(f'compare {folder}/a.csv {folder}/b.csv --survey demo --draws 50 --against c')
+            typed(f'{both} --against c')
         (Path(folder)/'run').mkdir()
         (Path(folder)/'run'/'record.json').write_text('{}')
         with pytest.raises(InputError, match='is the folder of a run or a survey'):
-            typed(f'compare {folder}/a.csv {folder}/b.csv --survey demo --draws 50 --out {folder}/run')
-        alike = typed(f'compare {folder}/a.csv {folder}/b.csv --survey demo --draws 50 --against b')
+            typed(f'{both} --out {folder}/run')
+        alike = typed(f'{both} --against b')
         assert 'difference: to b' in alike and '260 questions and 2 cultures' in alike
 
 

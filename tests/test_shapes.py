@@ -66,16 +66,6 @@ def test_a_token_meets_some_experts_only():
     assert extra == 64 * (8 - 2)       # the router alone grows
 
 
-def test_few_bits_weigh_what_they_weigh_in_memory():
-    pytest.importorskip('bitsandbytes')
-    from culturespa.model_files import find_dtype
-
-    for name in ('4bit', '8bit'):
-        lm = load_weights(toy, 'cpu', find_dtype(name, 'cuda'), name)
-        told = ModelShape(toy, dtype=name).weight_bytes()
-        assert abs(told / lm.get_memory_footprint() - 1) < .05
-
-
 def test_what_is_no_model_is_named():
     (toys/'broken').mkdir()
     (toys/'broken'/'config.json').write_text('{"model_type": "klingon"}')

@@ -88,20 +88,6 @@ def test_the_adapter_moves_and_the_base_does_not():
         assert set(config['target_modules']) == set(matrices.split())
 
 
-def test_an_adapter_is_trained_on_few_bits_and_loads_in_plain_peft():
-    pytest.importorskip('bitsandbytes')
-    from peft import PeftModel
-    place = Path(tempfile.mkdtemp())
-    for dtype in ('4bit', '8bit'):
-        base = load_model('demo', device='cpu', dtype=dtype)
-        before = mean_log_probability(base, bolivian())
-        made = train_adapter(base, bolivian(), place/dtype, QUICK, quiet=True)
-        assert made['dtype'] == dtype and f'| dtype | {dtype} |' in (place/dtype/'README.md').read_text()
-        assert mean_log_probability(base, bolivian()) == before
-        assert mean_log_probability(base.with_adapter(place/dtype), bolivian()) > before + .1
-        PeftModel.from_pretrained(load_model('demo').lm, str(place/dtype))
-
-
 def test_a_spread_model_is_trained_only_where_all_of_it_computes():
     from types import SimpleNamespace
     from culturespa.tuning import _need_accelerators

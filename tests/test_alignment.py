@@ -180,3 +180,13 @@ def test_orders_of_options_are_not_averaged():
     table = score_table(align(made, two))
     assert list(table.columns) == [('base', 'P1, original'), ('base', 'P1, reversed')]
     assert table.loc['average'].tolist() == [100, pytest.approx(100 * (1 - np.sqrt(19 / 19)))]
+
+
+def test_the_predictions_hold():
+    long_and_short = made_survey({'USA': [10] + [1] * 9}, options=[10] + [2] * 9)
+    missed, refused = [1] + [1] * 9, [None] + [1] * 9
+    given = [answer_sheets(long_and_short, made_answers({'USA': codes})) for codes in (missed, refused)]
+    of_missed, of_refused = ({score: score_sheets(long_and_short, own, score).item()
+                              for score in ('S', 'balanced', 'worst')} for own in given)
+    assert round(of_missed['S']) == 5 and round(of_missed['balanced']) == 90
+    assert of_refused['S'] == 100 and of_refused['worst'] == of_missed['worst']

@@ -162,3 +162,14 @@ def test_rows_stay_and_counts_follow_the_order_of_the_filters():
     assert found['filter'].tolist() == ['duplicate', 'bare scale', 'malformed', 'options', None]
     assert left_after(found) == {'duplicate': 4, 'bare scale': 3, 'malformed': 2, 'options': 1}
     assert found.options[9] == ['Yes', 'No']
+
+
+def test_the_predictions_hold():
+    partly = ['1. Yes', '2. No', 'Maybe']
+    with pytest.raises(Dropped, match='in part'):
+        clean_options('Tea?', partly)
+    assert clean_options_paper('Tea?', partly) == ('Tea?', partly)
+    said_twice = '{"question": "Tea?", "options": ["Yes", "No"]} {"question": "Rain?", "options": ["a", "b"]}'
+    assert read_question(said_twice)[0] == 'Tea?'
+    thrice = pd.DataFrame(dict(question=['Tea?'] * 3, options=[['Yes', 'No'], ['a', 'b'], ['c', 'd']]))
+    assert filter_questions(thrice, set(), 'ours').reason.isna().sum() == 1

@@ -169,8 +169,8 @@ def test_the_predictions_hold():
     with pytest.raises(Dropped, match='in part'):
         clean_options('Tea?', partly)
     assert clean_options_paper('Tea?', partly) == ('Tea?', partly)
-    one, other = ('{"question": "%s", "options": ["Yes", "No"]}' % word for word in ('Tea?', 'Rain?'))
-    assert read_question(f'{one} {other}')[0] == 'Tea?'
+    written = ['{"question": "%s", "options": ["Yes", "No"]}' % word for word in ('Tea?', 'Rain?')]
+    assert read_question(' '.join(written))[0] == 'Tea?'
     lists = [['Yes', 'No'], ['a', 'b'], ['c', 'd']]
     thrice = pd.DataFrame(dict(question=['Tea?'] * 3, options=lists))
     assert filter_questions(thrice, set(), 'ours').reason.isna().sum() == 1

@@ -461,11 +461,7 @@ STEPS = dict(
 def steps_until(
     last:str|None,    # one of `STEPS`; None: all
 )->dict[str, Callable]:
-    """The steps up to one. Raises `InputError`
-
-    >>> list(steps_until('pairs'))
-    ['questions', 'answers', 'pairs']
-    """
+    "The steps up to one. Raises `InputError`"
     names = list(STEPS)
     count = len(names) if last is None else 1 + names.index(one_of('--stop-after', last, names))
     return {name: STEPS[name] for name in names[:count]}

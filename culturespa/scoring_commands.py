@@ -53,7 +53,9 @@ def print_run(
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
     import pandas as pd
-    return pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
+    from culturespa.writing import unescaped
+    file = Path(out)/'scores.csv'
+    return unescaped(pd.read_csv(file, keep_default_na=False, na_values={'score': ['']}))
 
 # %% ../nbs/890_scoring_commands.ipynb #43b60864
 Answers = Annotated[Optional[list[Path]], option(

@@ -31,6 +31,7 @@ from culturespa.processes import (
 from .samples import IGNORED, batch_targets, target_loss, tokenize_sample
 from .served import load_model
 from .survey import InputError, one_of
+from .writing import write_file
 
 # %% ../nbs/455_tuning.ipynb #1dab0243
 SCHEDULES = ['linear', 'cosine', 'constant', 'constant_with_warmup']  # as transformers names them
@@ -142,8 +143,7 @@ def _checkpoint(folder:Path, plan:str)->str|None:
         whole = sorted(folder.glob('checkpoint-*/trainer_state.json'), key=os.path.getmtime)
         return str(whole[-1].parent) if whole else None      # the state is written last
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    note.write_text(plan)
+    write_file(note, plan)
     return None
 
 def _plan(rows:list, settings:Tuning, batch:int, model:LocalModel)->str:
@@ -282,7 +282,7 @@ def _trained(
     losses = _losses(trainer)
     if is_first():
         lines = [f'{step},{loss:.6g}' for step, loss in losses]
-        (folder/'loss.csv').write_text('\n'.join(['step,loss', *lines]) + '\n')
+        write_file(folder/'loss.csv', '\n'.join(['step,loss', *lines]) + '\n')
     return _training_record(base, trainer, rows, settings, losses)
 
 def _losses(trainer:Any)->list[tuple[int, float]]:

@@ -164,11 +164,12 @@ def _align_files(
     from culturespa.elsewhere import gather_answers
     from culturespa.release import coverage_sentence
     from culturespa.survey_files import load_survey
+    from culturespa.writing import printable
     _no_run(out)
     asked = load_survey(survey)
     found = gather_answers(files, asked, *labels)
     for line in found.attrs['notes']:
-        print(f'note: {line}', file=sys.stderr)
+        print(printable(f'note: {line}'), file=sys.stderr)
     if not as_json:
         print(coverage_sentence(pd.DataFrame(found.attrs['coverage'])))
     _score(asked, found, out, draws, as_json)

@@ -56,8 +56,9 @@ class Tuning:
         for name in ('rank', 'alpha', 'batch', 'batch_specific', 'micro_batch'):
             self._need(name, 'a whole number of at least 1', (int,), lambda v: v >= 1)
         self._need('seed', 'a whole number of at least 0', (int,), lambda v: v >= 0)
-        for name in ('learning_rate', 'epochs'):
-            self._need(name, 'a number above 0', (int, float), lambda v: 0 < v < float('inf'))
+        for name, most in dict(learning_rate=1, epochs=1000).items():
+            accepted = f'a number above 0, at most {most}'
+            self._need(name, accepted, (int, float), lambda v, most=most: 0 < v <= most)
         for name in ('dropout', 'warmup'):
             self._need(name, 'a part: at least 0, below 1', (int, float), lambda v: 0 <= v < 1)
         self._need('targets', 'names of layers, such as q_proj,v_proj', (str,), lambda v: True)

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -243,6 +243,10 @@ class Terminal:
         shown = ''.join(part if part in self.passes else printable(part) for part in parts)
         self.stream.write(self._within_its_letters(shown))
         return len(text)
+
+    def writelines(self, lines:Iterable[str]):
+        for line in lines:
+            self.write(line)
 
     def _within_its_letters(self, text:str)->str:
         "A text that the stream's encoding has letters for"

@@ -47,18 +47,19 @@ def write_files(
     files:Mapping[str, str|bytes],    # name -> content; text becomes UTF-8
 ):
     "Write files, all of them whole or none. Raises `OSError`, and what was there stays as it was"
-    folder = Path(folder)
+    folder = at = Path(folder)
     made:dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            _need_no_folder(folder/name)
-            made[folder/name] = _beside(folder/name, _as_bytes(content))
+            at = folder/name
+            _need_no_folder(at)
+            made[at] = _beside(at, _as_bytes(content))
         for path, new in made.items():
             os.replace(new, path)      # a link there is replaced, not followed
     except OSError as error:
         reason = f'{error.strerror}; what was there is as it was'
-        raise OSError(error.errno, reason, error.filename or str(folder)) from error
+        raise OSError(error.errno, reason, str(at)) from error
     finally:
         for new in made.values():
             new.unlink(missing_ok=True)

@@ -117,6 +117,24 @@ def test_parts_of_earlier_versions_are_read():
     pd.testing.assert_frame_equal(read_kept(out), now)
 
 
+def test_parts_are_counted_and_reworded_questions_refused():
+    out, hashes = folder/'counted', question_hashes(made.questions)
+    file = out/part_name('original', 0, hashes)
+    write_part(kenyan([3, None]), hashes, file)
+    assert count_part(file) == (2, 1)
+    known = dict(zip(['q1', 'q2'], hashes))
+    assert answered_in([file], 'original', 0, known) == {'q1': True, 'q2': False}
+    assert answered_in([file], 'original', 1, known) == {}
+    assert answered_in([file], 'reversed', 0, known) == {}
+    assert answered_in([file], 'original', 0, {'q9': 'x'}) == {}
+    with pytest.raises(InputError, match='q1 was asked with another text or options'):
+        answered_in([file], 'original', 0, {'q1': 'another'})
+    file.write_bytes(file.read_bytes()[:-9])
+    for read in (count_part, lambda f: answered_in([f], 'original', 0, known)):
+        with pytest.raises(InputError, match='is damaged: delete it'):
+            read(file)
+
+
 def test_a_bit_that_turned_over_is_refused_in_one_line():
     import random
 
@@ -141,24 +159,6 @@ def test_a_bit_that_turned_over_is_refused_in_one_line():
         if is_intact(bytes(content)):
             pd.testing.assert_frame_equal(read_kept(out), sound)      # the note itself was hit
     assert refusals > 150
-
-
-def test_parts_are_counted_and_reworded_questions_refused():
-    out, hashes = folder/'counted', question_hashes(made.questions)
-    file = out/part_name('original', 0, hashes)
-    write_part(kenyan([3, None]), hashes, file)
-    assert count_part(file) == (2, 1)
-    known = dict(zip(['q1', 'q2'], hashes))
-    assert answered_in([file], 'original', 0, known) == {'q1': True, 'q2': False}
-    assert answered_in([file], 'original', 1, known) == {}
-    assert answered_in([file], 'reversed', 0, known) == {}
-    assert answered_in([file], 'original', 0, {'q9': 'x'}) == {}
-    with pytest.raises(InputError, match='q1 was asked with another text or options'):
-        answered_in([file], 'original', 0, {'q1': 'another'})
-    file.write_bytes(file.read_bytes()[:-9])
-    for read in (count_part, lambda f: answered_in([f], 'original', 0, known)):
-        with pytest.raises(InputError, match='is damaged: delete it'):
-            read(file)
 
 
 def test_a_second_writer_is_refused():

@@ -59,21 +59,6 @@ def test_a_survey_is_not_written_into_a_folder_of_another_kind():
     assert write_survey(toy_survey(), write_survey(toy_survey(), place/'new')) == place/'new'
 
 
-def test_a_survey_reads_back_whatever_its_texts_begin_with():
-    from culturespa.survey import survey_digest
-
-    survey = toy_survey()
-    questions = survey.questions.assign(question=['=1+1', "'- how often?", 'Ünlü – 漢\\ud800'])
-    survey = replace(survey, name='=x', questions=questions, record=dict(made='é'))
-    place = Path(tempfile.mkdtemp())/'formulas'
-    place.mkdir()
-    (place/'.questions.csv.0123abcd.tmp').touch()        # a killed process left it
-    back = read_folder(write_survey(survey, place))
-    assert back.questions.question.tolist() == questions.question.tolist()
-    assert survey_digest(back) == survey_digest(survey) and back.name == '=x'
-    assert "\nq1,en,Food,'=1+1," in (place/'questions.csv').read_text(encoding='utf-8')
-
-
 def test_a_full_disk_leaves_the_survey_that_was_there():
     import resource
 
@@ -89,6 +74,21 @@ def test_a_full_disk_leaves_the_survey_that_was_there():
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {file.name: file.read_bytes() for file in place.iterdir()} == before
+
+
+def test_a_survey_reads_back_whatever_its_texts_begin_with():
+    from culturespa.survey import survey_digest
+
+    survey = toy_survey()
+    questions = survey.questions.assign(question=['=1+1', "'- how often?", 'Ünlü – 漢\\ud800'])
+    survey = replace(survey, name='=x', questions=questions, record=dict(made='é'))
+    place = Path(tempfile.mkdtemp())/'formulas'
+    place.mkdir()
+    (place/'.questions.csv.0123abcd.tmp').touch()        # a killed process left it
+    back = read_folder(write_survey(survey, place))
+    assert back.questions.question.tolist() == questions.question.tolist()
+    assert survey_digest(back) == survey_digest(survey) and back.name == '=x'
+    assert "\nq1,en,Food,'=1+1," in (place/'questions.csv').read_text(encoding='utf-8')
 
 
 def test_a_bit_that_turned_over_in_shares_is_refused():

@@ -133,7 +133,7 @@ class ServedModel:
         self.used['requests'] += 1
         for name in ('prompt_tokens', 'completion_tokens'):
             number = usage.get(name) if isinstance(usage, dict) else None
-            if isinstance(number, int):
+            if isinstance(number, int) and 0 <= number < 2**53:
                 self.used[name] += number
 
 def _text_of(reply:dict)->str:

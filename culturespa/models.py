@@ -6,8 +6,8 @@
 __all__ = ['LIKELIEST', 'MODES', 'TOY_TEMPLATE', 'TOY_SHAPE', 'TODAY', 'DATE_PARTS', 'TEMPLATE',
            'TAG', 'THOUGHTS', 'BEGINS', 'ENDS', 'LEFT_OPEN', 'Sampling', 'item_seed',
            'item_uniform', 'sampling_distribution', 'draw_tokens', 'Model', 'check_model',
-           'ScriptedModel', 'mass_outside', 'random_model', 'random_adapter', 'first_line',
-           'template_text', 'fill_template', 'knows_system_role', 'close_thought',
+           'ScriptedModel', 'mass_outside', 'random_model', 'random_adapter', 'whole_characters',
+           'first_line', 'template_text', 'fill_template', 'knows_system_role', 'close_thought',
            'without_thoughts', 'render_chat']
 
 # %% ../nbs/210_models.ipynb #cbb28ff9
@@ -274,6 +274,12 @@ def random_adapter(
     return Path(folder)
 
 # %% ../nbs/210_models.ipynb #7614617d
+def whole_characters(
+    text:str,    # a reply
+)->str:          # the same; `?` for half a character, which JSON can name and no file can hold
+    "A text that can be written down"
+    return str(text).encode('utf-8', 'replace').decode()
+
 def first_line(
     error:BaseException|str,  # or the error's text
 )->str:                       # at most 300 characters

@@ -5,10 +5,10 @@
 
 `culturespa run` works on a small part of the demo world: two cultures, one topic, questions written,
 one adapter trained. It is killed (SIGKILL) once it has used a random amount of processor time, and
-the same command is given again, until it ends by itself; then a new folder is begun. Every table,
-every part of the answers and the adapter must be those of a run that nobody disturbed, byte for
-byte. Each start is forked from a process that has loaded the libraries, so that kills hit work and
-not imports. Moments are drawn with a seed; everything is synthetic.
+the same command is given again, several times over, until the run is complete; then a new folder is
+begun. Every table, every part of the answers and the adapter must be those of a run that nobody
+disturbed, byte for byte. Each start is forked from a process that has loaded the libraries, so that
+kills hit work and not imports. Moments are drawn with a seed; everything is synthetic.
 """
 
 import argparse
@@ -36,6 +36,7 @@ SETTING = [
     *('--strategies', 'crqpc', '--tuning', 'batch=4', '--tuning', 'micro_batch=4', '--quiet'),
 ]
 COMPARED = ['*.csv', '*.parquet', '*.safetensors']  # the rest holds dates or pictures
+MOST = 8  # kills of one run: then it may end, and the next one begins
 FORK = multiprocessing.get_context('fork')
 
 
@@ -105,7 +106,8 @@ def disturbed(folder, threads, kills, rng):
     while len(rows) < kills:
         run += 1
         out = folder / f'run{threads}-{run}'
-        killed = one_run(out, threads, kills - len(rows), total, rng)
+        most = min(kills - len(rows), int(rng.integers(1, MOST + 1)))
+        killed = one_run(out, threads, most, total, rng)
         other = differing(out, whole)
         rows += [row | dict(same=not other) for row in killed]
         print(f'run {run}: {len(killed)} kills, {other or "the same"}', flush=True)
@@ -113,7 +115,7 @@ def disturbed(folder, threads, kills, rng):
 
 
 def one_run(out, threads, most, total, rng):
-    "Kill a run until it ends by itself, or `most` times"
+    "Kill a run `most` times, unless it ends before that, and let it end"
     rows = []
     while True:
         # as likely between 0.2 and 0.4 seconds as between 2 and 4: early steps are short

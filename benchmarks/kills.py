@@ -3,12 +3,12 @@
     python benchmarks/kills.py                    # 50 kills on one thread and 50 on two
     python benchmarks/kills.py --kills 10 --save  # renews data/results/demo/kills.csv
 
-`culturespa run` works on a small part of the demo world: two cultures, one topic, questions written,
-one adapter trained. It is killed (SIGKILL) once it has used a random amount of processor time, and
-the same command is given again, several times over, until the run is complete; then a new folder is
-begun. Every table, every part of the answers and the adapter must be those of a run that nobody
-disturbed, byte for byte. Each start is forked from a process that has loaded the libraries, so that
-kills hit work and not imports. Moments are drawn with a seed; everything is synthetic.
+`culturespa run` works on a small part of the demo world: two cultures, one topic, questions
+written, one adapter trained. It is killed (SIGKILL) once it has used a random amount of processor
+time, and the same command is given again, several times over, until the run is complete; then a new
+folder is begun. Every table, every part of the answers and the adapter must be those of a run that
+nobody disturbed, byte for byte. Each start is forked from a process that has loaded the libraries,
+so that kills hit work and not imports. Moments are drawn with a seed; everything is synthetic.
 """
 
 import argparse

@@ -14,7 +14,8 @@ def test_a_child_ends_in_its_result_or_in_one_line():
     assert in_child('math:sqrt', 16, seconds=5) == 4
     failing = [('ctypes:string_at', 0, 'crashed'), ('math:sqrt', -1, 'ValueError: '),
                ('math:nothing', 0, 'AttributeError'), ('builtins:bytearray', 9, 'TypeError'),
-               ('builtins:bytearray', 10**12, 'needs too much memory'), ('builtins:print', 'x', None)]
+               ('builtins:bytearray', 10**12, 'needs too much memory'),
+               ('builtins:print', 'x', None)]
     for task, given, words in failing:
         if words is None:
             assert in_child(task, given, seconds=5) is None      # what is printed is no answer

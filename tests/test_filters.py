@@ -23,8 +23,9 @@ def test_replies_are_read_or_dropped_with_a_reason():
 def test_no_reply_stops_the_reading():
     import time
     endless = '9' * 5_000
-    for hostile in ('{"question": "Q?", "options": [' + endless + ']}', '{"a": ' * 9_000, '[' * 9_000,
-                    '{' * 1_000_000, '{"": [' * 200_000, '{"a": "' * 200_000, 'x' * 10**7 + '{}'):
+    for hostile in ('{"question": "Q?", "options": [' + endless + ']}', '{"a": ' * 9_000,
+                    '[' * 9_000, '{' * 1_000_000, '{"": [' * 200_000, '{"a": "' * 200_000,
+                    'x' * 10**7 + '{}'):
         begin = time.monotonic()
         with pytest.raises(Dropped):
             read_question(hostile)

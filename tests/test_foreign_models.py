@@ -19,8 +19,9 @@ def test_a_stray_weights_file_is_a_line():
     whole_one = (random_model(folder/'toy')/'model.safetensors').read_bytes()
     size = 8 + int.from_bytes(whole_one[:8], 'little')
     empty_table = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [%s]}}'
-    tables = [b'[]', b'{"a": 1}', b'{"a', b'[' * 9_000, b'\xff', empty_table % b'0, 9', empty_table % b'-4, 0',
-              empty_table % b'4, 0', empty_table % b'"0", 4', empty_table.replace(b'[1]', b'1') % b'0, 4']
+    tables = [b'[]', b'{"a": 1}', b'{"a', b'[' * 9_000, b'\xff']
+    tables += [empty_table % place for place in (b'0, 9', b'-4, 0', b'4, 0', b'"0", 4')]
+    tables.append(empty_table.replace(b'[1]', b'1') % b'0, 4')
     broken_files = [len(table).to_bytes(8, 'little') + table + bytes(4) for table in tables]
     broken_files += [b'', whole_one[:5], whole_one[:size], whole_one[:-1], b'\xff' * 99]
     for content in broken_files:
@@ -38,7 +39,8 @@ def test_a_stray_weights_file_is_a_line():
 def test_configurations_bring_no_code():
     harmless = dict(use_kernels=False, attn_implementation='sdpa', quant_method='mxfp4',
                     text_config=dict(attn_implementation=None), auto_map=dict(AutoModel='mine.My'))
-    harmful = [dict(use_kernels=True), dict(text_config=dict(_attn_implementation='evil/attention')),
+    harmful = [dict(use_kernels=True),
+               dict(text_config=dict(_attn_implementation='evil/attention')),
                dict(kernel_config=dict(kernel_mapping=dict(RMSNorm='evil/norm'))),
                dict(attn_implementation=dict(text_config='paged|evil/attention@main')),
                dict(experts_implementation='evil/experts'), dict(megatron_config=dict(a=1))]
@@ -82,7 +84,7 @@ def test_a_template_without_end_is_a_line():
                "{{ 'a' * 10**11 }}": 'needs too much memory',
                "{{ 'a' * 2 * 10**6 }}": 'writes 2,000,',
                '{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}': '',
-               '{{ messages[0].content }}{% generation %}{{ nothing.at.all }}{% endgeneration %}': ''}
+               '{{ messages[0].content }}{% generation %}{{ no.such }}{% endgeneration %}': ''}
     with pytest.MonkeyPatch.context() as sooner:
         sooner.setitem(foreign_models.TRIAL, 'seconds', 2)
         for template, trouble in hostile.items():

@@ -54,7 +54,8 @@ def test_files_are_refused_in_one_line():
     with pytest.raises(InputError, match='no safetensors'):
         find_adapter(half_pickled)
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    for harm, words in ((dict(template=endless), 'does not end within'), (dict(), 'code to be fetched')):
+    harms = (dict(template=endless), 'does not end within'), (dict(), 'code to be fetched')
+    for harm, words in harms:
         harmful = random_model(toys/'harmful', **harm)
         config = json.loads((harmful/'config.json').read_text())
         if not harm:

@@ -86,45 +86,6 @@ def test_three_forms_of_a_file_say_the_same():
     assert [found.row for found in read] == [2, 1, 1]
 
 
-def test_a_damaged_labelled_file_is_one_line():
-    from functools import partial
-    from culturespa import child, wvs_files
-    people = pd.DataFrame(dict(B_COUNTRY=[764, 840], Q1=[1, 3], Q2=[2, 3]))
-    with TemporaryDirectory() as folder:
-        for name, write in (('a.sav', pyreadstat.write_sav), ('a.dta', pyreadstat.write_dta)):
-            file = Path(folder)/name
-            write(people, file)
-            whole = file.read_bytes()
-            file.write_bytes(whole[:-len(whole) // 3])
-            with pytest.raises(InputError, match='cut short|promises') as refused:
-                list(open_microdata(file).read(['Q1']))
-            assert '\n' not in str(refused.value) and str(file) in str(refused.value)
-        with pytest.MonkeyPatch.context() as patched:      # as if the reading library crashed
-            crash = partial(child.in_child, 'ctypes:string_at', 0)
-            patched.setattr(wvs_files, 'in_child', lambda task, given, **limits: crash(**limits))
-            with pytest.raises(InputError, match=r'a.sav cannot be read as sav .*crashed'):
-                open_labelled(Path(folder)/'a.sav')
-
-
-def test_numbers_and_letters_of_one_column_survive_the_way():
-    from culturespa import wvs_files
-    mixed = pd.DataFrame(dict(Q1=[1., 'a', -2.], Q2=[1., 2., float('nan')], NAME=['x', '', 'ä']))
-    for piece in (mixed, mixed[2:], mixed[:1]):
-        (batch,) = wvs_files._as_arrow(piece).to_batches()
-        assert wvs_files._as_frame(batch).map(str).equals(piece.reset_index(drop=True).map(str))
-    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        file = Path(folder)/'a.dta'
-        letters = pd.DataFrame(dict(Q1=[1., 2., 'a']))
-        pyreadstat.write_dta(letters, file, missing_user_values={'Q1': ['a']})
-        patched.setattr(wvs_files, 'PIECE', 2)        # numbers alone in the first piece
-        there = f'{folder}/pieces.arrow'
-        asked = dict(path=str(file), columns=['Q1'], to=there)
-        assert wvs_files._write_pieces(asked) == 3
-        pieces = wvs_files.pa.ipc.open_file(there)
-        cells = [wvs_files._as_frame(pieces.get_batch(place)).Q1.tolist() for place in range(2)]
-    assert cells == [[1, 2], ['a']]
-
-
 def test_a_respondent_who_comes_again_in_a_second_file_is_refused():
     text = "B_COUNTRY_ALPHA,D_INTERVIEW,Q1\nTHA,77,1\n"
     seen = {}

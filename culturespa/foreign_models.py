@@ -122,7 +122,7 @@ def try_template(
 @cache
 def _longest(asked:str)->int:
     "Letters of the longest text, from a child; a template is tried once"
-    return in_child(f'{__name__}:_fill', json.loads(asked), **TRIAL)
+    return in_child('culturespa.foreign_models:_fill', json.loads(asked), **TRIAL)
 
 def _fill(asked:dict)->int:
     "In the child: fill a template in all ways that are used here"

@@ -24,7 +24,8 @@ READING = dict(seconds=600, memory=2**33)    # of a processor, bytes: for one la
 def _apart(task:str, path:Path, **more:Any)->Any:
     "What a task of this page finds in an SPSS or Stata file. Raises `InputError`"
     try:
-        return in_child(f'{__name__}:{task}', dict(path=str(path), **more), **READING)
+        given = dict(path=str(path), **more)
+        return in_child(f'culturespa.labelled_files:{task}', given, **READING)
     except ChildFailed as error:
         raise _unreadable(path, error) from None
 

@@ -31,7 +31,7 @@ def test_a_damaged_labelled_file_is_one_line():
             patched.setattr(
                 labelled_files, 'in_child', lambda task, given, **limits: crash(**limits))
             with pytest.raises(InputError, match=r'a.sav cannot be read as sav .*crashed'):
-                labelled_facts(Path(folder)/'a.sav')
+                labelled_files.labelled_facts(Path(folder)/'a.sav')
 
 
 def test_numbers_and_letters_of_one_column_survive_the_way():

@@ -76,7 +76,8 @@ def read_object(
         raise InputError(f'{file} cannot be read as JSON ({first_line(error)}): '
                          'fetch it again, or take it away') from None
     if not isinstance(found, dict):
-        raise InputError(f'{file} holds no JSON object: fetch it again, or take it away')
+        raise InputError(f'{file} cannot be read as JSON (it holds no object): '
+                         'fetch it again, or take it away')
     return found
 
 def _settings(found:Any)->Iterator[tuple[str, Any]]:

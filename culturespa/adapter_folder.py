@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .model_files import HUB_NAME
 from .survey import InputError
+from .writing import as_json, write_file, write_files
 
 # %% ../nbs/450_adapter_folder.ipynb #02bc75ae
 FETCHED = r'models--([\w.-]+?)--([\w.-]+)/snapshots/'   # where the hub's library puts a model
@@ -100,11 +101,12 @@ def move_into_place(
         pickled.unlink()
     file = made/'adapter_config.json'
     origin = dict(base_model_name_or_path=record['model'], revision=record['revision'])
-    config = json.loads(file.read_text()) | origin
-    file.write_text(json.dumps(config, indent=1, sort_keys=True) + '\n')
-    (made/'base.json').write_text(json.dumps(record, indent=1) + '\n')
+    config = json.loads(file.read_text(encoding='utf-8')) | origin
     name = record.get('adapter', out.name)
-    (made/'README.md').write_text(short_card(record, name))
+    write_files(made, {
+        'adapter_config.json': as_json(config, sort_keys=True),
+        'base.json': as_json(record),
+        'README.md': short_card(record, name)})
     shutil.rmtree(out, ignore_errors=True)
     os.replace(made, out)
 
@@ -116,9 +118,7 @@ def seal_state(
 ):
     "Note that it is: the seal is the last thing to be written"
     hashes = {file.name: _hash_of(file) for file in sorted(state.iterdir()) if file.is_file()}
-    temporary = state/f'.{SEAL}.tmp'
-    temporary.write_text(json.dumps(hashes, indent=1))
-    os.replace(temporary, state/SEAL)
+    write_file(state/SEAL, json.dumps(hashes, indent=1))
 
 def _hash_of(file:Path)->str:
     with open(file, 'rb') as content:
@@ -141,8 +141,7 @@ def newest_state(
     if note.is_file() and note.read_bytes() == plan.encode():
         return _newest_sealed(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    note.write_text(plan)
+    write_file(note, plan)
     return None
 
 def _newest_sealed(folder:Path)->str|None:

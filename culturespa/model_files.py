@@ -10,7 +10,6 @@ __all__ = ['SMALL_FILES', 'SAFE_FILES', 'HUB_NAME', 'DTYPES', 'REPLY_MARK', 'THO
 
 # %% ../nbs/240_model_files.ipynb #2f537cd2
 import hashlib
-import json
 import os
 import re
 import warnings

@@ -257,12 +257,13 @@ class LocalModel:
         seeds:list=None,               # one per chat, see `item_seed`; None: 0, 1, 2, ...
         enough:Callable=None,          # text so far -> bool: is the reply long enough?
         tick:Callable=None,            # called with the number of rows done
+        heard:Callable=None,           # called with {row: text} of every batch
     )->list:                           # one text per chat, in order
         "One reply per chat"
         seeds = list(range(len(chats))) if seeds is None else seeds
         if len(seeds) != len(chats):
             raise InputError(f'{len(chats)} chats need as many seeds, not {len(seeds)}')
-        return write_replies(self, chats, sampling, seeds, enough, tick)
+        return write_replies(self, chats, sampling, seeds, enough, tick, heard)
 
     def option_probabilities(
         self,
@@ -373,6 +374,7 @@ def write_replies(
     seeds:list,
     enough:Callable|None,
     tick:Callable|None,
+    heard:Callable|None = None,
 )->list:              # one text per chat
     "Replies, batch by batch"
     import torch
@@ -386,6 +388,8 @@ def write_replies(
         replies = _decode(reader, model.weights, batch, shared, sampling, drawn, enough)
         for row, reply in zip(rows, replies):
             texts[row] = model.weights.read(reply)
+        if heard:
+            heard({row: texts[row] for row in rows})
         if tick:
             tick(len(rows))
 

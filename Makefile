@@ -48,8 +48,8 @@ readme: setup  ## write README.md out of nbs/index.ipynb
 lock: setup  ## write requirements.lock and requirements.hashes from what .venv holds now
 	$(BIN)/python tools/lock.py
 
-audit: setup  ## look the locked versions up among known faults, with pip-audit (needs the net)
-	$(BIN)/python tools/audit.py
+audit:  ## look the locked versions up among known faults, with pip-audit (needs the net)
+	@$(PYTHON) tools/audit.py
 
 clean:  ## remove what was rendered, built or cached; .venv and runs stay
 	rm -rf _docs _proc build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -15,6 +15,7 @@ import typer
 
 from .adapter_commands import adapters
 from .data_commands import data
+from .help_pages import helped
 from .options import (
     CONFIGURATION, SPREAD, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific,
     StartFrom, Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
@@ -30,7 +31,9 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False)
+    pretty_exceptions_enable=False,
+    context_settings=dict(help_option_names=['-h', '--help']),
+    **helped(''))
 app.add_typer(data, name='data')
 app.add_typer(adapters, name='adapters')
 
@@ -142,7 +145,7 @@ def _go(
     print_run(run)
 
 # %% ../nbs/899_cli.ipynb #15c41608
-@app.command()
+@app.command(**helped('demo'))
 @takes(specific=Specific, seed=Seed, per_topic=PerTopic, strategies=Strategies)
 def demo(
     out:Out = Path('runs/demo'),
@@ -155,7 +158,7 @@ def demo(
     _go(out, typed_configuration('demo', **typed), device, quiet, dry_run)
 
 # %% ../nbs/899_cli.ipynb #f056de04
-@app.command()
+@app.command(**helped('run'))
 @takes(**CONFIGURATION, **SPREAD)
 def run(
     out:Out,
@@ -176,7 +179,7 @@ def run(
     _go(out, configuration, device, quiet, dry_run, start_from, tflops, report_to, spread)
 
 # %% ../nbs/899_cli.ipynb #01db4f60
-@app.command()
+@app.command(**helped('questions'))
 @takes(**CONFIGURATION)
 def questions(
     out:Out,
@@ -200,7 +203,7 @@ def questions(
 On = Annotated[str, option(
     '--on', help="'generated' questions (step 2) or the 'survey' (the evaluation)")]
 
-@app.command()
+@app.command(**helped('answers'))
 def answers(out:Out, on:On, device:Device = None, quiet:Quiet = False):
     "Step 2, and the evaluation: ask questions plainly and as every culture"
     quiet_libraries()
@@ -212,14 +215,14 @@ def answers(out:Out, on:On, device:Device = None, quiet:Quiet = False):
     print(step(Run(out, None, device, quiet)))
 
 # %% ../nbs/899_cli.ipynb #d72bff4f
-@app.command()
+@app.command(**helped('pairs'))
 def pairs(out:Out):
     "Step 3: collect the answers that move"
     from culturespa.pipeline import pairs_step
     from culturespa.run_folder import Run
     print(pairs_step(Run(out)))
 
-@app.command()
+@app.command(**helped('tune'))
 def tune(
     out:Out,
     device:Device = None,
@@ -237,4 +240,4 @@ def tune(
 
 # %% ../nbs/899_cli.ipynb #b47a2172
 for name, command in {**SCORING_COMMANDS, **COMMANDS}.items():
-    app.command(name)(command)
+    app.command(name, **helped(name))(command)

@@ -21,6 +21,7 @@ from .options import (
     StartFrom, Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS
+from .threads import share_cores
 
 if TYPE_CHECKING:      # too heavy for a page of help
     from culturespa.configuration import Configuration
@@ -51,6 +52,7 @@ def main(
     arguments:list[str]|None = None,  # what was typed after `culturespa`; None: sys.argv
 )->int:     # the exit code, when called with arguments; otherwise the process ends with it
     "Run a command; errors are one line on stderr"
+    share_cores()
     typed = list(sys.argv[1:] if arguments is None else arguments)
     debug = '--debug' in typed
     code = _run([word for word in typed if word != '--debug'], debug)

@@ -23,6 +23,7 @@ from .models import (TODAY, Sampling, draw_tokens, item_uniform, mass_outside,
                                sampling_distribution)
 from .scoring import (LogitReader, run_batches, score_labels, shared_start, spellings)
 from .survey import InputError
+from .threads import fit_threads
 
 # %% ../nbs/250_local.ipynb #2a73b8d3
 def _only_ends(ends:list, tokenizer:Any):
@@ -164,6 +165,7 @@ class LocalModel:
         device = find_device(device)
         again = partial(load_weights, folder, device, find_dtype(dtype, device))
         lm = again()
+        fit_threads(lm.num_parameters())
         self.weights = SharedWeights(lm, load_tokenizer(folder), device, budget, again)
         self.adapter:Path|None = None
         self.record = dict(

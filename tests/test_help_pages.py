@@ -2,9 +2,6 @@
 import pytest
 from culturespa.help_pages import *
 
-import shlex
-
-import pytest
 import typer
 
 def test_the_defaults_shown_are_those_of_the_presets():

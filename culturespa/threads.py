@@ -15,7 +15,7 @@ ASLEEP = dict(OMP_WAIT_POLICY='PASSIVE', GOMP_SPINCOUNT='0', KMP_BLOCKTIME='0')
 _chosen_here = False     # whether models may choose how many threads there are
 
 def share_cores():
-    "Let threads sleep while they wait, and models choose how many there are; before torch is loaded"
+    "Threads sleep while they wait, and models say how many there are; before torch is loaded"
     global _chosen_here
     _chosen_here = True
     if not any(name in os.environ for name in ASLEEP):

@@ -9,7 +9,12 @@ import sys
 import pytest
 
 def test_threads_wait_asleep_unless_somebody_has_said_how():
-    said = "import os, culturespa.threads as t; t.share_cores(); print(os.environ.get('OMP_WAIT_POLICY'))"
+    said = """
+import os
+from culturespa.threads import share_cores
+share_cores()
+print(os.environ.get('OMP_WAIT_POLICY'))
+"""
     clean = {name: value for name, value in os.environ.items() if name not in ASLEEP}
     for given, wanted in (({}, 'PASSIVE'), (dict(OMP_WAIT_POLICY='ACTIVE'), 'ACTIVE'),
                           (dict(GOMP_SPINCOUNT='500'), 'None')):
@@ -30,7 +35,7 @@ def test_a_number_of_threads_that_somebody_set_is_kept():
         fit_threads(1_000_000)
         assert counts == []
         patched.delenv('OMP_NUM_THREADS')
-        patched.setitem(fit_threads.__globals__, '_chosen_here', False)   # a library leaves it alone
+        patched.setitem(fit_threads.__globals__, '_chosen_here', False)   # as in a library
         fit_threads(1_000_000)
         assert counts == []
         patched.setitem(fit_threads.__globals__, '_chosen_here', True)

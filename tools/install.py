@@ -3,8 +3,9 @@
 This is what `make setup` runs.
 
 Needs Python 3.11 or later with venv, and nothing else. First come the packages whose hashes are
-known, then the rest in the locked versions. uv installs if it is on PATH, plain pip otherwise. An index or folder of wheels that pip is configured to look in is handed on to uv,
-which does not read pip's configuration.
+known, then the rest in the locked versions. uv installs if it is on PATH, plain pip otherwise. An
+index or folder of wheels that pip is configured to look in is handed on to uv, which does not read
+pip's configuration.
 """
 
 import os

@@ -6,8 +6,8 @@ Pages parse and are clean; package and tests are what the pages export, nothing 
 missing from git; pages import earlier pages only; menus and pages match; links and anchors lead
 somewhere; locked versions and hashes agree; every promise of SECURITY.md has its test; README.md is
 index.ipynb; stored outputs hold no errors, warnings, temporary paths or addresses; and, where the
-authors' release is at hand (in ../shared/release, or where CULTURESPA_RELEASE says), nothing tracked
-holds a question text of the survey.
+authors' release is at hand (in ../shared/release, or where CULTURESPA_RELEASE says), nothing
+tracked holds a question text of the survey.
 """
 
 import argparse

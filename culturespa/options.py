@@ -91,7 +91,7 @@ def option(
     help:str,
     **limits:Any,    # min and max of numbers
 )->Any:              # typer's `OptionInfo`
-    "An option; its default is shown by the help of page 865"
+    "An option; its default is shown by the help of page 868"
     return typer.Option(*names, help=help, show_default=False, **limits)
 
 Text: TypeAlias = Optional[str]

@@ -69,14 +69,18 @@ def _print_outcome(run:'Run'):
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
     import pandas as pd
-    return pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
+    from culturespa.writing import unescaped
+    file = Path(out)/'scores.csv'
+    return unescaped(pd.read_csv(file, keep_default_na=False, na_values={'score': ['']}))
 
 def _read_differences(out:str|Path)->'pd.DataFrame':
     "Likewise"
     import pandas as pd
+    from culturespa.writing import unescaped
     numbers = ['difference', 'low', 'high', 'p', 'shared', 'cultures']
     empty = {name: [''] for name in numbers}
-    return pd.read_csv(Path(out)/'differences.csv', keep_default_na=False, na_values=empty)
+    file = Path(out)/'differences.csv'
+    return unescaped(pd.read_csv(file, keep_default_na=False, na_values=empty))
 
 # %% ../nbs/890_scoring_commands.ipynb #43b60864
 Answers = Annotated[Optional[list[Path]], option(
@@ -185,11 +189,12 @@ def _align_files(
     from culturespa.elsewhere import gather_answers
     from culturespa.release import coverage_sentence
     from culturespa.survey_files import load_survey
+    from culturespa.writing import printable
     _no_run(out)
     asked = load_survey(survey)
     found = gather_answers(files, asked, *labels)
     for line in found.attrs['notes']:
-        print(f'note: {line}', file=sys.stderr)
+        print(printable(f'note: {line}'), file=sys.stderr)
     if not as_json:
         print(coverage_sentence(pd.DataFrame(found.attrs['coverage'])))
     _score(asked, found, out, draws, as_json)

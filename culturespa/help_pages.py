@@ -127,24 +127,26 @@ EXAMPLES = {
     'assess': (
         '890_scoring_commands', 'assess --model demo --survey demo --out runs/assessed',
         'assess --model name --url http://localhost:8000/v1 --survey release --out runs/served'),
+    'compare': (
+        '890_scoring_commands', 'compare runs/one runs/other --survey demo --out runs/compared'),
     'ask': ('890_scoring_commands', 'ask "Is tea good?" --options "Yes;No" --culture ETH'),
     'export': ('890_scoring_commands', 'export lm-eval --survey release --out tasks'),
     'study': ('893_study_commands', 'study data/studies/demo.toml --out runs/study --dry-run'),
     'audit': ('893_study_commands', 'audit runs/mine'),
     'abilities': (
         '893_study_commands',
-        'abilities --tasks demo --adapter runs/demo/adapters/crqpc --out runs/abilities'),
+        'abilities --tasks demo --adapter runs/demo/adapters/joint --out runs/abilities'),
     'transfer': ('893_study_commands', 'transfer runs/mine'),
     'data': ('880_data_commands', 'data release --out release'),
     'data release': ('880_data_commands', 'data release --out release'),
     'data wvs': ('880_data_commands', 'data wvs WVS7.csv --texts release --out surveys/wvs7'),
     'data demo': ('880_data_commands', 'data demo --world-seed 3 --out runs/world3'),
-    'adapters': ('895_adapter_commands', 'adapters check runs/demo/adapters/crqpc'),
-    'adapters check': ('895_adapter_commands', 'adapters check runs/demo/adapters/crqpc'),
+    'adapters': ('895_adapter_commands', 'adapters check runs/demo/adapters/joint'),
+    'adapters check': ('895_adapter_commands', 'adapters check runs/demo/adapters/joint'),
     'adapters merge': (
-        '895_adapter_commands', 'adapters merge runs/demo/adapters/crqpc --out merged'),
+        '895_adapter_commands', 'adapters merge runs/demo/adapters/joint --out merged'),
     'adapters push': (
-        '895_adapter_commands', 'adapters push runs/mine/adapters/crqpc --to me/name')}
+        '895_adapter_commands', 'adapters push runs/mine/adapters/joint --to me/name')}
 
 AS_WRITTEN = '\b'    # tells the parser to leave the lines of a paragraph alone
 WITH_COMMANDS = ('', 'data', 'adapters')

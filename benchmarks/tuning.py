@@ -181,7 +181,7 @@ def show(name, model, samples, settings, found, timed):
     print(f'losses of {len(ours)} steps differ by at most {apart:.1e}')
     layers = sum(weight.numel() for weight in lm.model.layers.parameters() if weight.ndim == 2)
     need = 4 * layers * distinct  # there and back, two operations a weight
-    rate = need / median(took['wall'] for took in found['culturespa'])
+    rate = need / median(seconds['culturespa'])
     top = peak(str(lm.device), lm.dtype)
     print(f'ours does {rate / 1e9:,.0f} GFLOP/s, {rate / top:.0%} of a large matrix product')
 

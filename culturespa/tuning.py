@@ -22,11 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from .adapter_folder import check_target, move_into_place, same_training
+from .adapter_folder import (
+    check_target, move_into_place, newest_state, same_training, seal_state)
 from .compact import (
     READ, alike_together, can_compact, compact, compact_batch, padded_batch, with_shares)
 from .families import lora_targets
 from .local import LocalModel
+from .model_files import QUANTISED, dtype_name
 from .models import Model
 from .packing import only_positions
 from culturespa.processes import (
@@ -130,7 +132,7 @@ def trainer_settings(
         activation_checkpointing=not on_processor,
         save_strategy='steps',
         save_steps=.25,              # of all steps
-        save_total_limit=1,
+        save_total_limit=2,          # the newest may be torn
         logging_steps=1,
         report_to=report_to,
         project='culturespa',
@@ -141,16 +143,6 @@ def trainer_settings(
         max_length=None)
 
 # %% ../nbs/455_tuning.ipynb #e527923f
-def _checkpoint(folder:Path, plan:str)->str|None:
-    "The newest whole state of this very training; states of another are thrown away"
-    note = folder/'plan.txt'
-    if note.is_file() and note.read_text() == plan:
-        whole = sorted(folder.glob('checkpoint-*/trainer_state.json'), key=os.path.getmtime)
-        return str(whole[-1].parent) if whole else None      # the state is written last
-    shutil.rmtree(folder, ignore_errors=True)
-    write_file(note, plan)
-    return None
-
 def _plan(rows:list, settings:Tuning, batch:int, model:LocalModel)->str:
     "A hash of all that decides an adapter"
     kind = {name: value for name, value in model.record.items() if name in ('weights', 'dtype')}
@@ -168,7 +160,8 @@ def lent(
     lm = model.lm
     trainable = {name: weight.requires_grad for name, weight in lm.named_parameters()}
     uses_cache = lm.config.use_cache
-    lm.requires_grad_(True)
+    if dtype_name(lm) not in QUANTISED:     # numbers in few bits have no gradient
+        lm.requires_grad_(True)
     try:
         yield lm
     finally:
@@ -247,7 +240,7 @@ def train_adapter(
     partial = out.with_name(f'.{out.name}.partial')
     plan = _plan(rows, settings, batch, base)
     with first_alone():
-        checkpoint = _checkpoint(partial, plan)
+        checkpoint = newest_state(partial, plan)
     same = same_training(known, plan)
     if same:
         record = _copied(same, partial)
@@ -272,7 +265,19 @@ def _checked_base(model:str|Path|LocalModel, samples:Sequence[dict], load:dict)-
     base = load_model(model, **load)
     if not isinstance(base, LocalModel) or base.adapter:
         raise InputError(f'{base.name} cannot be trained: a base model on this machine is needed')
+    _need_accelerators(base.lm)
     return base
+
+def _need_accelerators(lm:Any):
+    "A spread model is trained only if no part lies where nothing computes. Raises `InputError`"
+    places = set(getattr(lm, 'hf_device_map', {}).values())
+    outside = sorted(str(place) for place in places if str(place) in ('cpu', 'disk'))
+    if len(places) > 1 and outside:
+        raise InputError(f'parts of the model lie on {" and ".join(outside)}: tuning needs all of '
+                         'it on accelerators; --dtype 4bit makes it smaller')
+    if len(places) > 1 and process_count() > 1:
+        raise InputError('several processes each need a whole model: leave out --device auto, or '
+                         'start one process')
 
 def _trained(
     base:LocalModel,
@@ -321,9 +326,22 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, way:Way, quiet:
         data_collator=way.collate,
         peft_config=lora_settings(settings, lm))
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_sealing())
     if not quiet:
         trainer.add_callback(_quiet_bar())
     return trainer
+
+def _sealing():
+    "Seals every state that is saved, once all processes have written theirs"
+    from transformers import TrainerCallback
+
+    class Sealing(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            wait_for_all()
+            if is_first():
+                seal_state(Path(args.output_dir)/f'checkpoint-{state.global_step}')
+
+    return Sealing()
 
 def _quiet_bar():
     "A bar without a line of numbers every tenth step"
@@ -351,6 +369,7 @@ def _training_record(
         weights=base.record['weights'],
         model=str(base.record['path']),
         revision=base.record['revision'],
+        dtype=base.record['dtype'],
         steps=trainer.state.global_step,
         samples=len(rows),
         epochs=settings.epochs,
@@ -399,8 +418,10 @@ def _answer_trainer(lm:Any, way:Way)->type:
         ):
             read = {name: inputs[name] for name in READ if name in inputs}
             outputs = model(**read, use_cache=False)
-            logits = outputs.logits[0][inputs['place']]
-            loss = answer_loss(logits, inputs['tokens'], inputs['shares'], num_items_in_batch)
+            device = outputs.logits.device      # of the last part of a model that is spread
+            place, tokens, shares = (
+                inputs[name].to(device) for name in ('place', 'tokens', 'shares'))
+            loss = answer_loss(outputs.logits[0][place], tokens, shares, num_items_in_batch)
             if num_items_in_batch is not None:
                 loss *= self.accelerator.num_processes     # whose gradients are averaged
             if getattr(outputs, 'aux_loss', None) is not None:

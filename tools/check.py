@@ -28,10 +28,10 @@ from export import generated, origin, page_number, pages
 from markup import (
     code,
     definitions,
-    directives,
     links_and_anchors,
     load,
     menu,
+    module_of,
     page_markdown,
     split_target,
 )
@@ -207,15 +207,6 @@ def code_cells(book: dict):
                 yield number, ast.parse(source)
             except SyntaxError:
                 pass
-
-
-def module_of(book: dict) -> str | None:
-    "The module a page makes"
-    for cell in book["cells"]:
-        name = cell["cell_type"] == "code" and directives(cell["source"]).get("default_exp")
-        if name:
-            return name
-    return None
 
 
 def is_later(made: Path, page: Path) -> bool:

@@ -123,20 +123,34 @@ def links_and_anchors(text: str) -> tuple[list[str], set[str]]:
     return links, anchors
 
 
+def exported(cell: dict) -> dict[str, ast.AST]:
+    "Public names that a cell gives to its module, and where: functions, classes and constants"
+    if cell["cell_type"] != "code" or not {"export", "exports"} & set(directives(cell["source"])):
+        return {}
+    try:
+        body = ast.parse(code(cell["source"])).body
+    except SyntaxError:
+        return {}
+    found = {node.name: node for node in body if hasattr(node, "name")}
+    for node in body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        constants = [target.id for target in targets if isinstance(target, ast.Name)]
+        found |= {name: node for name in constants if name[0].isupper()}
+    return {name: node for name, node in found.items() if not name.startswith("_")}
+
+
 def definitions(book: dict) -> set[str]:
-    "Names of functions and classes that a page exports: its documentation has an anchor for each"
-    names = set()
+    "Public names that a page exports: its documentation has an anchor for each"
+    return {name for cell in book["cells"] for name in exported(cell)}
+
+
+def module_of(book: dict) -> str | None:
+    "The module a page makes"
     for cell in book["cells"]:
-        if cell["cell_type"] != "code" or not {"export", "exports"} & set(
-            directives(cell["source"])
-        ):
-            continue
-        try:
-            tree = ast.parse(code(cell["source"]))
-        except SyntaxError:
-            continue
-        names |= {node.name for node in tree.body if hasattr(node, "name")}
-    return names
+        name = cell["cell_type"] == "code" and directives(cell["source"]).get("default_exp")
+        if name:
+            return name
+    return None
 
 
 def page_markdown(book: dict) -> str:

@@ -5,8 +5,9 @@ One line per thing that does not.
 Pages parse and are clean; package and tests are what the pages export, nothing is orphaned or
 missing from git; pages import earlier pages only; menus and pages match; links and anchors lead
 somewhere; README.md is index.ipynb; stored outputs hold no errors, warnings, temporary paths or
-addresses; and, where the authors' release is at hand (in ../shared/release, or where
-CULTURESPA_RELEASE says), nothing tracked holds a question text of the survey.
+addresses; every picture is described in words; and, where the authors' release is at hand (in
+../shared/release, or where CULTURESPA_RELEASE says), nothing tracked holds a question text of the
+survey.
 """
 
 import argparse
@@ -28,11 +29,14 @@ from export import generated, origin, page_number, pages
 from markup import (
     code,
     definitions,
+    directives,
     links_and_anchors,
     load,
     menu,
     module_of,
     page_markdown,
+    picture_alt,
+    pictures_without_words,
     split_target,
 )
 
@@ -331,6 +335,26 @@ def outputs_sound(root):
                     yield f"nbs/{page.name}, cell {number}: stored output {fault}"
 
 
+def is_picture(output: dict) -> bool:
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
+def pictures_described(root):
+    "Who cannot see a picture is told what it shows"
+    for page, book in readable(root):
+        for number, cell in enumerate(book["cells"], 1):
+            drawn = any(is_picture(output) for output in cell.get("outputs", []))
+            if drawn and not picture_alt(directives(cell["source"])):
+                yield (
+                    f"nbs/{page.name}, cell {number}: a picture without words: "
+                    "say what it shows in a line `#| fig-alt: ...` at the cell's top"
+                )
+    for path, text in prose(root).items():
+        for link in pictures_without_words(text):
+            name = path.relative_to(root.resolve())
+            yield f"{name}: the picture {link} has no words between its brackets"
+
+
 def plain(text: str) -> str:
     "Letters and digits only, so that line breaks, quotes and escapes do not hide a text"
     return re.sub(r"[\W_]+", " ", text.lower()).strip()
@@ -482,6 +506,7 @@ CHECKS = [
     links_alive,
     readme_in_step,
     outputs_sound,
+    pictures_described,
     release_kept_out,
     code_sound,
     dependencies_agree,

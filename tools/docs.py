@@ -21,7 +21,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from export import page_number, pages
-from markup import code, definitions, directives, exported, load, menu, module_of, title
+from markup import (
+    code,
+    definitions,
+    directives,
+    exported,
+    load,
+    menu,
+    module_of,
+    picture_alt,
+    title,
+)
 
 TOOLS = Path(__file__).resolve().parent
 SITE = TOOLS / "site"
@@ -50,7 +60,7 @@ def code_cell(cell: dict) -> list[dict]:
     if NOT_SHOWN & set(said) or said.get("include") == "false" or not source:
         return []
     tags = sorted({"export", "test", "testsetup"} & set(said))
-    options = {"image": {"alt": said.get("fig-alt", "").strip("\"'"), "align": "left"}}
+    options = {"image": {"alt": picture_alt(said), "align": "left"}}
     if fold_title(said, source):
         tags.append("hide-input")
         options["code_prompt_show"] = options["code_prompt_hide"] = fold_title(said, source)

@@ -65,6 +65,11 @@ def code(source: str) -> str:
     return re.sub(r"\A(\s*#\s*\|.*(\n|\Z))+", "", source).strip("\n")
 
 
+def picture_alt(said: dict[str, str]) -> str:
+    "What a cell's `#| fig-alt:` says of its picture; empty if it says nothing"
+    return said.get("fig-alt", "").strip("\"'")
+
+
 def title(book: dict) -> str:
     "What the page's first heading says"
     for cell in book["cells"]:
@@ -96,6 +101,20 @@ class Attributes(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.links += [v for k, v in attrs if k in ("href", "src") and v]
         self.ids += [v for k, v in attrs if k in ("id", "name") and v]
+
+
+def pictures_without_words(text: str) -> list[str]:
+    "Addresses of pictures in a Markdown text that have no alternative text"
+    found = []
+
+    def walk(nodes):
+        for node in nodes:
+            if node["type"] == "image" and not node.get("children"):
+                found.append(node["attrs"]["url"])
+            walk(node.get("children", []))
+
+    walk(mistune.create_markdown(renderer="ast", plugins=PLUGINS)(text))
+    return found
 
 
 def links_and_anchors(text: str) -> tuple[list[str], set[str]]:

@@ -1,6 +1,6 @@
 """Render every page into _docs: python tools/docs.py (what `make docs` runs).
 
-Quarto, if it is on PATH, goes by _quarto.yml; else Sphinx does, by tools/site/conf.py, with the
+Quarto, if it is on PATH, goes by _quarto.yml; else Sphinx does, by tools/book/conf.py, with the
 menus of the same _quarto.yml. Of what package registries hold, Sphinx with myst-nb and the theme of
 the Jupyter Book served these notebooks best: search, equations and pictures need no network and no
 server, links are checked, tests fold under their title, and 96 pages take 15 s and 40 MB
@@ -34,7 +34,7 @@ from markup import (
 )
 
 TOOLS = Path(__file__).resolve().parent
-SITE = TOOLS / "site"
+BOOK = TOOLS / "book"
 NOT_SHOWN = {"hide", "default_exp"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -205,7 +205,7 @@ def render(root: Path, out: Path) -> int:
         warnings = (Path(folder) / "warnings").open("w+")
         app = Sphinx(
             srcdir=source,
-            confdir=SITE,
+            confdir=BOOK,
             outdir=out,
             doctreedir=Path(folder) / "doctrees",
             buildername="html",

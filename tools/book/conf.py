@@ -26,6 +26,7 @@ html_favicon = "favicon.svg"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
 html_sourcelink_suffix = ""
+html_use_index = False  # the reference lists all names
 html_math_renderer = "mathml"
 html_theme_options = {
     "show_toc_level": 2,
@@ -33,7 +34,7 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "navbar_start": [],
     "navbar_persistent": [],
-    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_light_style": "a11y-high-contrast-light",  # 4.5 to 1 and more, comments too
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 copybutton_selector = "div.cell_input pre"

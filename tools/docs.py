@@ -196,11 +196,7 @@ def render(root: Path, out: Path) -> int:
         source = Path(folder) / "pages"
         source.mkdir()
         books = stage(root, source)
-        names = {
-            name: page.stem
-            for page, book in reversed(books.items())
-            for name in definitions(book)
-        }
+        names = {page.stem: sorted(definitions(book)) for page, book in books.items()}
         said = {page.stem: description(book) for page, book in books.items()}
         warnings = (Path(folder) / "warnings").open("w+")
         app = Sphinx(
@@ -209,7 +205,7 @@ def render(root: Path, out: Path) -> int:
             outdir=out,
             doctreedir=Path(folder) / "doctrees",
             buildername="html",
-            confoverrides={"page_of_name": names, "page_descriptions": said},
+            confoverrides={"names_of_page": names, "page_descriptions": said},
             status=None,
             warning=warnings,
         )

@@ -65,9 +65,17 @@ def know_anchors(app, doctree):
     "A link to a page and a name of it, `page.ipynb#name`, finds what the page exports"
     page = app.env.docname
     slugs = app.env.metadata[page].setdefault("myst_slugs", {})
-    for name, made_on in app.config.page_of_name.items():
-        if made_on == page:
-            slugs.setdefault(name, (None, name, name))
+    for name in app.config.names_of_page.get(page, []):
+        slugs.setdefault(name, (None, name, name))
+
+
+def address(app, page: str, name: str) -> str | None:
+    "Where a page's link to a name leads: to itself, else to the first page that makes the name"
+    makers = [made_on for made_on, names in app.config.names_of_page.items() if name in names]
+    if not makers:
+        return None
+    place = "" if page in makers else app.builder.get_relative_uri(page, makers[0])
+    return f"{place}#{name}"
 
 
 def link_names(app, doctree, page):
@@ -75,11 +83,9 @@ def link_names(app, doctree, page):
     from docutils import nodes
 
     for literal in list(doctree.findall(nodes.literal)):
-        name = re.sub(r"\(.*\)$", "", literal.astext())
-        made_on = app.config.page_of_name.get(name)
-        if made_on and not isinstance(literal.parent, (nodes.reference, nodes.title)):
-            place = "" if made_on == page else app.builder.get_relative_uri(page, made_on)
-            link = nodes.reference("", "", refuri=f"{place}#{name}", internal=True)
+        target = address(app, page, re.sub(r"\(.*\)$", "", literal.astext()))
+        if target and not isinstance(literal.parent, (nodes.reference, nodes.title)):
+            link = nodes.reference("", "", refuri=target, internal=True)
             literal.replace_self(link)
             link += literal
 
@@ -91,11 +97,8 @@ def link_calls(app, page, body: str) -> str:
     "A call in a cell of code leads to what it calls"
 
     def linked(found):
-        made_on = app.config.page_of_name.get(found[1])
-        if not made_on:
-            return found[0]
-        place = "" if made_on == page else app.builder.get_relative_uri(page, made_on)
-        return f'<a class="n" href="{place}#{found[1]}">{found[1]}</a>'
+        target = address(app, page, found[1])
+        return f'<a class="n" href="{target}">{found[1]}</a>' if target else found[0]
 
     return CALL.sub(linked, body)
 
@@ -118,7 +121,7 @@ DESCRIPTION = "Self-pluralising culture alignment of large language models"
 
 
 def setup(app):
-    app.add_config_value("page_of_name", {}, "env")
+    app.add_config_value("names_of_page", {}, "env")
     app.add_config_value("page_descriptions", {}, "env")
     app.add_html_math_renderer("mathml", (inline_equation, None), (display_equation, None))
     app.connect("doctree-read", know_anchors)

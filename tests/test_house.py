@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
-import check, density, export, markup, readme
+import check, density, export, markup, pages, readme
 
 
 def cell(source, *outputs):
@@ -339,6 +339,17 @@ def test_files_missing_from_git_are_named(project):
     assert problems(project, check.nothing_untracked) == [
         f"culturespa/{m}.py: is not in git: add it or remove it" for m in ("_modidx", "one", "two")
     ]
+
+
+def test_what_a_page_writes_to_stderr_is_named_and_never_stored():
+    from nbformat import from_dict
+
+    widget = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "0%"}
+    bar = dict(output_type="display_data", metadata={}, data=widget)
+    loud = cell("load()", stream("done\n"), stream("Loading weights: 3%\n", "stderr"), bar)
+    book = from_dict(dict(cells=[markdown("# L"), loud]))
+    assert pages.pink(book) == ["cell 2 writes to stderr: Loading weights: 3%"]
+    assert [pages.is_stored(output) for output in book.cells[1].outputs] == [True, False, False]
 
 
 def test_pictures_without_words_are_named(project):

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SMALL_FILES', 'SAFE_FILES', 'HUB_NAME', 'DTYPES', 'REPLY_MARK', 'THOUGHT_MARK',
            'ASKED', 'find_model', 'find_adapter', 'safetensors_header', 'fingerprint',
-           'find_device', 'find_dtype', 'load_weights', 'load_tokenizer', 'with_template', 'Frame',
-           'find_frame', 'end_tokens', 'template_ending', 'check_adapter', 'peft_model',
-           'fingerprint_of']
+           'find_device', 'find_dtype', 'without_bars', 'load_weights', 'load_tokenizer',
+           'with_template', 'Frame', 'find_frame', 'end_tokens', 'template_ending',
+           'check_adapter', 'peft_model', 'fingerprint_of']
 
 # %% ../nbs/240_model_files.ipynb #2f537cd2
 import hashlib
@@ -16,6 +16,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -133,7 +134,21 @@ def find_dtype(
         raise InputError(f'dtype {name} is unknown; there are {", ".join(DTYPES)}')
     return getattr(torch, plain)
 
+# %% ../nbs/240_model_files.ipynb #643c76b9
+@contextmanager
+def without_bars():
+    "Transformers load without a bar of their own; whoever had bars has them back afterwards"
+    from transformers.utils import logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
 # %% ../nbs/240_model_files.ipynb #b5d77d57
+@without_bars()
 def load_weights(
     folder:Path,
     device:str,

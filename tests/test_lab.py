@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PAGES = ("100_survey", "430_answers", "435_pairs", "510_alignment")
+PAGES = ("tour", "100_survey", "430_answers", "440_samples")
 MINUTES = 10  # for a page on a busy machine; alone, each takes less than three
 
 RUN_ALL = """(async path => {

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from nbformat import v4
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -113,6 +114,8 @@ def lab(program, tmp_path_factory):
         if path.name not in ("nbs", ".git", "runs", "_docs"):
             (copy / path.name).symlink_to(path)
     shutil.copytree(ROOT / "nbs", copy / "nbs")
+    loud = v4.new_notebook(cells=[v4.new_code_cell("import sys\nprint('oh', file=sys.stderr)")])
+    (copy / "nbs/loud.ipynb").write_text(v4.writes_json(loud))
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="]
@@ -153,6 +156,12 @@ def not_run(cells: list[dict]) -> list[str]:
     "Cells without a number, which JupyterLab gives what it has run"
     sources = ["".join(cell["source"]) for cell in cells if cell["execution_count"] is None]
     return [source for source in sources if source.strip()]
+
+
+@pytest.mark.slow
+def test_a_pink_block_is_seen(browser):
+    ran = json.loads(browser.evaluate(f"{RUN_ALL}('loud.ipynb')"))
+    assert "'oh\\n'" in pink(ran["cells"])[0] and ran["pink"] == ["oh\n"]
 
 
 @pytest.mark.slow

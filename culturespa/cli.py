@@ -8,6 +8,7 @@ __all__ = ['app', 'INTERRUPTED', 'SEVERAL', 'On', 'about', 'main', 'demo', 'run'
 
 # %% ../nbs/899_cli.ipynb #337e7992
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from .options import (
     StartFrom, Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS
+from .writing import Terminal, printable
 
 if TYPE_CHECKING:      # too heavy for a page of help
     from culturespa.configuration import Configuration
@@ -50,7 +52,9 @@ def main(
     "Run a command; errors are one line on stderr"
     typed = list(sys.argv[1:] if arguments is None else arguments)
     debug = '--debug' in typed
-    code = _run([word for word in typed if word != '--debug'], debug)
+    out, err = Terminal(sys.stdout), Terminal(sys.stderr, passes='\r')   # \r: bars of progress
+    with redirect_stdout(out), redirect_stderr(err):
+        code = _run([word for word in typed if word != '--debug'], debug)
     if arguments is None:
         sys.exit(code)
     return code
@@ -97,7 +101,7 @@ def _code_of(error:Any)->int:
 
 # %% ../nbs/899_cli.ipynb #825824da
 def _say(message:object, code:int)->int:
-    print('culturespa: ' + ' '.join(str(message).split()), file=sys.stderr)
+    print(printable('culturespa: ' + ' '.join(str(message).split())), file=sys.stderr)
     return code
 
 # %% ../nbs/899_cli.ipynb #c24f8af1

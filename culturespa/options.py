@@ -18,6 +18,7 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
 # %% ../nbs/870_options.ipynb #ceffed3c
 import inspect
 import json
+import math
 import os
 from collections.abc import Callable
 from functools import wraps
@@ -92,7 +93,13 @@ def option(
     **limits:Any,    # min and max of numbers
 )->Any:              # typer's `OptionInfo`
     "An option whose default is not shown: the preset decides"
-    return typer.Option(*names, help=help, show_default=False, **limits)
+    return typer.Option(*names, help=help, show_default=False, callback=_finite, **limits)
+
+def _finite(value:Any)->Any:
+    "Numbers without end, and what is no number (nan): no limit holds for them"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise typer.BadParameter(f'{value} is no finite number')
+    return value
 
 Text: TypeAlias = Optional[str]
 Number: TypeAlias = Optional[float]

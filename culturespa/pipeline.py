@@ -36,6 +36,7 @@ from .run_folder import Run, hash_questions, save_picture
 from .survey import QUESTION_COLUMNS, InputError
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
+from .writing import as_csv, unescaped, write_files
 
 # %% ../nbs/830_pipeline.ipynb #6d95a65f
 def questions_step(run:Run)->str:
@@ -188,8 +189,9 @@ def pairs_step(run:Run)->str:
         flips = flip_rates(answers, questions, c.learn_from, c.non_answers)
         by = count_pairs(pairs, both, questions)
         run.write(pairs=pairs)
-        by.to_csv(run.out/'pairs_by.csv', index=False, float_format='%.4f')
-        flips.to_csv(run.out/'flips.csv', index=False, float_format='%.4f')
+        write_files(run.out, {
+            'pairs_by.csv': as_csv(by, '%.4f'),
+            'flips.csv': as_csv(flips, '%.4f')})
         _draw_pairs(run, flips, by)
         rates = flips.round(6).to_dict('records')
         run.note('pairs', **both.attrs['counts'], strategies=_sizes(by), flips=rates)
@@ -379,7 +381,7 @@ def align_step(run:Run)->str:
         facts = write_alignment(
             run.whole_survey, answers, run.out, draws=2_000, sections=training_sections(run))
         scores = pd.read_csv(run.out/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-        _draw_main_line(run, scores)
+        _draw_main_line(run, unescaped(scores))
         run.note(
             'scores', models=sorted(models), average=averages(scores),
             findings=facts['findings'])
@@ -413,8 +415,8 @@ def training_sections(run:Run)->list[dict]:  # for `render_report`; none before 
     "What the adapters were trained on: the paper's Figure 3, and how much of a move is chance"
     if 'pairs' not in run.steps:
         return []
-    by = pd.read_csv(run.out/'pairs_by.csv')
-    flips = pd.read_csv(run.out/'flips.csv')
+    by = unescaped(pd.read_csv(run.out/'pairs_by.csv'))
+    flips = unescaped(pd.read_csv(run.out/'flips.csv'))
     words = _moved_in_words(run.steps['pairs'])
     shown = [
         picture('moves', plot_moves(by, flips).figure,

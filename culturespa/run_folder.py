@@ -10,7 +10,6 @@ __all__ = ['GROWS', 'PACKAGES', 'first_questions', 'Run', 'holding', 'hash_quest
 # %% ../nbs/810_run_folder.ipynb #f35ee83c
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from .served import load_model
 from .survey import InputError, Survey, one_of, select, survey_digest
 from .survey_files import load_survey
 from .tuning import Tuning, check_tracker
+from .writing import as_json, as_parquet, as_picture, intact, left_behind, write_file, write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,7 +177,11 @@ class Run:
         path = self.out/f'{name}.parquet'
         if not path.exists():
             raise InputError(f'{self.out} has no {path.name} yet: run the step that makes it first')
-        table = pd.read_parquet(path)
+        try:
+            table = pd.read_parquet(intact(path))
+        except (OSError, ValueError) as error:
+            raise InputError(f'{path} is damaged: bring it back from a copy, '
+                             'or begin another run') from error
         if 'options' in table:
             table['options'] = table.options.map(list)
         if name == 'questions':
@@ -185,11 +189,9 @@ class Run:
         return table
 
     def write(self, **tables:pd.DataFrame):
-        "Write tables, each in one piece or not at all"
-        for name, table in tables.items():
-            temporary = self.out/f'.{name}.tmp'
-            table.to_parquet(temporary, index=False)
-            os.replace(temporary, self.out/f'{name}.parquet')
+        "Write tables, all of them or none"
+        files = {f'{name}.parquet': as_parquet(table) for name, table in tables.items()}
+        write_files(self.out, files)
 
     def note(self, step:str, **counts:Any):
         "Write into the record what went in and out of a step"
@@ -197,10 +199,7 @@ class Run:
         self.record['configuration'] = self.configuration.model_dump(mode='json')
         if counts:
             self.record.setdefault('steps', {})[step] = counts
-        self.out.mkdir(parents=True, exist_ok=True)
-        temporary = self.out/'.record.tmp'
-        temporary.write_text(json.dumps(self.record, indent=1, default=int) + '\n')
-        os.replace(temporary, self.out/'record.json')
+        write_file(self.out/'record.json', as_json(self.record, default=int))
 
     @contextmanager
     def writing(self):
@@ -208,6 +207,8 @@ class Run:
         if not self.record:
             self.base       # a model that cannot be loaded leaves no folder behind
         with holding(self.out/'.lock', self.out):
+            for left in left_behind(self.out):
+                left.unlink(missing_ok=True)
             self.record = read_record(self.out)      # another process may have added to it
             if self.record:
                 agreed_configuration(self.out, self.record, self.configuration)
@@ -269,9 +270,7 @@ def save_picture(
     path:Path,          # ends in .png
 ):
     "Write a picture and forget it"
-    import matplotlib.pyplot as plt
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    write_file(path, as_picture(figure, dpi=150))
 
 # %% ../nbs/810_run_folder.ipynb #e82fda4a
 def read_record(
@@ -280,7 +279,7 @@ def read_record(
     "What a folder says about itself. Raises `InputError`"
     file = out/'record.json'
     try:
-        record = json.loads(file.read_text())
+        record = json.loads(file.read_text(encoding='utf-8'))
     except FileNotFoundError:
         return {}
     except (ValueError, OSError, RecursionError) as error:
@@ -337,7 +336,8 @@ def _check_free(out:Path, wanted:Configuration|None)->Configuration:
     if wanted is None:
         raise InputError(f'{out} is no run folder (it has no record.json): '
                          'make one with `culturespa questions` or `culturespa run`')
-    if out.exists() and (not out.is_dir() or any(file.name != '.lock' for file in out.iterdir())):
+    ours = {out/'.lock', *left_behind(out)}
+    if out.exists() and (not out.is_dir() or set(out.iterdir()) - ours):
         raise InputError(f'{out} holds other files and no record.json: '
                          'give a new or empty folder as --out')
     return wanted

@@ -53,7 +53,9 @@ def print_run(
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
     import pandas as pd
-    return pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
+    from culturespa.writing import unescaped
+    file = Path(out)/'scores.csv'
+    return unescaped(pd.read_csv(file, keep_default_na=False, na_values={'score': ['']}))
 
 # %% ../nbs/890_scoring_commands.ipynb #43b60864
 Answers = Annotated[Optional[list[Path]], option(
@@ -162,11 +164,12 @@ def _align_files(
     from culturespa.elsewhere import gather_answers
     from culturespa.release import coverage_sentence
     from culturespa.survey_files import load_survey
+    from culturespa.writing import printable
     _no_run(out)
     asked = load_survey(survey)
     found = gather_answers(files, asked, *labels)
     for line in found.attrs['notes']:
-        print(f'note: {line}', file=sys.stderr)
+        print(printable(f'note: {line}'), file=sys.stderr)
     if not as_json:
         print(coverage_sentence(pd.DataFrame(found.attrs['coverage'])))
     _score(asked, found, out, draws, as_json)

@@ -31,6 +31,7 @@ from culturespa.processes import (
 from .samples import IGNORED, batch_targets, target_loss, tokenize_sample
 from .served import load_model
 from .survey import InputError, one_of
+from .writing import write_file
 
 # %% ../nbs/455_tuning.ipynb #1dab0243
 SCHEDULES = ['linear', 'cosine', 'constant', 'constant_with_warmup']  # as transformers names them
@@ -55,8 +56,9 @@ class Tuning:
         for name in ('rank', 'alpha', 'batch', 'batch_specific', 'micro_batch'):
             self._need(name, 'a whole number of at least 1', (int,), lambda v: v >= 1)
         self._need('seed', 'a whole number of at least 0', (int,), lambda v: v >= 0)
-        for name in ('learning_rate', 'epochs'):
-            self._need(name, 'a number above 0', (int, float), lambda v: 0 < v < float('inf'))
+        for name, most in dict(learning_rate=1, epochs=1000).items():
+            accepted = f'a number above 0, at most {most}'
+            self._need(name, accepted, (int, float), lambda v, most=most: 0 < v <= most)
         for name in ('dropout', 'warmup'):
             self._need(name, 'a part: at least 0, below 1', (int, float), lambda v: 0 <= v < 1)
         self._need('targets', 'names of layers, such as q_proj,v_proj', (str,), lambda v: True)
@@ -142,8 +144,7 @@ def _checkpoint(folder:Path, plan:str)->str|None:
         whole = sorted(folder.glob('checkpoint-*/trainer_state.json'), key=os.path.getmtime)
         return str(whole[-1].parent) if whole else None      # the state is written last
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    note.write_text(plan)
+    write_file(note, plan)
     return None
 
 def _plan(rows:list, settings:Tuning, batch:int, model:LocalModel)->str:
@@ -282,7 +283,7 @@ def _trained(
     losses = _losses(trainer)
     if is_first():
         lines = [f'{step},{loss:.6g}' for step, loss in losses]
-        (folder/'loss.csv').write_text('\n'.join(['step,loss', *lines]) + '\n')
+        write_file(folder/'loss.csv', '\n'.join(['step,loss', *lines]) + '\n')
     return _training_record(base, trainer, rows, settings, losses)
 
 def _losses(trainer:Any)->list[tuple[int, float]]:

@@ -38,6 +38,14 @@ def test_every_mistake_is_one_line_and_exit_code_2():
             (f'{run} --preset fast', 'paper'), (f'answers --out {new} --on moon', 'survey'),
             (files, 'not JSON'), (f'{files} --draws 0', 'draws'),
             (f'{run} --topics ;', 'nothing selected'),
+            (f'{run} --temperature nan', 'nan is no finite number'),
+            (f'{run} --temperature 1e9', 'temperature'), (f'{run} --top-p nan', 'finite'),
+            (f'{run} --learn-temperature inf', 'finite'),
+            (f'{run} --tuning learning_rate=NaN', 'learning_rate'),
+            (f'{run} --tuning learning_rate=1e9', 'at most 1'), (f'{run} --replay nan', 'finite'),
+            (f'assess --out {new} --temperature 1e9', 'temperature'),
+            (f'assess --out {new} --orders back', 'rotated1'),
+            (f'assess --out {new} --orders back --dry-run', 'rotated1'),
             (f'run --out {new} --model nowhere/such/model --survey demo', 'no model'),
             (f'align --out {new} --draws 9', '--answers'), (f'{run} --strategies rdx', 'crqpc'),
             (f'{run} --strategies ,', 'strategies'), (f'{run} --methods ,', 'methods'),
@@ -142,6 +150,16 @@ def test_nothing_typed_shows_the_commands():
     code, out, error = typed('')
     assert code == 0 and 'demo' in out and 'align' in out and not error
     assert typed('data')[0] == 0
+
+
+def test_no_text_of_others_steers_the_terminal():
+    with tempfile.TemporaryDirectory() as folder:
+        asked = ['ask', 'Is \x1b[2Jtea good?', '--options', 'Yes\x07;No\x9b', '--culture', 'BOL']
+        code, out, error = typed(asked)
+        assert code == 0 and 'Is \\u001b[2Jtea' in out and 'Yes\\u0007' in out
+        assert not {'\x1b', '\x07', '\x9b'} & set(out + error)
+        code, out, error = typed(['ask', 'Tea?', '--options', 'Yes;No', '--culture', '\x1b[31mred'])
+        assert code == 2 and 'x1b[31m' in error and '\x1b' not in error
 
 
 def test_the_version_is_the_packages():

@@ -85,6 +85,30 @@ def test_folders_of_another_kind_are_refused():
         Run(place)
 
 
+def test_what_a_killed_process_began_stops_nobody():
+    place = Path(tempfile.mkdtemp())
+    begun = place/'.record.json.0123abcd.tmp'
+    begun.write_text('{"configur')
+    fresh = Run(place, configure('demo', cultures=('USA',)), quiet=True)
+    with fresh.writing():
+        assert not begun.exists()
+    assert Run(place, quiet=True).configuration == fresh.configuration
+
+
+def test_a_table_whose_bit_turned_over_is_refused_in_one_line():
+    place = Path(tempfile.mkdtemp())
+    record = dict(configuration=configure('demo').model_dump(mode='json'))
+    (place/'record.json').write_text(json.dumps(record))
+    kept = Run(place)
+    kept.write(pairs=pd.DataFrame(dict(culture=['BOL'], code=[3])))
+    content = bytearray((place/'pairs.parquet').read_bytes())
+    content[len(content) // 3] ^= 1
+    (place/'pairs.parquet').write_bytes(content)
+    with pytest.raises(InputError, match='pairs.parquet is damaged') as refused:
+        kept.table('pairs')
+    assert '\n' not in str(refused.value)
+
+
 def test_a_first_try_asks_the_first_questions_and_stays_one():
     with tempfile.TemporaryDirectory() as folder:
         tried = Run(Path(folder)/'run', configure('demo', cultures=('USA',), limit=3), quiet=True)

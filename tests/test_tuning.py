@@ -66,6 +66,7 @@ def test_settings_that_make_no_sense_are_refused():
     mistakes = [
         dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(rank=True), dict(epochs=0),
         dict(learning_rate=-1), dict(learning_rate=float('nan')), dict(batch=0), dict(seed=-1),
+        dict(learning_rate=1e4), dict(learning_rate=float('inf')), dict(epochs=1e9),
         dict(dropout=2), dict(warmup=-.1), dict(schedule='cosin'), dict(targets=['q_proj'])]
     for wrong in mistakes:
         with pytest.raises(InputError, match=next(iter(wrong))):

@@ -26,6 +26,9 @@ from .models import (BEGINS, ENDS, TODAY, fill_template, first_line, knows_syste
                                render_chat, template_text, without_thoughts)
 from .survey import InputError, data_path
 
+# peft and trl call transformers by names that it is about to drop: news for them, not for a reader
+warnings.filterwarnings('ignore', '`(is_)?gradient_checkpointing', FutureWarning)
+
 # %% ../nbs/240_model_files.ipynb #cd51fe5e
 SMALL_FILES = ['*.json', '*.jinja', '*.model', '*.txt', '*.tiktoken']   # all but the weights
 SAFE_FILES = ['*.safetensors', *SMALL_FILES]

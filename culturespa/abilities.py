@@ -20,6 +20,7 @@ from scipy import stats
 
 from .demo_corpus import general_facts
 from .demo_world import world_facts
+from .diagram import plain_names
 from .survey import InputError
 from .writing import write_files
 
@@ -209,6 +210,7 @@ def compare_abilities(
 # %% ../nbs/630_abilities.ipynb #ce409841
 COLOURS = {'non-inferior': '#2a7f62', 'inferior': '#b23a48', 'undecided': '#6c757d'}
 
+@plain_names()
 def plot_abilities(
     table:pd.DataFrame,  # from `compare_abilities`; a column `model`, if there, joins the labels
     title:str = '',

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .diagram import plain_names
 from .sheets import KIND, SHEET, UNREADABLE, answer_sheets
 from .survey import InputError, Survey, one_of
 from .writing import as_csv, write_file
@@ -313,6 +314,7 @@ def _plot_quietly(ax):
 COLOURS = ['#8a8f98', '#2f6db5', '#c8452d', '#2e8b6f', '#8f5fb3',
            '#c99a2e', '#4b9fb8', '#a8567a', '#6b7a2a', '#444444']
 
+@plain_names()
 def plot_scores(
     scores:pd.DataFrame,              # from `align`; several models and methods
     ends:pd.DataFrame|None=None,      # from `score_range`: floor and ceiling, drawn as ticks

@@ -7,8 +7,8 @@ __all__ = ['HIGHEST_TEMPERATURE', 'LIKELIEST', 'MODES', 'TOY_TEMPLATE', 'TOY_SHA
            'DATE_PARTS', 'TEMPLATE', 'TAG', 'THOUGHTS', 'BEGINS', 'ENDS', 'LEFT_OPEN', 'Sampling',
            'item_seed', 'item_uniform', 'sampling_distribution', 'draw_tokens', 'Model',
            'check_model', 'ScriptedModel', 'mass_outside', 'random_model', 'random_adapter',
-           'first_line', 'template_text', 'fill_template', 'knows_system_role', 'close_thought',
-           'without_thoughts', 'render_chat']
+           'whole_characters', 'first_line', 'template_text', 'fill_template', 'knows_system_role',
+           'close_thought', 'without_thoughts', 'render_chat']
 
 # %% ../nbs/210_models.ipynb #cbb28ff9
 import hashlib
@@ -137,6 +137,7 @@ class Model(Protocol):
         seeds:list|None=None,          # a whole number per chat; the same gives the same reply
         enough:Callable|None=None,     # text so far -> bool: may end a reply early
         tick:Callable|None=None,       # called with the number of chats done
+        heard:Callable|None=None,      # called with {row: text} of those done
     )->list:                           # one text per chat, in order
         "One reply per chat"
         ...
@@ -188,10 +189,15 @@ class ScriptedModel:
         seeds:list|None=None,           # None: 0 for every chat
         enough:Callable|None=None,      # not used: the function ends its replies itself
         tick:Callable|None=None,
+        heard:Callable|None=None,
     )->list:
         "One reply per chat, in order"
         seeds = seeds or [0] * len(chats)
-        texts = [self.reply(chat, seed) for chat, seed in zip(chats, seeds, strict=True)]
+        texts = []
+        for row, (chat, seed) in enumerate(zip(chats, seeds, strict=True)):
+            texts.append(self.reply(chat, seed))
+            if heard:
+                heard({row: texts[row]})
         if tick:
             tick(len(texts))
         return texts
@@ -283,6 +289,12 @@ def random_adapter(
     return Path(folder)
 
 # %% ../nbs/210_models.ipynb #7614617d
+def whole_characters(
+    text:str,    # a reply
+)->str:          # the same; `?` for half a character, which JSON can name and no file can hold
+    "A text that can be written down"
+    return str(text).encode('utf-8', 'replace').decode()
+
 def first_line(
     error:BaseException|str,  # or the error's text
 )->str:                       # at most 300 characters

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TOLD', 'MAIN_LINE', 'TRAINED_ON', 'STEPS', 'questions_step', 'questions_asked_twice',
-           'generated_answers_step', 'pairs_step', 'learned_answers', 'adapter_names', 'tune_step',
-           'evaluations', 'survey_answers_step', 'survey_answers', 'align_step',
-           'training_sections', 'averages', 'run_pipeline']
+           'generated_answers_step', 'pairs_step', 'learned_answers', 'adapter_names',
+           'need_weights', 'tune_step', 'evaluations', 'survey_answers_step', 'survey_answers',
+           'align_step', 'training_sections', 'averages', 'steps_until', 'run_pipeline']
 
 # %% ../nbs/830_pipeline.ipynb #fcb6c87b
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ from .report_page import picture, write_alignment
 from .reuse import (
     Counts, ask_the_rest, known_adapters, reuse_questions, taken_in_words)
 from .run_folder import Run, hash_questions, save_picture
-from .survey import QUESTION_COLUMNS, InputError
+from .survey import QUESTION_COLUMNS, InputError, one_of
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
 from .writing import as_csv, unescaped, write_files
@@ -261,12 +261,21 @@ def adapter_names(run:Run)->dict[str, str]:  # adapter -> strategy or culture it
 def _is_trained(run:Run, adapter:str)->bool:
     return (run.out/'adapters'/adapter/'base.json').exists()
 
+def need_weights(run:Run):
+    "Is there something to tune? Raises `InputError` for a model behind a server"
+    if run.served:
+        raise InputError(
+            f'{run.configuration.model} is behind a server, and tuning needs weights on this '
+            'machine: --stop-after pairs makes questions, answers and pairs; '
+            '`culturespa answers --on survey` and `align` then score the model')
+
 def tune_step(run:Run)->str:
     "Step 4: fine-tune the adapters that are not there yet"
     todo = {adapter: learns for adapter, learns in adapter_names(run).items()
             if not _is_trained(run, adapter)}
     if not todo:
         return 'tuning: nothing to do'
+    need_weights(run)
     pairs, questions = run.table('pairs'), run.table('questions')
     join_processes(find_device(run.device))
     said = []
@@ -451,6 +460,14 @@ STEPS = dict(
     survey=survey_answers_step,
     scores=align_step)
 
+def steps_until(
+    last:str|None,    # one of `STEPS`; None: all
+)->dict[str, Callable]:
+    "The steps up to one. Raises `InputError`"
+    names = list(STEPS)
+    count = len(names) if last is None else 1 + names.index(one_of('--stop-after', last, names))
+    return {name: STEPS[name] for name in names[:count]}
+
 def run_pipeline(
     out:str|Path,                # run folder
     configuration:Configuration,
@@ -460,6 +477,8 @@ def run_pipeline(
     start_from:str|Path|None = None,       # a run to take over from what both have in common
     report_to:str = 'none',                # who is told of a training's steps: page 455
     spread:dict|None = None,               # engine and workers that ask, see `load_spread`
+    served:dict|None = None,               # url and more of a served model, see `Run`
+    stop_after:str|None = None,            # the last step to take, one of `STEPS`; None: all
 )->Run:
     """Every step that is not done yet. Raises `InputError` before anything is written
 
@@ -471,7 +490,10 @@ def run_pipeline(
     >>> list(run.record['steps'])
     ['questions', 'answers', 'pairs', 'tuning', 'survey', 'scores']
     """
-    run = Run(out, configuration, device, quiet, start_from, report_to, spread)
-    for step in STEPS.values():
+    run = Run(out, configuration, device, quiet, start_from, report_to, spread, served)
+    steps = steps_until(stop_after)
+    if 'tuning' in steps:
+        need_weights(run)
+    for step in steps.values():
         say(step(run))
     return run

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .alignment import CEILING, FLOOR, plot_scores, shown_name
+from .diagram import plain_names
 from .sheets import answer_sheets
 from .findings import interval, label, number
 from .maps import joint_map, plot_map
@@ -63,6 +64,7 @@ def _draw_scores(
     for end in lines.S[ends]:
         ax.axvline(end, color='#444', lw=1, ls=':', zorder=0)
 
+@plain_names()
 def plot_baselines(
     baselines:pd.DataFrame,         # from `baseline_table`, with the models' rows
     places:pd.DataFrame,        # from `relative_position`: intervals of the averages

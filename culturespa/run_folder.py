@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['GROWS', 'PACKAGES', 'first_questions', 'Run', 'holding', 'hash_questions',
            'check_questions', 'save_picture', 'read_record', 'recorded_configuration',
-           'agreed_configuration', 'check_words', 'agreed_origin', 'origin_record', 'first_record']
+           'agreed_configuration', 'check_words', 'agreed_origin', 'origin_record',
+           'agreed_server', 'first_record']
 
 # %% ../nbs/810_run_folder.ipynb #f35ee83c
 import hashlib
 import json
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,8 @@ class Run:
         start_from:str|Path|None = None,  # a run to take from what both have in common
         report_to:str = 'none',       # who is told of a training's steps: page 455
         spread:dict|None = None,      # engine and workers that ask, see `load_spread`; None: none
+        served:dict|None = None,      # url, extra, concurrency, timeout of a served model, see
+                                      # `load_model`; None: as the record says
     ):
         check_tracker(report_to)
         self.out = Path(out)
@@ -71,6 +74,7 @@ class Run:
         check_spread(**self.spread)
         self.record = read_record(self.out)
         self.configuration = agreed_configuration(self.out, self.record, configuration)
+        self.served = agreed_server(self.out, self.record, served)
         self.origin = agreed_origin(self.out, self.record, start_from)
         require_texts(self.survey.questions, self.survey.name)
         check_words(self.record, self.words, self.out)
@@ -149,7 +153,8 @@ class Run:
         "The base model, loaded when first asked for"
         c = self.configuration
         return load_model(
-            c.model, revision=c.revision, device=self.device, dtype=c.dtype, name='base')
+            c.model, revision=c.revision, device=self.device, dtype=c.dtype, name='base',
+            **self.served)
 
     def model(self, adapter:str|None = None):
         "`base`, or with an adapter of the run `base+joint`, `base+BOL`, ...: on the same weights"
@@ -166,7 +171,7 @@ class Run:
         c, adapter = self.configuration, model.record.get('adapter')
         many:Any = load_spread(
             c.model, adapter=adapter and str(Path(adapter).resolve()), revision=c.revision,
-            device=self.device, dtype=c.dtype, name=model.name, **self.spread)
+            device=self.device, dtype=c.dtype, name=model.name, **self.served, **self.spread)
         try:
             yield many
         finally:
@@ -384,15 +389,41 @@ def origin_record(
     content = (origin/'record.json').read_bytes()
     return dict(folder=str(origin), record_sha256=hashlib.sha256(content).hexdigest())
 
+# %% ../nbs/810_run_folder.ipynb #46b183ef
+def agreed_server(
+    out:Path,
+    record:dict,          # empty for a new folder
+    wanted:dict|None,     # url, extra, concurrency, timeout; None, or values that are: not said
+)->dict:                  # for `load_model`; empty: the model is on this machine
+    "Where the folder's model is asked. Raises `InputError` if it was another kind of model"
+    given = {name: value for name, value in (wanted or {}).items() if value is not None}
+    first = record.get('model') or {}
+    known = {}
+    if first.get('kind') == 'served':
+        known = dict(url=first.get('url'), extra=first.get('extra'))
+    if first and not known and given:
+        raise InputError(f'{out} was begun with a model on this machine, not with one behind a '
+                         'server: use another --out')
+    if given and not (known | given).get('url'):
+        raise InputError(f'{", ".join(given)}: only for a model behind a server: give --url')
+    return known | given
+
 # %% ../nbs/810_run_folder.ipynb #acea3139
 PACKAGES = ('torch', 'transformers', 'peft', 'trl', 'numpy', 'pandas')
+
+def _versions()->dict[str, str]:
+    "Of those that are installed: a served model needs few of them"
+    found = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 def first_record(run:Run)->dict:
     "What a run is begun with: versions, model, survey, hash of the wording"
     survey = run.survey
-    versions = {package: version(package) for package in PACKAGES}
     return dict(
-        versions=dict(culturespa=__version__, python=platform.python_version(), **versions),
+        versions=dict(culturespa=__version__, python=platform.python_version(), **_versions()),
         model=run.base.record,
         survey=dict(
             name=survey.name,

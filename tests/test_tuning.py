@@ -89,6 +89,19 @@ def test_the_adapter_moves_and_the_base_does_not():
         assert set(config['target_modules']) == set(matrices.split())
 
 
+def test_a_spread_model_is_trained_only_where_all_of_it_computes():
+    from types import SimpleNamespace
+    from culturespa.tuning import _need_accelerators
+    _need_accelerators(SimpleNamespace(hf_device_map={'': 'cpu'}))
+    _need_accelerators(SimpleNamespace(hf_device_map={'model.layers.0': 0, 'model.layers.1': 1}))
+    with pytest.raises(InputError, match='parts of the model lie on cpu and disk'):
+        _need_accelerators(SimpleNamespace(hf_device_map={'a': 0, 'b': 'cpu', 'c': 'disk'}))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv('WORLD_SIZE', '2')
+        with pytest.raises(InputError, match='several processes each need a whole model'):
+            _need_accelerators(SimpleNamespace(hf_device_map={'a': 0, 'b': 1}))
+
+
 def test_the_same_seed_trains_the_same_adapter():
     from safetensors.numpy import load_file
     place, quick = Path(tempfile.mkdtemp()), replace(QUICK, epochs=1)
@@ -152,16 +165,25 @@ def test_a_training_is_taken_up_only_by_the_same_one():
     def resumed_from(samples, settings):
         "The checkpoint that a training starts from"
         seen = []
-        honest = train_adapter.__globals__['_checkpoint']
+        honest = train_adapter.__globals__['newest_state']
         def note(*given):
             seen.append(honest(*given))
             return seen[-1]
         with pytest.MonkeyPatch.context() as patched:
-            patched.setitem(train_adapter.__globals__, '_checkpoint', note)
+            patched.setitem(train_adapter.__globals__, 'newest_state', note)
             train_adapter('demo', samples, place/'BOL', settings, quiet=True)
         return seen[0]
 
-    assert interrupted(bolivian(32), quick)
+    last, newest = interrupted(bolivian(32), quick)
+    weights = place/'BOL'/'adapter_model.safetensors'
+    assert resumed_from(bolivian(32), quick).endswith(newest)
+    undisturbed = weights.read_bytes()
+    interrupted(bolivian(32), quick)
+    torn = place/'.BOL.partial'/newest/'optimizer.pt'
+    torn.write_bytes(torn.read_bytes()[:-9])
+    assert resumed_from(bolivian(32), quick).endswith(last)
+    assert weights.read_bytes() == undisturbed
+    interrupted(bolivian(32), quick)
     assert resumed_from(bolivian(32), quick) is not None
     faster = replace(quick, learning_rate=1e-3)
     certain = with_certain_targets(bolivian(32))
@@ -191,6 +213,23 @@ def test_a_step_takes_the_batch_that_was_asked_for():
     short = train_adapter('demo', bolivian(5), place/'short', two, quiet=True)
     losses = pd.read_csv(place/'short'/'loss.csv')
     assert list(losses.step) == [1, 2] and short['last_loss'] == round(losses.loss.mean(), 4)
+
+
+def test_the_short_way_takes_the_steps_of_the_usual_one():
+    place, samples = Path(tempfile.mkdtemp()), bolivian(20)
+    quick = replace(QUICK, epochs=2, batch=12, micro_batch=4)      # accumulates, last step not full
+    first = train_adapter('demo', samples, place/'short', quick, quiet=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(train_adapter.__globals__, 'can_compact', lambda *given: False)
+        usual = train_adapter('demo', samples, place/'usual', quick, quiet=True)
+    told = [pd.read_csv(place/name/'loss.csv') for name in ('short', 'usual')]
+    assert len(told[0]) == 4 and first['plan'] == usual['plan']
+    np.testing.assert_allclose(told[0].loss, told[1].loss, rtol=1e-4)
+    # with dropout each token has luck of its own: nothing may be shared
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(train_adapter.__globals__, 'compact', None)
+        chancy = replace(quick, epochs=1, dropout=.1)
+        train_adapter('demo', samples[:4], place/'chancy', chancy, quiet=True)
 
 
 def test_two_processes_train_what_one_trains():

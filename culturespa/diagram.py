@@ -6,7 +6,11 @@
 __all__ = ['BLUE', 'RED', 'SHOWN', 'draw_method']
 
 # %% ../nbs/400_diagram.ipynb #9bcfbb6b
-BLUE, RED = ('#eef4fb', '#2f6db5'), ('#fdf1ec', '#c8452d')    # of a box: inside, edge
+from . import looks
+from .looks import INK, SOFT
+
+# of a box: inside, edge
+BLUE, RED = (looks.WASH, looks.BLUE), (looks.WASH_RED, looks.RED)
 
 def draw_method(
     record:dict,  # of a finished run
@@ -75,7 +79,7 @@ def _measuring(scores:dict, survey:dict)->tuple:
 def _draw_arrow(ax, place:int):
     from matplotlib.patches import FancyArrowPatch
     start, end = (place + .83, .5), (place + .99, .5)
-    arrow = FancyArrowPatch(start, end, arrowstyle='-|>', mutation_scale=14, color='#444')
+    arrow = FancyArrowPatch(start, end, arrowstyle='-|>', mutation_scale=14, color=INK)
     ax.add_patch(arrow)
 
 def _draw_box(ax, place:int, texts:tuple, colours:tuple):
@@ -88,5 +92,5 @@ def _draw_box(ax, place:int, texts:tuple, colours:tuple):
     middle = place + .41
     centred = dict(ha='center', va='center')
     ax.text(middle, .87, title, weight='bold', size=11, **centred)
-    ax.text(middle, .69, what, size=9, color='#555', **centred)
+    ax.text(middle, .69, what, size=9, color=SOFT, **centred)
     ax.text(middle, .31, counts, size=10, **centred)

@@ -399,7 +399,7 @@ def plot_map(
     _draw_axes(ax, axis_correlations(positions))
     ax.set_title(title)
     gone = _not_placed(positions, path)
-    fig.legend(
-        loc='outside lower center', ncols=4, frameon=False, fontsize=9, title=gone,
+    ax.legend(
+        loc='upper left', bbox_to_anchor=(1, 1), frameon=False, fontsize=9, title=gone,
         title_fontsize=9)
     return ax

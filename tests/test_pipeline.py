@@ -24,6 +24,8 @@ def small_file(path, n=4):
     path.write_text(json.dumps(items))
     return path
 
+from culturespa.run_report import survey_answers
+
 def small(**changes):
     usual = dict(cultures=('USA', 'ZWE'), topics=('Food', 'Faith'), per_topic=6)
     return configure('demo', **(usual | changes))

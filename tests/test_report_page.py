@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import re
+from urllib.parse import unquote
 from dataclasses import replace
 from culturespa.sheets import answer_sheets
 from culturespa.survey import InputError, select
@@ -26,3 +28,91 @@ def test_methods_without_a_common_question_still_get_a_report():
     average = scores[scores.culture == 'average']
     assert set(average.method) == {'unaware', 'P1'} and average.score.notna().all()
     assert 'Map of people' not in page and 'Similarity of every two cultures' in page
+
+
+def test_a_report_explains_itself_and_opens_with_the_main_comparison():
+    import tempfile
+    from pathlib import Path
+    invented = invented_survey()
+    both = pd.concat([
+        persona_answers(invented, 0, 'unaware'), persona_answers(invented, .3, seed=1),
+        persona_answers(invented, .6, model='base+joint', seed=2),
+        persona_answers(invented, .5, model='base+rds', seed=3)])
+    with tempfile.TemporaryDirectory() as folder:
+        facts = write_alignment(invented, both, folder, 50, about=dict(model='one of ours'))
+        page = (Path(folder)/'report.html').read_text()
+    for name in ('S', 'unaware', 'P1', 'CultureSPA (joint)', 'RDS'):
+        assert f'<dt>{name}</dt>' in page
+    assert '<dt>CDS</dt>' not in page and 'CultureSPA (specific)' not in page
+    assert '<dd>one of ours</dd>' in page and '<dd>culturespa ' in page
+    first = re.search(r'<ol class="findings"><li>(.*?)</li>', page)[1]
+    assert first.startswith('CultureSPA (joint) minus P1')
+    assert page.index(first) < page.index('of CultureSPA (joint) over the unaware') < page.index('<figure')
+    listed = re.search(r'<ol class="findings">(.*?)</ol>', page)[1]
+    assert listed.count('<li>') == 5
+
+
+def test_cautions_are_shown_apart_and_are_none_of_the_five():
+    import tempfile
+    from pathlib import Path
+    invented = invented_survey()
+    both = pd.concat([persona_answers(invented, 0, 'unaware'), persona_answers(invented, .3, seed=1)])
+    few = both[both.question_id.isin(invented.questions.question_id[:12])]
+    with tempfile.TemporaryDirectory() as folder:
+        facts = write_alignment(invented, few, folder, 50)
+        page = (Path(folder)/'report.html').read_text()
+    caution, = facts['cautions']
+    assert caution.startswith('Only 12 of the survey')
+    import html
+    shown = html.unescape(page)
+    assert f'<p class="note">{caution}</p>' in shown and f'<li>{caution}' not in shown
+
+
+def test_every_table_can_be_saved_and_holds_what_it_shows():
+    import csv
+    import io
+    import tempfile
+    from pathlib import Path
+    invented = invented_survey()
+    strange = persona_answers(invented, .3, method='=HYPERLINK("x")', seed=1)
+    both = pd.concat([persona_answers(invented, 0, 'unaware'), strange])
+    with tempfile.TemporaryDirectory() as folder:
+        write_alignment(invented, both, folder, 50)
+        page = (Path(folder)/'report.html').read_text()
+    assert page.count('<table') == page.count('class="csv"')
+    links = re.findall(r'download="([^"]+)" href="data:text/csv[^,]*,([^"]*)"', page)
+    assert len({name for name, _ in links}) == len(links) == page.count('<table')
+    for name, content in links:
+        rows = list(csv.reader(io.StringIO(unquote(content).lstrip('\ufeff'))))
+        assert len({len(row) for row in rows}) == 1, name
+        assert not any(cell.startswith('=') for row in rows for cell in row), name
+    cultures = dict(links)['cultures.csv']
+    assert set(invented.cultures.culture) < {line.split(',')[0] for line in unquote(cultures).split()}
+
+
+def test_methods_of_unknown_prompts_are_not_said_to_have_seen_no_people():
+    invented = invented_survey()
+    given = persona_answers(invented, .3, method='given', seed=1)
+    known = persona_answers(invented, .3, seed=1)
+    def page_of(answers):
+        tables = measure(invented, answers, draws=50)
+        sheets = answer_sheets(invented, answers)
+        return render_report(invented, sheets, tables, summary(invented, tables, 50))
+    nobody = 'No prompt scored here was shown human answers'
+    assert nobody in page_of(known)
+    unknown = page_of(given)
+    assert nobody not in unknown and 'What the prompts of given showed is not known' in unknown
+
+
+def test_a_template_of_ones_own_is_used_and_may_build_on_the_parts_that_ship():
+    import tempfile
+    from pathlib import Path
+    invented = invented_survey()
+    answers = persona_answers(invented, .3, seed=1)
+    tables = measure(invented, answers, draws=50)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'mine.html'
+        file.write_text("{% extends 'page.html.j2' %}{% block main %}mine: {{ facts.survey }}{% endblock %}")
+        sheets = answer_sheets(invented, answers)
+        page = render_report(invented, sheets, tables, summary(invented, tables, 50), file)
+    assert f'mine: {invented.name}' in page and '<style>' in page

@@ -44,9 +44,9 @@ PROMPTED = {
     'P1+P3': 'P1 and P3 in one prompt.',
     'P2+P3': 'P2 and P3 in one prompt.'}
 TRAINED = {
-    'base+joint': 'The same model, tuned on its own answers: of the questions it wrote and '
-                  'answered, those whose answer moved when it was asked as a person of a culture. '
-                  'One adapter for all cultures; asked with P1 unless the name says otherwise.',
+    'base+joint': 'The same model, tuned on its own answers: those that moved when it was asked as '
+                  'a person of a culture. One adapter for all cultures; asked with P1 unless the '
+                  'name says otherwise.',
     'base+specific': 'As CultureSPA (joint), with an adapter for each culture, which is asked as '
                      'that culture alone.',
     'base+rds': 'A control: tuned on as many of its own answers per culture, drawn at random, '
@@ -58,19 +58,24 @@ TRAINED = {
     'base+expected': 'Tuned on probabilities of answers instead of single draws (ours, not in the '
                      'paper).',
     'base+expected_hard': 'As expected, with the most probable answer alone (ours).'}
-SCORE_S = ('The score: 100 minus a distance to the most frequent answer of a country, over all '
-           'its questions. 100 is that answer everywhere, 0 the farthest possible one.')
+SCORE_S = ('The score: 100 minus a distance to the most frequent answer of a country, over the '
+           'questions answered. 100 is that answer everywhere, 0 the farthest possible one.')
 
 def terms(
     kinds:Iterable[tuple],   # (model, method)
 )->dict[str, str]:           # name as the report writes it -> meaning
     "What the names in a report mean, those that are known"
-    known = {'S': SCORE_S}
+    models, methods = set(), set()
     for model, method in kinds:
-        if method in PROMPTED and model not in TRAINED:
-            known[label('base', method)] = PROMPTED[method]
-        if model in TRAINED:
-            known[shown_name(model, 'P1')] = TRAINED[model]
+        models.add(model)
+        methods.add(method)
+    known = {'S': SCORE_S}
+    for method, meaning in PROMPTED.items():
+        if method in methods:
+            known[label('base', method)] = meaning
+    for model, meaning in TRAINED.items():
+        if model in models:
+            known[shown_name(model, 'P1')] = meaning
     return known
 
 # %% ../nbs/790_report_page.ipynb #b25c4db7

@@ -48,6 +48,7 @@ def test_a_report_explains_itself_and_opens_with_the_main_comparison():
     first = re.search(r'<ol class="findings"><li>(.*?)</li>', page)[1]
     assert first.startswith('CultureSPA (joint) minus P1')
     assert page.index(first) < page.index('of CultureSPA (joint) over the unaware') < page.index('<figure')
+    assert page.count('<figure') == 5      # no drawing is lost on its way
     listed = re.search(r'<ol class="findings">(.*?)</ol>', page)[1]
     assert listed.count('<li>') == 5
 

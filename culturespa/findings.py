@@ -436,9 +436,15 @@ def _about_main(tables:dict)->Iterator[str]:
         yield from (_own_label(row) for row in rows if _known(row['own_label']))
     yield from _main_scores(tables, kind)
     prompt = kinds[0][0], kind[1]
-    alone = _of_kind(_of_kind(tables['differences'], prompt, 'a_'), (prompt[0], 'unaware'), 'b_')
-    for _, rows in alone.groupby('order', sort=False):
-        yield _difference(rows)
+    yield from _compared(tables, prompt, (prompt[0], 'unaware'))
+    for tuned in MAIN_LINE[2:]:
+        yield from _compared(tables, tuned, ('base', tuned[1]))
+
+def _compared(tables:dict, one:tuple, other:tuple)->Iterator[str]:
+    "One (model, method) minus another, in every order; nothing where they were not compared"
+    rows = _of_kind(_of_kind(tables['differences'], one, 'a_'), other, 'b_')
+    for _, part in rows.groupby('order', sort=False):
+        yield _difference(part)
 
 # %% ../nbs/770_findings.ipynb #ad4a859a
 _CAUTIONS = [_finding_coverage, _finding_silence, _finding_refusals, _finding_formats]

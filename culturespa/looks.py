@@ -91,7 +91,7 @@ def fit_paper(
     figure.set_figwidth(width)
     for title in _titles(figure):
         _break_title(title, width)
-    for legend in _legends(figure):
+    for legend in list(figure.legends):
         _narrow(legend, figure)
     for text in figure.findobj(lambda thing: hasattr(thing, 'get_fontsize')):
         text.set_fontsize(max(text.get_fontsize(), FEWEST_POINTS))
@@ -107,15 +107,15 @@ def _break_title(title, width:float):
     letter = .55 * title.get_fontsize() / 72
     title.set_text(textwrap.fill(title.get_text(), int(width / letter)))
 
-def _legends(figure:'Figure')->list:
-    "Of the figure and its axes"
-    own = [ax.get_legend() for ax in figure.axes]
-    return [legend for legend in (*figure.legends, *own) if legend]
-
 def _narrow(legend, figure:'Figure'):
-    "Fewer columns until it fits"
+    "The same legend below the picture, with fewer columns until it fits"
+    handles = legend.legend_handles
+    names = [text.get_text() for text in legend.get_texts()]
     for columns in range(legend._ncols, 0, -1):
-        legend.set_ncols(columns)
+        legend.remove()
+        legend = figure.legend(
+            handles, names, loc='outside lower center', ncols=columns, frameon=False,
+            fontsize=FEWEST_POINTS)
         figure.draw_without_rendering()
         if legend.get_window_extent().width <= figure.bbox.width:
             return

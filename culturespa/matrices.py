@@ -276,19 +276,17 @@ def _draw_pairs(
 def plot_pairs(
     pairs:pd.DataFrame,    # from `pair_table`
     notes:dict|None=None,  # (model, method) -> title of its panel; None: the names
-    columns:int|None=None, # panels in a row; None: all
 ):                         # matplotlib figure
     "Scatter of every pair's similarity against the people's, one panel a method"
     panels = dict(list(pairs.groupby(['model', 'method'], sort=False)))
     titles = {kind: shown_name(*kind) for kind in panels} | (notes or {})
     ends = [pairs.human.min(), pairs.human.max()]
     known = looks(shown_name(*kind) for kind in panels)
-    fig, axes = _panels(len(panels), columns, (3.1, 3.4), sharex=True, sharey=True)
+    fig, axes = _panels(len(panels), None, (3.1, 3.4), sharex=True, sharey=True)
     for ax, kind in zip(axes, panels):
         _draw_pairs(ax, panels[kind], ends, known[shown_name(*kind)])
         ax.set_title(titles[kind], fontsize=9)
-        if ax.get_subplotspec().is_first_col():
-            ax.set_ylabel('similarity of personas')
+    axes[0].set_ylabel('similarity of personas')
     return fig
 
 # %% ../nbs/710_matrices.ipynb #62a09fad

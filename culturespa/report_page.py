@@ -238,11 +238,11 @@ def page_template(
 
 # %% ../nbs/790_report_page.ipynb #3eeb64a4
 def _foremost(kinds:Sequence[tuple])->list[tuple]:
-    "Models and methods that a reader must see at once"
+    "Models and methods that a reader must see at once, the tuned ones last"
     model, method = main_kind(kinds)
     base = kinds[0][0]
-    wanted = [*MAIN_LINE, (model, method), (model, 'unaware'), (base, 'unaware'), (base, method)]
-    return [kind for kind in kinds if kind in wanted]
+    wanted = [*MAIN_LINE, (base, 'unaware'), (base, method), (model, 'unaware'), (model, method)]
+    return [kind for kind in dict.fromkeys(wanted) if kind in kinds]
 
 def _human_data(methods:Sequence[dict])->dict:
     "Whose prompts show human answers, and of whose that is not known"

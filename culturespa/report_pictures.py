@@ -143,7 +143,8 @@ def _baselines_picture(
         + '; '.join(scores),
         'Floors in grey, ceilings in green, models in bold, with a 95 % interval where there is '
         'one; dotted lines are floor and ceiling, on all questions that any of the models '
-        'answered.')
+        'answered.',
+        PAGE)
 
 def ends_of(
     tables:dict,
@@ -223,14 +224,13 @@ def _matrix_picture(
 def _scatter_picture(
     pairs:pd.DataFrame,   # from `pair_table`
     pearson:pd.Series,    # of the methods to draw, by model and method
-    columns:int|None,     # panels in a row; None: all
 )->Drawing:
     "A dot for every two cultures, and each method's correlation"
     notes = {kind: f"{shown_name(*kind)}: r = {r:.2f}" for kind, r in pearson.items()}
     drawn = [kind in notes for kind in zip(pairs.model, pairs.method)]
     return Drawing(
         'culture_pairs',
-        plot_pairs(pairs[drawn], notes, columns),
+        plot_pairs(pairs[drawn], notes),
         'Similarity of personas against that of people, one dot a pair of cultures. '
         + '; '.join(notes.values()),
         'One dot for each pair of cultures; on the grey line personas are as similar as people.',
@@ -281,7 +281,7 @@ def drawings(
     sheets:pd.DataFrame,
     tables:dict,           # from `measure`
     most:int=3,            # methods with a culture matrix; of more, base and CultureSPA come first
-    columns:int|None=None, # panels in a row; None: all
+    columns:int|None=None, # matrices in a row; None: all
 )->list[Drawing]:
     "All pictures of a report; matrices, scatter and map only where a method has a matrix"
     found = [_baselines_picture(tables), _score_picture(tables)]
@@ -292,7 +292,7 @@ def drawings(
         path = _map_path(kinds_among(sheets), kinds)
         found += [
             _matrix_picture(survey, sheets, kinds, columns),
-            _scatter_picture(tables['pairs'], pearson[kinds], columns),
+            _scatter_picture(tables['pairs'], pearson[kinds]),
             *_map_pictures(survey, sheets, path)]
     return found
 

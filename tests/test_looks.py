@@ -75,12 +75,14 @@ def test_no_other_module_names_a_colour():
 def test_a_figure_for_a_paper_has_the_width_it_is_printed_in_and_letters_one_can_read():
     import re
     import matplotlib.pyplot as plt
-    from culturespa.looks import COLUMN, FEWEST_POINTS, write_figure
+    from culturespa.looks import COLUMN, FEWEST_POINTS, fit_paper, write_figure
     def drawn():
         figure, ax = plt.subplots(figsize=(7.4, 3), layout='constrained')
         ax.plot([0, 1], [0, 1], 'o', label='a method')
         ax.set_title('small', fontsize=5)
-        figure.legend(loc='outside lower center', fontsize=6)
+        for name in ('one more method', 'and another one', 'the last of them'):
+            ax.plot([0, 1], [1, 0], label=name)
+        figure.legend(loc='outside lower center', fontsize=6, ncols=4)
         return figure
     import tempfile
     with tempfile.TemporaryDirectory() as folder:
@@ -89,6 +91,10 @@ def test_a_figure_for_a_paper_has_the_width_it_is_printed_in_and_letters_one_can
             write_figure(drawn(), file)
         one, two = files[0].read_text(), files[1].read_text()
         assert files[2].read_bytes()[:4] == b'%PDF'
+        narrow = drawn()
+        fit_paper(narrow)
+        legend, = narrow.legends
+        assert legend.get_window_extent().width <= narrow.bbox.width      # nothing is cut off
         with pytest.raises(InputError, match='accepted are svg, pdf'):
             write_figure(drawn(), Path(folder)/'one.bmp')
     assert one == two

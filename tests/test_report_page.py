@@ -9,7 +9,9 @@ import pytest
 import re
 from urllib.parse import unquote
 from dataclasses import replace
+from culturespa.measures import measure
 from culturespa.sheets import answer_sheets
+from culturespa.summaries import summary
 from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .alignment import shown_name
 from .comparison import compare, holm, on_same_cells, one_kind
-from .findings import interval, main_kind, number
+from .findings import label, main_kind, number, spread
 from .inference import average_scores, group_averages, misses, sums_for
 from .measures import kinds_among
 from .report_page import about_report, page_template, terms
@@ -207,7 +207,7 @@ def _headline(row:dict, first:str)->str:
     "'CultureSPA (joint): two minus one +1.2 [0.3, 2.1] ...'"
     turned = '' if row['order'] == 'original' else f", options {row['order']}"
     who = shown_name(row['model'], row['method']) + turned
-    difference = f"{number(row['difference'], '+.1f')} {interval(row)}"
+    difference = number(row['difference'], '+.1f') + spread(row)
     over = (f"on {row['shared']:.0f} shared questions, {row['cultures']:.0f} "
             f"culture{'s' if row['cultures'] != 1 else ''}")
     verdicts = {
@@ -242,11 +242,14 @@ def _comparison_page(survey:Survey, runs:Mapping[str, Run], table:pd.DataFrame)-
     "Fill the template"
     first = next(iter(runs))
     kinds = list(dict.fromkeys(zip(table.model, table.method)))
-    named = table.assign(name=[shown_name(*kind) for kind in zip(table.model, table.method)])
+    known = table.difference.notna()
+    ordered = pd.concat([table[known], table[~known]])      # what has no number comes last
+    labelled = zip(ordered.model, ordered.method, ordered['order'].fillna('original'))
+    named = ordered.assign(name=[label(*kind) for kind in labelled])
     notes = []
     for name, run in runs.items():
-        known = [*part_notes(run), *learned_notes(run.configuration)]
-        notes += [f'{name}: {note}' for note in known]
+        told = [*part_notes(run), *learned_notes(run.configuration)]
+        notes += [f'{name}: {note}' for note in told]
     abouts = [about_run(run) | dict(name=name, folder=str(run.out)) for name, run in runs.items()]
     differing = differing_settings(runs)
     origin = dict(about_report(survey, []))

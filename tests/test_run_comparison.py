@@ -18,7 +18,7 @@ def test_a_difference_is_that_of_the_scores_on_shared_cells_alone():
     one = persona_answers(invented, .3, seed=1)
     two = persona_answers(invented, .7, seed=2)
     part = two[two.culture.isin(two.culture.unique()[:3]) & two.question_id.isin(
-        invented.questions.question_id[:40])]
+        invented.questions.question_id[:25])]
     sheets = {name: answer_sheets(invented, answers) for name, answers in (('a', one), ('b', part))}
     row, = side_by_side(invented, sheets, draws=100).to_dict('records')
     keys = ['culture', 'question_id']
@@ -28,13 +28,13 @@ def test_a_difference_is_that_of_the_scores_on_shared_cells_alone():
     assert row['score_first'] == pytest.approx(average(shared))
     assert row['score'] == pytest.approx(average(part))
     assert row['difference'] == pytest.approx(row['score'] - row['score_first'])
-    assert (row['shared'], row['cultures']) == (40, 3)
+    assert row['shared'] == pytest.approx(25) and row['cultures'] == 3
     assert 'questions asked in this run' in row['remark']
 
 
 def test_what_cannot_be_compared_is_marked_and_gets_no_number():
     invented = invented_survey()
-    half = invented.questions.question_id[:50]
+    half = invented.questions.question_id[:20]
     named = persona_answers(invented, .3, seed=1)
     one = named[named.question_id.isin(half)]
     two = pd.concat([named[~named.question_id.isin(half)], persona_answers(invented, .3, 'P2')])

@@ -19,7 +19,7 @@ from .options import (
     CONFIGURATION, SPREAD, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific,
     StartFrom, Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
-from .study_commands import COMMANDS
+from .study_commands import COMMANDS, Figures
 
 if TYPE_CHECKING:      # too heavy for a page of help
     from culturespa.configuration import Configuration
@@ -126,6 +126,7 @@ def _go(
     tflops:float|None = None,
     report_to:str = 'none',
     spread:dict|None = None,
+    figures:str|None = None,
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
@@ -138,7 +139,7 @@ def _go(
     from culturespa.pipeline import run_pipeline
     run = run_pipeline(
         out, configuration, device, quiet, start_from=start_from, report_to=report_to,
-        spread=spread)
+        spread=spread, figures=figures)
     print_run(run)
 
 # %% ../nbs/899_cli.ipynb #15c41608
@@ -149,10 +150,11 @@ def demo(
     device:Device = 'cpu',
     quiet:Quiet = False,
     dry_run:DryRun = False,
+    figures:Figures = None,
     **typed:Any,
 ):
     "Watch the whole method work on the embedded demo world, in minutes on a laptop"
-    _go(out, typed_configuration('demo', **typed), device, quiet, dry_run)
+    _go(out, typed_configuration('demo', **typed), device, quiet, dry_run, figures=figures)
 
 # %% ../nbs/899_cli.ipynb #f056de04
 @app.command()
@@ -165,6 +167,7 @@ def run(
     report_to:ReportTo = 'none',
     dry_run:DryRun = False,
     tflops:Tflops = None,
+    figures:Figures = None,
     **typed:Any,
 ):
     "The whole method for a model and a survey of yours"
@@ -173,7 +176,9 @@ def run(
         raise InputError('--tflops goes with --dry-run')
     spread = {name: typed.pop(name) for name in SPREAD}
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from, tflops, report_to, spread)
+    _go(
+        out, configuration, device, quiet, dry_run, start_from, tflops, report_to, spread,
+        figures)
 
 # %% ../nbs/899_cli.ipynb #01db4f60
 @app.command()

@@ -23,6 +23,7 @@ from .configuration import (
 from .given import file_hashes, take_questions
 from .expected import EXPECTED, average_pairs, expected_pairs
 from .findings import MAIN_LINE
+from .looks import FORMATS
 from .model_files import find_device
 from .models import Model, Sampling, check_model, item_seed
 from .pairs import (collect_pairs, count_pairs, flip_rates, pair_answers, pairs_wanted,
@@ -33,7 +34,7 @@ from .reuse import (
     Counts, ask_the_rest, known_adapters, reuse_questions, taken_in_words)
 from .run_folder import Run, hash_questions, save_picture
 from .run_report import moved_in_words, part_notes, report_run, survey_answers
-from .survey import QUESTION_COLUMNS, InputError
+from .survey import QUESTION_COLUMNS, InputError, one_of
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
 
@@ -402,6 +403,7 @@ def run_pipeline(
     start_from:str|Path|None = None,       # a run to take over from what both have in common
     report_to:str = 'none',                # who is told of a training's steps: page 455
     spread:dict|None = None,               # engine and workers that ask, see `load_spread`
+    figures:str|None = None,               # 'svg' or 'pdf': pictures for a paper too
 )->Run:
     """Every step that is not done yet. Raises `InputError` before anything is written
 
@@ -413,7 +415,12 @@ def run_pipeline(
     >>> list(run.record['steps'])
     ['questions', 'answers', 'pairs', 'tuning', 'survey', 'scores']
     """
+    if figures:
+        one_of('format of figures', figures, FORMATS)     # before hours are spent
     run = Run(out, configuration, device, quiet, start_from, report_to, spread)
     for step in STEPS.values():
-        say(step(run))
+        if figures and step is align_step:
+            say(score_again(run, figures))    # a run that was scored before has none
+        else:
+            say(step(run))
     return run

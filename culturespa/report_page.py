@@ -22,12 +22,14 @@ from urllib.parse import quote
 import pandas as pd
 
 from . import __version__
-from .alignment import CEILING, FLOOR, plot_scores, score_columns, shown_name, write_scores
+from .alignment import (
+    CEILING, FLOOR, plot_scores, score_columns, shown_name, write_scores)
 from .sheets import KIND, answer_sheets
 from .findings import MAIN_LINE, interval, label, main_kind, number
 from .measures import measure
 from .prompts import METHODS
-from .report_pictures import Drawing, drawings, ends_of, picture, shown_kinds, write_figures
+from .report_pictures import (
+    Drawing, drawings, ends_of, picture, shown_kinds, write_figures)
 from .review import escape_cell
 from .summaries import summary
 from .survey import Survey, data_path

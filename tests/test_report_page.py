@@ -49,7 +49,8 @@ def test_a_report_explains_itself_and_opens_with_the_main_comparison():
     assert '<dd>one of ours</dd>' in page and '<dd>culturespa ' in page
     first = re.search(r'<ol class="findings"><li>(.*?)</li>', page)[1]
     assert first.startswith('CultureSPA (joint) minus P1')
-    assert page.index(first) < page.index('of CultureSPA (joint) over the unaware') < page.index('<figure')
+    own_label = page.index('of CultureSPA (joint) over the unaware')
+    assert page.index(first) < own_label < page.index('<figure')
     assert page.count('<figure') == 5      # no drawing is lost on its way
     listed = re.search(r'<ol class="findings">(.*?)</ol>', page)[1]
     assert listed.count('<li>') == 5
@@ -59,7 +60,8 @@ def test_cautions_are_shown_apart_and_are_none_of_the_five():
     import tempfile
     from pathlib import Path
     invented = invented_survey()
-    both = pd.concat([persona_answers(invented, 0, 'unaware'), persona_answers(invented, .3, seed=1)])
+    asked = [persona_answers(invented, 0, 'unaware'), persona_answers(invented, .3, seed=1)]
+    both = pd.concat(asked)
     few = both[both.question_id.isin(invented.questions.question_id[:12])]
     with tempfile.TemporaryDirectory() as folder:
         facts = write_alignment(invented, few, folder, 50)
@@ -90,7 +92,8 @@ def test_every_table_can_be_saved_and_holds_what_it_shows():
         assert len({len(row) for row in rows}) == 1, name
         assert not any(cell.startswith('=') for row in rows for cell in row), name
     cultures = dict(links)['cultures.csv']
-    assert set(invented.cultures.culture) < {line.split(',')[0] for line in unquote(cultures).split()}
+    names = {line.split(',')[0] for line in unquote(cultures).split()}
+    assert set(invented.cultures.culture) < names
 
 
 def test_methods_of_unknown_prompts_are_not_said_to_have_seen_no_people():
@@ -115,7 +118,8 @@ def test_a_template_of_ones_own_is_used_and_may_build_on_the_parts_that_ship():
     tables = measure(invented, answers, draws=50)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'mine.html'
-        file.write_text("{% extends 'page.html.j2' %}{% block main %}mine: {{ facts.survey }}{% endblock %}")
+        mine = '{% block main %}mine: {{ facts.survey }}{% endblock %}'
+        file.write_text("{% extends 'page.html.j2' %}" + mine)
         sheets = answer_sheets(invented, answers)
         page = render_report(invented, sheets, tables, summary(invented, tables, 50), file)
     assert f'mine: {invented.name}' in page and '<style>' in page

@@ -15,8 +15,8 @@ from culturespa.toys import invented_survey, persona_answers
 def test_pictures_show_base_and_the_tuned_model_whatever_else_was_asked():
     invented = invented_survey()
     asked = [persona_answers(invented, 0, 'unaware'), persona_answers(invented, .3, seed=1)]
-    for number, method in enumerate(['P2', 'P3', 'P1+P3', 'P2+P3']):
-        asked.append(persona_answers(invented, .4, method, seed=2 + number))
+    for place, method in enumerate(['P2', 'P3', 'P1+P3', 'P2+P3']):
+        asked.append(persona_answers(invented, .4, method, seed=2 + place))
     asked.append(persona_answers(invented, .7, model='base+joint', seed=9))
     asked.append(persona_answers(invented, .5, model='base+rds', seed=8))
     both = pd.concat(asked)
@@ -41,7 +41,8 @@ def test_files_for_a_paper_have_no_small_letters_and_every_picture():
     import re
     import tempfile
     invented = invented_survey()
-    both = pd.concat([persona_answers(invented, 0, 'unaware'), persona_answers(invented, .5, seed=1)])
+    asked = [persona_answers(invented, 0, 'unaware'), persona_answers(invented, .5, seed=1)]
+    both = pd.concat(asked)
     sheets = answer_sheets(invented, both)
     measured = measure(invented, both, draws=50)
     with tempfile.TemporaryDirectory() as folder:
@@ -51,4 +52,5 @@ def test_files_for_a_paper_have_no_small_letters_and_every_picture():
             assert sizes and min(map(float, sizes)) >= 8, file.name
         with pytest.raises(InputError, match='svg, pdf'):
             write_figures(invented, sheets, measured, folder, 'png')
-    assert [file.stem for file in files] == ['baselines', 'scores', 'matrices', 'culture_pairs', 'map']
+    names = [file.stem for file in files]
+    assert names == ['baselines', 'scores', 'matrices', 'culture_pairs', 'map']

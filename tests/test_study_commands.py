@@ -159,8 +159,11 @@ def test_a_report_is_written_where_it_is_wanted_with_figures_that_are_asked_for(
         assert {'baselines.svg', 'scores.svg'} <= drawn
         typed(f'report {one}')
         assert (one/'report.html').exists() and not (one/'figures').exists()
-        for line, why in ((f'report {one} --figures png', 'svg, pdf'), (f'report {one} {one}', '--out'),
-                          (f'report {folder}', 'no run folder')):
+        wrong = {
+            f'report {one} --figures png': 'svg, pdf',
+            f'report {one} {one}': '--out',
+            f'report {folder}': 'no run folder'}
+        for line, why in wrong.items():
             with pytest.raises(InputError, match=why):
                 typed(line)
 

@@ -25,7 +25,7 @@ from . import __version__
 from .alignment import (
     CEILING, FLOOR, plot_scores, score_columns, shown_name, write_scores)
 from .sheets import KIND, answer_sheets
-from .findings import MAIN_LINE, interval, label, main_kind, number
+from .findings import MAIN_LINE, main_kind
 from .measures import measure
 from .prompts import METHODS
 from .report_pictures import (
@@ -33,6 +33,7 @@ from .report_pictures import (
 from .review import escape_cell
 from .summaries import summary
 from .survey import Survey, data_path
+from .wording import interval, label, number
 
 # %% ../nbs/790_report_page.ipynb #56f96718
 PROMPTED = {

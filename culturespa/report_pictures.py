@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .alignment import CEILING, FLOOR, plot_scores, score_columns, shown_name
-from .findings import MAIN_LINE, label, main_kind, number
+from .findings import MAIN_LINE, main_kind
 from culturespa.looks import (
     BLUE, COLUMN, FORMATS, GRID, INK, NO_MODEL, PAGE, PAPER, PEOPLE_AGAIN, Look, looks,
     write_figure)
@@ -25,6 +25,7 @@ from .maps import joint_map, plot_map
 from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs
 from .measures import kinds_among
 from .survey import InputError, Survey, one_of
+from .wording import label, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

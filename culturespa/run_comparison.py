@@ -15,7 +15,7 @@ import pandas as pd
 
 from .alignment import shown_name
 from .comparison import compare, holm, on_same_cells, one_kind
-from .findings import label, main_kind, number, spread
+from .findings import main_kind
 from .inference import average_scores, group_averages, misses, sums_for
 from .measures import kinds_among
 from .report_page import about_report, page_template, terms
@@ -24,6 +24,7 @@ from .run_report import (
     about_run, learned_notes, part_notes, settings_of, survey_answers)
 from .sheets import answer_sheets
 from .survey import InputError, Survey, survey_digest
+from .wording import label, number, spread
 
 # %% ../nbs/845_run_comparison.ipynb #b9fc33c6
 def _scores_on_shared(

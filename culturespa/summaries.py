@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from .findings import cautions, findings, label
+from .findings import cautions, findings
 from .prompts import METHODS
 from .survey import Survey
+from .wording import label
 
 # %% ../nbs/780_summaries.ipynb #6ab6f066
 _METHOD = ['model', 'method', 'order']

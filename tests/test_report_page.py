@@ -56,70 +56,51 @@ def test_a_report_explains_itself_and_opens_with_the_main_comparison():
     assert listed.count('<li>') == 5
 
 
-def test_cautions_are_shown_apart_and_are_none_of_the_five():
-    import tempfile
-    from pathlib import Path
-    invented = invented_survey()
-    asked = [persona_answers(invented, 0, 'unaware'), persona_answers(invented, .3, seed=1)]
-    both = pd.concat(asked)
-    few = both[both.question_id.isin(invented.questions.question_id[:12])]
-    with tempfile.TemporaryDirectory() as folder:
-        facts = write_alignment(invented, few, folder, 50)
-        page = (Path(folder)/'report.html').read_text()
-    caution, = facts['cautions']
-    assert caution.startswith('Only 12 of the survey')
-    import html
-    shown = html.unescape(page)
-    assert f'<p class="note">{caution}</p>' in shown and f'<li>{caution}' not in shown
-
-
-def test_every_table_can_be_saved_and_holds_what_it_shows():
+def test_cautions_stand_apart_and_every_table_can_be_saved():
     import csv
+    import html
     import io
     import tempfile
     from pathlib import Path
     invented = invented_survey()
     strange = persona_answers(invented, .3, method='=HYPERLINK("x")', seed=1)
     both = pd.concat([persona_answers(invented, 0, 'unaware'), strange])
+    few = both[both.question_id.isin(invented.questions.question_id[:12])]
     with tempfile.TemporaryDirectory() as folder:
-        write_alignment(invented, both, folder, 50)
+        facts = write_alignment(invented, few, folder, 50)
         page = (Path(folder)/'report.html').read_text()
-    assert page.count('<table') == page.count('class="csv"')
+    caution, = facts['cautions']
+    assert caution.startswith('Only 12 of the survey')
+    shown = html.unescape(page)
+    assert f'<p class="note">{caution}</p>' in shown and f'<li>{caution}' not in shown
+    assert 'What the prompts of =HYPERLINK("x") showed is not known' in shown
+    assert 'No prompt scored here was shown' not in shown
     links = re.findall(r'download="([^"]+)" href="data:text/csv[^,]*,([^"]*)"', page)
     assert len({name for name, _ in links}) == len(links) == page.count('<table')
     for name, content in links:
         rows = list(csv.reader(io.StringIO(unquote(content).lstrip('\ufeff'))))
         assert len({len(row) for row in rows}) == 1, name
         assert not any(cell.startswith('=') for row in rows for cell in row), name
-    cultures = dict(links)['cultures.csv']
-    names = {line.split(',')[0] for line in unquote(cultures).split()}
+    cultures = unquote(dict(links)['cultures.csv'])
+    names = {line.split(',')[0] for line in cultures.split()}
     assert set(invented.cultures.culture) < names
 
 
 def test_methods_of_unknown_prompts_are_not_said_to_have_seen_no_people():
-    invented = invented_survey()
-    given = persona_answers(invented, .3, method='given', seed=1)
-    known = persona_answers(invented, .3, seed=1)
-    def page_of(answers):
-        tables = measure(invented, answers, draws=50)
-        sheets = answer_sheets(invented, answers)
-        return render_report(invented, sheets, tables, summary(invented, tables, 50))
-    nobody = 'No prompt scored here was shown human answers'
-    assert nobody in page_of(known)
-    unknown = page_of(given)
-    assert nobody not in unknown and 'What the prompts of given showed is not known' in unknown
+    from culturespa.report_page import _human_data
+    known = dict(name='P1', method='P1', human_data=False)
+    shown = dict(name='P3 †', method='P3', human_data=True)
+    mine = dict(name='mine', method='mine', human_data=False)
+    assert _human_data([known]) == dict(shown=[], unknown=[])
+    assert _human_data([known, shown, mine]) == dict(shown=['P3 †'], unknown=['mine'])
 
 
 def test_a_template_of_ones_own_is_used_and_may_build_on_the_parts_that_ship():
     import tempfile
     from pathlib import Path
-    invented = invented_survey()
-    answers = persona_answers(invented, .3, seed=1)
-    tables = measure(invented, answers, draws=50)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'mine.html'
         mine = '{% block main %}mine: {{ facts.survey }}{% endblock %}'
         file.write_text("{% extends 'page.html.j2' %}" + mine)
-        sheets = answer_sheets(invented, answers)
-        page = render_report(invented, sheets, tables, summary(invented, tables, 50), file)
-    assert f'mine: {invented.name}' in page and '<style>' in page
+        shown = page_template(file).render(facts=dict(survey='<b>'))
+    assert 'mine: &lt;b&gt;' in shown and '<style>' in shown

@@ -224,13 +224,11 @@ def _records(table:pd.DataFrame)->list[dict]:
 
 # %% ../nbs/790_report_page.ipynb #583eb577
 def page_template(
-    file:str|Path,  # one of yours, or the name of one that ships
+    file:str|Path,  # one of yours, or of `data_path`
 ):                  # a Jinja2 template
     "The layout of a page, in which everything that comes from files is escaped"
     import jinja2
     path = Path(file)
-    if not path.exists():
-        path = data_path(path.name)
     places = [str(path.parent), str(data_path())]      # one's own parts before those that ship
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(places), autoescape=True, trim_blocks=True,
@@ -264,7 +262,7 @@ def render_report(
     settings:Sequence[tuple]=(),     # name and value of everything that was set
 )->str:                              # one HTML page that needs nothing else
     "Fill the report's template"
-    layout = page_template(template or 'report.html.j2')
+    layout = page_template(template or data_path('report.html.j2'))
     wide = _side_by_side(survey, tables)
     kinds = [(row['model'], row['method']) for row in facts['methods']]
     drawn = {drawing.name: picture(*drawing[:4]) for drawing in drawings(survey, sheets, tables)}

@@ -23,7 +23,7 @@ from .run_folder import Run, read_record
 from .run_report import (
     about_run, learned_notes, part_notes, settings_of, survey_answers)
 from .sheets import answer_sheets
-from .survey import InputError, Survey, survey_digest
+from .survey import InputError, Survey, data_path, survey_digest
 from .wording import label, number, spread
 
 # %% ../nbs/845_run_comparison.ipynb #b9fc33c6
@@ -254,7 +254,7 @@ def _comparison_page(survey:Survey, runs:Mapping[str, Run], table:pd.DataFrame)-
     abouts = [about_run(run) | dict(name=name, folder=str(run.out)) for name, run in runs.items()]
     differing = differing_settings(runs)
     origin = dict(about_report(survey, []))
-    return page_template('comparison.html.j2').render(
+    return page_template(data_path('comparison.html.j2')).render(
         survey=survey,
         first=first,
         about=[(name, origin[name]) for name in ('written', 'version', 'command', 'survey')],

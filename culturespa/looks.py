@@ -108,8 +108,10 @@ def _break_title(title, width:float):
     title.set_text(textwrap.fill(title.get_text(), int(width / letter)))
 
 def _narrow(legend, figure:'Figure'):
-    "The same legend below the picture, with fewer columns until it fits"
+    "The same legend below the picture, with fewer columns until it fits, and room for it"
     handles = legend.legend_handles
+    figure.draw_without_rendering()
+    height = legend.get_window_extent().height
     names = [text.get_text() for text in legend.get_texts()]
     for columns in range(legend._ncols, 0, -1):
         legend.remove()
@@ -118,7 +120,9 @@ def _narrow(legend, figure:'Figure'):
             fontsize=FEWEST_POINTS)
         figure.draw_without_rendering()
         if legend.get_window_extent().width <= figure.bbox.width:
-            return
+            break
+    grown = (legend.get_window_extent().height - height) / figure.dpi
+    figure.set_figheight(figure.get_figheight() + max(0, grown))
 
 # %% ../nbs/390_looks.ipynb #12f4182f
 def write_figure(

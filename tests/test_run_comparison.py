@@ -57,7 +57,7 @@ def test_the_same_run_of_luck_is_not_called_better():
     other = answer_sheets(invented, persona_answers(invented, .5, seed=2))
     table = side_by_side(invented, dict(a=same, b=same.copy(), c=other), draws=500)
     assert list(table.remark.str.contains('the very same answers')) == [True, False]
-    assert set(table.verdict) <= {'could be chance', 'none'}
+    assert table.verdict[0] == 'same' and table.verdict[1] in ('could be chance', 'none')
     assert not any('explains' in sentence for sentence in headlines(table, 'a'))
 
 

@@ -22,6 +22,7 @@ from .demo_corpus import general_facts
 from .demo_world import world_facts
 from .looks import BAD, GOOD, GUIDE, UNDECIDED
 from .survey import InputError
+from .writing import write_files
 
 # %% ../nbs/630_abilities.ipynb #fe97b8be
 def _standard_errors(
@@ -282,10 +283,9 @@ def write_demo_task(
 )->Path:               # the folder
     "Write the demo's general facts as the lm-eval task `demo`: demo.yaml and demo.jsonl"
     folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     data = folder/'demo.jsonl'
-    demo_items().to_json(data, orient='records', lines=True)
     # JSON text is YAML too, whatever the folder is called
     text = DEMO_TASK.format(data=json.dumps(str(data)), cache=json.dumps(str(folder/'cache')))
-    (folder/'demo.yaml').write_text(text)
+    items = demo_items().to_json(orient='records', lines=True)
+    write_files(folder, {'demo.jsonl': items, 'demo.yaml': text})
     return folder

@@ -57,13 +57,14 @@ def check_adapter_command(folder:AdapterAt, questions:AskedN = 48, **typed:Any):
     quiet_libraries()
     from culturespa.adapters import adapter_in_words
     from culturespa.passports import card_text, gather_passport, lacking
+    from culturespa.writing import write_file
     about, loading = _apart(typed)
     passport = gather_passport(folder, **about)
     found = _examined(folder, questions, loading)
     passport |= dict(examined=found)
     print(adapter_in_words(passport, found))
     if (folder/'base.json').is_file():
-        (folder/'README.md').write_text(card_text(passport), encoding='utf-8')
+        write_file(folder/'README.md', card_text(passport))
         print(f'Card written: {folder}/README.md')
     for gap in lacking(passport):
         print(f'- the card lacks {gap}')

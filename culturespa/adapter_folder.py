@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .model_files import HUB_NAME
 from .survey import InputError
+from .writing import as_json, write_files
 
 # %% ../nbs/450_adapter_folder.ipynb #02bc75ae
 FETCHED = r'models--([\w.-]+?)--([\w.-]+)/snapshots/'   # where the hub's library puts a model
@@ -98,11 +99,12 @@ def move_into_place(
         pickled.unlink()
     file = made/'adapter_config.json'
     origin = dict(base_model_name_or_path=record['model'], revision=record['revision'])
-    config = json.loads(file.read_text()) | origin
-    file.write_text(json.dumps(config, indent=1, sort_keys=True) + '\n')
-    (made/'base.json').write_text(json.dumps(record, indent=1) + '\n')
+    config = json.loads(file.read_text(encoding='utf-8')) | origin
     name = record.get('adapter', out.name)
-    (made/'README.md').write_text(short_card(record, name))
+    write_files(made, {
+        'adapter_config.json': as_json(config, sort_keys=True),
+        'base.json': as_json(record),
+        'README.md': short_card(record, name)})
     shutil.rmtree(out, ignore_errors=True)
     os.replace(made, out)
 

@@ -28,6 +28,7 @@ from .model_files import (
 from .prompts import Prompter
 from .survey import InputError, Survey, codes_of, one_of
 from .survey_files import load_survey
+from .writing import as_json, write_file
 
 # %% ../nbs/470_adapters.ipynb #facc0836
 WEIGHTS = 'adapter_model.safetensors'
@@ -235,7 +236,7 @@ def merge_adapter(
         difference = float(largest_differences(before, after).max())
         _need_alike(adapter, difference, tolerance, dtype)
         record = _merge_record(own, dtype, len(after), difference, tolerance)
-        (partial/'merge.json').write_text(json.dumps(record, indent=1) + '\n')
+        write_file(partial/'merge.json', as_json(record))
         shutil.rmtree(out, ignore_errors=True)
         os.replace(partial, out)
     finally:

@@ -17,6 +17,7 @@ import pandas as pd
 from .looks import GRID, GUIDE, INK, looks
 from .sheets import KIND, SHEET, UNREADABLE, answer_sheets
 from .survey import InputError, Survey, one_of
+from .writing import as_csv, write_file
 
 # %% ../nbs/510_alignment.ipynb #73129ef5
 FLOOR = 'median of the other countries'                 # floor and ceiling, page 530
@@ -244,7 +245,7 @@ def write_scores(
     path:str|Path,         # a .csv file, replaced
 ):
     "Write scores with two decimals more than anyone should quote"
-    scores.to_csv(path, index=False, float_format='%.4f')
+    write_file(path, as_csv(scores, '%.4f'))
 
 # %% ../nbs/510_alignment.ipynb #0772471b
 TUNED = {

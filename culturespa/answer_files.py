@@ -18,6 +18,7 @@ from .file_names import (
     METHOD_NAMES, culture_words, method_name, read_file_name, words_of)
 from .survey import ANSWER_COLUMNS, InputError, Survey, codes_of, parse_reply
 from .survey_files import read_json
+from .writing import intact
 
 # %% ../nbs/140_answer_files.ipynb #d1144c06
 def _json_rows(
@@ -43,6 +44,7 @@ def _table_rows(
     "The answers in a table"
     kind = path.suffix.lower().removeprefix('.')
     try:
+        intact(path)
         table = pd.read_parquet(path) if kind == 'parquet' else pd.read_csv(path, dtype=str)
     except Exception as error:
         first = str(error).splitlines()[0]

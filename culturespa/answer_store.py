@@ -11,7 +11,6 @@ __all__ = ['LABELS', 'UNCOMPARED', 'FIRST_DEFAULTS', 'NAMES', 'question_hashes',
 # %% ../nbs/425_answer_store.ipynb #27a32523
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from urllib.parse import quote, unquote
 import pandas as pd
 
 from .survey import (ANSWER_COLUMNS, ANSWER_KEY, InputError, Survey, survey_digest)
+from .writing import as_json, as_parquet, intact, left_behind, write_file, write_files
 
 # %% ../nbs/425_answer_store.ipynb #1c64633c
 def question_hashes(
@@ -79,22 +79,12 @@ def write_part(
 ):
     "Write one part whole or not at all. Raises `OSError` where the disk is full"
     import pyarrow as pa
-    import pyarrow.parquet as pq
     schema = _part_schema()
     rows = answers.assign(question_hash=hashes)[schema.names]
     table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
     table = table.replace_schema_metadata(None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.tmp')
-    try:
-        with open(temporary, 'wb') as f:
-            # only `count_part` reads statistics; those of all columns would be a tenth of a file
-            pq.write_table(table, f, compression='zstd', write_statistics=['code'])
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # only `count_part` reads statistics; those of all columns would be a tenth of a file
+    write_file(path, as_parquet(table, compression='zstd', write_statistics=['code']))
 
 # %% ../nbs/425_answer_store.ipynb #8b10429e
 @contextmanager
@@ -159,7 +149,7 @@ def read_part(
     "One part alone. Raises `InputError` for a damaged file"
     import pyarrow.parquet as pq
     with readable(file):
-        rows = pq.read_table(file, partitioning=None).to_pandas()
+        rows = pq.read_table(intact(file), partitioning=None).to_pandas()
         if set(_part_schema().names) - {*LABELS, 'probability', 'outside'} - set(rows):
             raise OSError('other columns than those of answers')
     of_folders = dict(zip(LABELS, _labels_of(file.parent)))
@@ -172,7 +162,7 @@ def _read_part(file:Path, key:list, wanted:dict):
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
     with readable(file):
-        table = pq.read_table(file, partitioning=None)
+        table = pq.read_table(intact(file), partitioning=None)
     # parts of earlier versions have no labels, those of this one the same as their folders
     known = [column for column in LABELS if column in table.column_names]
     table = table.drop_columns(known)
@@ -189,10 +179,10 @@ def _read_part(file:Path, key:list, wanted:dict):
 def count_part(
     file:Path,
 )->tuple:       # rows, and how many of them nobody could read
-    "From the file's footer alone. Raises `InputError` for a damaged file"
+    "From the file's footer. Raises `InputError` for a damaged file"
     import pyarrow.parquet as pq
     with readable(file):
-        footer = pq.read_metadata(file)
+        footer = pq.read_metadata(intact(file))
     code = footer.schema.names.index('code')
     groups = [footer.row_group(k) for k in range(footer.num_row_groups)]
     unread = sum(group.column(code).statistics.null_count for group in groups)
@@ -212,8 +202,8 @@ def answered_in(
         if not file.name.startswith(f'{order}-{repeat}-'):
             continue
         with readable(file):
-            rows = pq.read_table(file, columns=columns, partitioning=None).to_pylist()
-        for row in rows:
+            found_in = pq.read_table(intact(file), columns=columns, partitioning=None)
+        for row in found_in.to_pylist():
             question = row['question_id']
             if hashes.get(question, row['question_hash']) != row['question_hash']:
                 raise InputError(f'question {question} was asked with another text or options '
@@ -238,7 +228,7 @@ def one_writer(
         raise InputError(f'{out} is being filled by another process: '
                          'wait for it, or give another --out') from None
     try:
-        for left in place.rglob('.*.tmp'):
+        for left in left_behind(place, deep=True):
             left.unlink(missing_ok=True)
         yield
     finally:
@@ -253,8 +243,7 @@ def same_configuration(
     file = place/'_asked.json'
     first = _note_in(file)
     if first is None:
-        place.mkdir(parents=True, exist_ok=True)
-        _write_note(file, record)
+        write_file(file, as_json(record))
         return record
     differ = asked_otherwise(first, record)
     if differ:
@@ -270,13 +259,7 @@ def learn_of_model(
     file = place/'_asked.json'
     note = _note_in(file) or {}
     if facts:
-        _write_note(file, note | dict(model=note.get('model', {}) | facts))
-
-def _write_note(file:Path, record:dict):
-    "Whole or not at all"
-    temporary = file.with_name(f'.{file.name}.{os.getpid()}.tmp')
-    temporary.write_text(json.dumps(record, indent=1))
-    os.replace(temporary, file)
+        write_file(file, as_json(note | dict(model=note.get('model', {}) | facts)))
 
 def read_note(
     out:str|Path,   # run folder
@@ -289,7 +272,7 @@ def read_note(
 def _note_in(file:Path)->dict|None:
     "The note, None if there is none. Raises `InputError`"
     try:
-        note = json.loads(file.read_text())
+        note = json.loads(file.read_text(encoding='utf-8'))
     except FileNotFoundError:
         return None
     except (ValueError, OSError, RecursionError) as error:
@@ -337,18 +320,17 @@ def save_answers(
 )->Path:                   # the folder
     "Keep the codes of survey answers, small enough to commit: answers.parquet and record.json"
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     to_survey = answers[answers.source == 'survey']
     kept = to_survey[[*ANSWER_KEY, 'code']].sort_values(ANSWER_KEY, kind='stable')
     types = dict.fromkeys(['source', *NAMES], 'category') | dict(repeat='int8', code='Int8')
-    kept.astype(types).to_parquet(folder/'answers.parquet', index=False, compression='zstd')
     record |= dict(
         survey=survey.name,
         survey_digest=survey_digest(survey),
         synthetic=survey.synthetic,
         rows=len(kept))
-    text = json.dumps(record, indent=1, ensure_ascii=False)
-    (folder/'record.json').write_text(text + '\n')
+    write_files(folder, {
+        'answers.parquet': as_parquet(kept.astype(types), compression='zstd'),
+        'record.json': as_json(record)})
     return folder
 
 def load_saved(
@@ -360,10 +342,11 @@ def load_saved(
     if not (folder/'answers.parquet').exists():
         raise InputError(f'{folder} holds no saved answers: '
                          'answers.parquet and record.json are needed')
-    record = json.loads((folder/'record.json').read_text())
+    record = json.loads((folder/'record.json').read_text(encoding='utf-8'))
     if record['survey_digest'] != survey_digest(survey):
         raise InputError(f'{folder} holds answers to another survey than this {survey.name}; '
                          f'they were made by: {record.get("command")}')
     types = dict.fromkeys(NAMES, str) | dict(code='Int64', repeat=int)
-    answers = pd.read_parquet(folder/'answers.parquet').astype(types)
+    with readable(folder/'answers.parquet'):
+        answers = pd.read_parquet(intact(folder/'answers.parquet')).astype(types)
     return answers.assign(source='survey', probability=None), record

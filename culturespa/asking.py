@@ -10,6 +10,7 @@ __all__ = ['CHOICES', 'option_order', 'reordered', 'AskSettings', 'ask_settings'
 # %% ../nbs/420_asking.ipynb #a15ef29f
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
@@ -33,9 +34,9 @@ def option_order(
         return places
     if order == 'reversed':
         return places[::-1]
-    steps = order.removeprefix('rotated')
-    if steps != order and steps.isdigit():
-        return [(place + int(steps)) % n for place in places]
+    steps = re.fullmatch('rotated([0-9]{1,9})', str(order))
+    if steps:
+        return [(place + int(steps[1])) % n for place in places]
     raise InputError(f'unknown order {order!r}: '
                      'accepted are original, reversed, rotated1, rotated2, ...')
 

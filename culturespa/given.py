@@ -22,6 +22,7 @@ from .filters import are_options, filter_questions, left_after
 from .questions import question_row
 from .survey import QUESTION_COLUMNS, SCALES, InputError, Survey, one_of
 from .survey_files import read_json
+from .writing import intact, unescaped
 
 # %% ../nbs/415_given.ipynb #58c0a9f2
 QUESTION_FILES = 'generated_questions_topic_*.json'   # the authors' names, one file a topic
@@ -98,9 +99,9 @@ def _read_items(file:Path)->list:
         return items
     try:
         if file.suffix == '.csv':
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+            table = unescaped(pd.read_csv(file, dtype=str, keep_default_na=False))
         else:
-            table = pd.read_parquet(file)
+            table = pd.read_parquet(intact(file))
     except Exception as error:
         first = str(error).splitlines()[0]
         raise InputError(f"{file} cannot be read as {file.suffix[1:]}: {first}") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .survey import one_of
+from .writing import as_picture, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,5 +138,5 @@ def write_figure(
     undated = dict(Date=None) if ending == 'svg' else dict(CreationDate=None)
     as_text = {'svg.hashsalt': 'culturespa', 'svg.fonttype': 'none', 'pdf.fonttype': 42}
     with plt.rc_context(as_text):
-        figure.savefig(path, metadata=undated)
-    plt.close(figure)
+        content = as_picture(figure, ending, metadata=undated)
+    write_file(path, content)

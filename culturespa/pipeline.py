@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TOLD', 'STEPS', 'questions_step', 'questions_asked_twice', 'generated_answers_step',
-           'pairs_step', 'learned_answers', 'adapter_names', 'tune_step', 'evaluations',
-           'survey_answers_step', 'align_step', 'score_again', 'averages', 'run_pipeline']
+           'pairs_step', 'learned_answers', 'adapter_names', 'need_weights', 'tune_step',
+           'evaluations', 'survey_answers_step', 'align_step', 'score_again', 'averages',
+           'steps_until', 'run_pipeline']
 
 # %% ../nbs/830_pipeline.ipynb #fcb6c87b
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from .run_report import moved_in_words, part_notes, report_run, survey_answers
 from .survey import QUESTION_COLUMNS, InputError, one_of
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
+from .writing import as_csv, unescaped, write_files
 
 # %% ../nbs/830_pipeline.ipynb #6d95a65f
 def questions_step(run:Run)->str:
@@ -189,8 +191,9 @@ def pairs_step(run:Run)->str:
         flips = flip_rates(answers, questions, c.learn_from, c.non_answers)
         by = count_pairs(pairs, both, questions)
         run.write(pairs=pairs)
-        by.to_csv(run.out/'pairs_by.csv', index=False, float_format='%.4f')
-        flips.to_csv(run.out/'flips.csv', index=False, float_format='%.4f')
+        write_files(run.out, {
+            'pairs_by.csv': as_csv(by, '%.4f'),
+            'flips.csv': as_csv(flips, '%.4f')})
         _draw_pairs(run, flips, by)
         rates = flips.round(6).to_dict('records')
         run.note('pairs', **both.attrs['counts'], strategies=_sizes(by), flips=rates)
@@ -247,12 +250,21 @@ def adapter_names(run:Run)->dict[str, str]:  # adapter -> strategy or culture it
 def _is_trained(run:Run, adapter:str)->bool:
     return (run.out/'adapters'/adapter/'base.json').exists()
 
+def need_weights(run:Run):
+    "Is there something to tune? Raises `InputError` for a model behind a server"
+    if run.served:
+        raise InputError(
+            f'{run.configuration.model} is behind a server, and tuning needs weights on this '
+            'machine: --stop-after pairs makes questions, answers and pairs; '
+            '`culturespa answers --on survey` and `align` then score the model')
+
 def tune_step(run:Run)->str:
     "Step 4: fine-tune the adapters that are not there yet"
     todo = {adapter: learns for adapter, learns in adapter_names(run).items()
             if not _is_trained(run, adapter)}
     if not todo:
         return 'tuning: nothing to do'
+    need_weights(run)
     pairs, questions = run.table('pairs'), run.table('questions')
     join_processes(find_device(run.device))
     said = []
@@ -362,7 +374,7 @@ def score_again(
     with run.writing():
         facts = report_run(run, figures=figures)
         scores = pd.read_csv(run.out/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-        _draw_main_line(run, scores)
+        _draw_main_line(run, unescaped(scores))
         run.note(
             'scores', models=sorted(models), average=averages(scores),
             findings=facts['findings'])
@@ -394,6 +406,14 @@ STEPS = dict(
     survey=survey_answers_step,
     scores=align_step)
 
+def steps_until(
+    last:str|None,    # one of `STEPS`; None: all
+)->dict[str, Callable]:
+    "The steps up to one. Raises `InputError`"
+    names = list(STEPS)
+    count = len(names) if last is None else 1 + names.index(one_of('--stop-after', last, names))
+    return {name: STEPS[name] for name in names[:count]}
+
 def run_pipeline(
     out:str|Path,                # run folder
     configuration:Configuration,
@@ -404,6 +424,8 @@ def run_pipeline(
     report_to:str = 'none',                # who is told of a training's steps: page 455
     spread:dict|None = None,               # engine and workers that ask, see `load_spread`
     figures:str|None = None,               # 'svg' or 'pdf': pictures for a paper too
+    served:dict|None = None,               # url and more of a served model, see `Run`
+    stop_after:str|None = None,            # the last step to take, one of `STEPS`; None: all
 )->Run:
     """Every step that is not done yet. Raises `InputError` before anything is written
 
@@ -417,8 +439,11 @@ def run_pipeline(
     """
     if figures:
         one_of('format of figures', figures, FORMATS)     # before hours are spent
-    run = Run(out, configuration, device, quiet, start_from, report_to, spread)
-    for step in STEPS.values():
+    run = Run(out, configuration, device, quiet, start_from, report_to, spread, served)
+    steps = steps_until(stop_after)
+    if 'tuning' in steps:
+        need_weights(run)
+    for step in steps.values():
         if figures and step is align_step:
             say(score_again(run, figures))    # a run that was scored before has none
         else:

@@ -20,6 +20,7 @@ from .filters import Dropped, Sieve, read_question
 from .models import Model, Sampling, check_model, item_seed
 from .prompts import Templates, load_templates, writing_chat
 from .survey import QUESTION_COLUMNS, InputError, Survey, one_of, survey_digest
+from .writing import append_text, as_json
 
 # %% ../nbs/410_questions.ipynb #d15a83c7
 MOST_WRITTEN = {'all': 2, 'one': 4}   # written questions among five examples
@@ -231,11 +232,9 @@ def _check_log(log:str|Path, first:str, identity:dict):
 def _append(log:str|Path|None, identity:dict, replies:dict):
     if not log:
         return
-    begun = Path(log).exists()
-    with open(log, 'a', encoding='utf-8') as file:
-        if not begun:
-            file.write(json.dumps(identity) + '\n')
-        elif not Path(log).read_bytes().endswith(b'\n'):
-            file.write('\n')   # the last line was cut short
-        for key, text in replies.items():
-            file.write(json.dumps([*key, text], ensure_ascii=False) + '\n')
+    lines = [as_json([*key, text], indent=None) for key, text in replies.items()]
+    if not Path(log).exists():
+        lines.insert(0, json.dumps(identity) + '\n')
+    elif not Path(log).read_bytes().endswith(b'\n'):
+        lines.insert(0, '\n')   # the last line was cut short
+    append_text(log, ''.join(lines))

@@ -10,7 +10,6 @@ __all__ = ['PROMPTED', 'TRAINED', 'SCORE_S', 'FILES', 'terms', 'typed_command', 
 # %% ../nbs/790_report_page.ipynb #179d7130
 import csv
 import io
-import json
 import re
 import shlex
 import sys
@@ -23,17 +22,17 @@ import pandas as pd
 
 from . import __version__
 from .alignment import (
-    CEILING, FLOOR, plot_scores, score_columns, shown_name, write_scores)
+    CEILING, FLOOR, plot_scores, score_columns, shown_name)
 from .sheets import KIND, answer_sheets
 from .findings import MAIN_LINE, main_kind
 from .measures import measure
 from .prompts import METHODS
 from .report_pictures import (
     Drawing, drawings, ends_of, picture, shown_kinds, write_figures)
-from .review import escape_cell
 from .summaries import summary
 from .survey import Survey, data_path
 from .wording import interval, label, number
+from .writing import as_csv, as_json, as_picture, escape_cell, write_files
 
 # %% ../nbs/790_report_page.ipynb #56f96718
 PROMPTED = {
@@ -283,32 +282,22 @@ def render_report(
 # %% ../nbs/790_report_page.ipynb #e21ee155
 FILES = ['by_topic', 'baselines', 'own_label', 'components', 'formats', 'coverage']
 
-def _write_tables(
+def _table_files(
     tables:dict[str, pd.DataFrame],  # from `measure`
-    out:Path,                        # a folder that exists
-):
-    "Write scores.csv, with floors and ceilings, and the other tables"
+)->dict[str, str]:                   # name -> content
+    "scores.csv, with floors and ceilings, and the other tables"
     ends = tables['ends_by_method']
     scores = tables['scores'].merge(ends, how='left', on=[*KIND, 'culture'])
-    write_scores(scores, out/'scores.csv')
-    files = {name: tables[name] for name in FILES if name in tables}
-    files['differences'] = tables['differences']
-    files['culture_pairs'] = tables['pairs']
-    for name, table in files.items():
-        table.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
+    found = {name: tables[name] for name in FILES if name in tables}
+    found |= dict(scores=scores, differences=tables['differences'], culture_pairs=tables['pairs'])
+    return {f'{name}.csv': as_csv(table, '%.4f') for name, table in found.items()}
 
-def _draw_all_scores(
-    survey:Survey,
-    tables:dict[str, pd.DataFrame],
-    path:Path,                       # ends in .png
-):
-    "Write the picture of every culture's score"
-    import matplotlib.pyplot as plt
+def _picture_of_scores(survey:Survey, tables:dict[str, pd.DataFrame])->bytes:
+    "Every culture's score, as PNG"
     note = ' (synthetic)' if survey.synthetic else ''
     kinds = shown_kinds(list(dict.fromkeys(score_columns(tables['scores']))), 6)
     ax = plot_scores(tables['scores'], ends_of(tables), kinds, survey.name + note)
-    ax.figure.savefig(path, dpi=150, metadata={'Software': None})
-    plt.close(ax.figure)
+    return as_picture(ax.figure, dpi=150, metadata={'Software': None})
 
 # %% ../nbs/790_report_page.ipynb #9c48286c
 def write_alignment(
@@ -344,13 +333,11 @@ def write_alignment(
     wide = answer_sheets(survey, answers)
     page = render_report(
         survey, wide, tables, facts, template, sections, about, settings)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_tables(tables, out)
-    record = json.dumps(facts, indent=1, ensure_ascii=False)
-    (out/'summary.json').write_text(record + '\n', encoding='utf-8')
-    (out/'report.html').write_text(page, encoding='utf-8')
-    _draw_all_scores(survey, tables, out/'scores.png')
+    write_files(out, {
+        **_table_files(tables),
+        'summary.json': as_json(facts),
+        'report.html': page,
+        'scores.png': _picture_of_scores(survey, tables)})
     if figures:
-        write_figures(survey, wide, tables, out/'figures', figures, drawn)
+        write_figures(survey, wide, tables, Path(out)/'figures', figures, drawn)
     return facts

@@ -8,7 +8,6 @@ __all__ = ['KIND_COLOURS', 'plot_baselines', 'Drawing', 'picture', 'ends_of', 's
 
 # %% ../nbs/785_report_pictures.ipynb #376b375d
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .alignment import CEILING, FLOOR, plot_scores, score_columns, shown_name
+from .diagram import plain_names
 from .findings import MAIN_LINE, main_kind
 from culturespa.looks import (
     BLUE, COLUMN, FORMATS, GRID, INK, NO_MODEL, PAGE, PAPER, PEOPLE_AGAIN, Look, looks,
@@ -26,6 +26,7 @@ from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs
 from .measures import kinds_among
 from .survey import InputError, Survey, one_of
 from .wording import label, number
+from .writing import as_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,6 +78,7 @@ def _draw_scores(
     for end in lines.S[ends]:
         ax.axvline(end, color=INK, lw=1, ls=':', zorder=0)
 
+@plain_names()
 def plot_baselines(
     baselines:pd.DataFrame,         # from `baseline_table`, with the models' rows
     places:pd.DataFrame,        # from `relative_position`: intervals of the averages
@@ -120,11 +122,9 @@ def picture(
     "A figure as a data URL, the same bytes every time"
     import matplotlib.pyplot as plt
     width = round(100 * figure.get_figwidth())
-    data = io.BytesIO()
     with plt.rc_context({'svg.hashsalt': 'culturespa', 'svg.fonttype': 'path'}):
-        figure.savefig(data, format='svg', metadata=dict(Date=None, Creator=None))
-    plt.close(figure)
-    coded = base64.b64encode(data.getvalue())
+        data = as_picture(figure, 'svg', metadata=dict(Date=None, Creator=None))
+    coded = base64.b64encode(data)
     url = 'data:image/svg+xml;base64,' + coded.decode()
     return dict(name=name, width=width, alt=alt, caption=caption, url=url)
 

@@ -7,7 +7,6 @@ __all__ = ['DECIDE_QUESTIONS', 'reuse_questions', 'reuse_answers', 'known_adapte
            'taken_in_words', 'ask_the_rest']
 
 # %% ../nbs/820_reuse.ipynb #f7fc63a6
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from .prompts import NO_CULTURE
 from .run_folder import (
     Run, check_questions, first_questions, read_record, recorded_configuration)
 from .survey import InputError, select, survey_digest
+from .writing import intact, write_file
 
 # %% ../nbs/820_reuse.ipynb #b7a1d090
 # the settings that decide which questions are written
@@ -45,13 +45,13 @@ def reuse_questions(
     _check_whole(run.origin/'questions.parquet', counts)
     for name in ('questions.parquet', 'dropped.parquet', 'attempts.jsonl'):
         if (run.origin/name).exists():
-            shutil.copyfile(run.origin/name, run.out/name)
+            write_file(run.out/name, (run.origin/name).read_bytes())
     return counts
 
 def _check_whole(file:Path, counts:dict):
     "Questions to copy must be whole and those that were noted. Raises `InputError`"
     try:
-        questions = pd.read_parquet(file)
+        questions = pd.read_parquet(intact(file))
         rows = len(questions[['question_id', 'question', 'options']])
     except (OSError, ValueError, KeyError):    # gone, no Parquet, or without these columns
         rows = None

@@ -25,6 +25,7 @@ from .run_report import (
 from .sheets import answer_sheets
 from .survey import InputError, Survey, data_path, survey_digest
 from .wording import label, number, spread
+from .writing import as_csv, write_files
 
 # %% ../nbs/845_run_comparison.ipynb #b9fc33c6
 def _scores_on_shared(
@@ -239,9 +240,7 @@ def compare_runs(
     sheets = {name: answer_sheets(survey, survey_answers(run)) for name, run in runs.items()}
     table = side_by_side(survey, sheets, draws, seed)
     page = _comparison_page(survey, runs, table)
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out/'comparison.csv', index=False, float_format='%.4f')
-    (out/'report.html').write_text(page, encoding='utf-8')
+    write_files(out, {'comparison.csv': as_csv(table, '%.4f'), 'report.html': page})
     return table
 
 def _comparison_page(survey:Survey, runs:Mapping[str, Run], table:pd.DataFrame)->str:

@@ -19,6 +19,7 @@ from .report_page import write_alignment
 from .report_pictures import Drawing, picture
 from .run_folder import Run, read_record
 from .survey import InputError
+from .writing import unescaped
 
 # %% ../nbs/825_run_report.ipynb #955c7687
 def survey_answers(run:Run)->pd.DataFrame:  # the answers table
@@ -87,8 +88,8 @@ def training_drawings(
     "How many answers move, and the paper's Figure 3"
     if 'pairs' not in run.steps:
         return []
-    by = pd.read_csv(run.out/'pairs_by.csv')
-    flips = pd.read_csv(run.out/'flips.csv')
+    by = unescaped(pd.read_csv(run.out/'pairs_by.csv'))
+    flips = unescaped(pd.read_csv(run.out/'flips.csv'))
     words = moved_in_words(run.steps['pairs'])
     chance = ' Black line: would move by chance.' if len(flips) else ''
     return [
@@ -107,7 +108,7 @@ def training_sections(
     "What the adapters were trained on, and how much of a move is chance"
     if 'pairs' not in run.steps:
         return []
-    by = pd.read_csv(run.out/'pairs_by.csv')
+    by = unescaped(pd.read_csv(run.out/'pairs_by.csv'))
     words = moved_in_words(run.steps['pairs'])
     shown = [picture(*drawing[:4]) for drawing in training_drawings(run)]
     per_culture = by.pivot_table(

@@ -26,10 +26,11 @@ from .configuration import (
 from .inference import continents, intervals
 from .looks import BLUE, GUIDE, INK
 from .pipeline import STEPS, evaluations, survey_answers
-from .run_folder import Run, holding, save_picture
+from .run_folder import Run, holding
 from .sheets import SHEET, answer_sheets
 from .survey import InputError, Survey, one_of, select
 from .survey_files import load_survey
+from .writing import as_csv, as_json, as_picture, write_file, write_files
 
 # %% ../nbs/860_study.ipynb #d78a3f73
 class Seeds(BaseModel):
@@ -241,15 +242,14 @@ def _claim_folder(out:Path, study:Study):
     elif out.exists() and any(out.iterdir()):
         raise InputError(f'{out} holds other files and no study.json: '
                          'give a new or empty folder as --out')
-    out.mkdir(parents=True, exist_ok=True)
     arms = {arm.name: arm.why for arm in study.arms}
     note = dict(title=study.title, sha256=study.sha256, arms=arms)
-    file.write_text(json.dumps(note, indent=1) + '\n')
+    write_file(file, as_json(note))
 
 def _title_in(file:Path)->str:
     "Whose folder it is. Raises `InputError` if its note cannot be read"
     try:
-        return json.loads(file.read_text())['title']
+        return json.loads(file.read_text(encoding='utf-8'))['title']
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f'{file} is not that of a study: '
                          'give a new or empty folder as --out') from None
@@ -334,9 +334,11 @@ def write_results(
         averages=averages,
         combinations=_combinations_of(survey, sheets, study),
         claims=claim_table(survey, sheets, study.claims, table))
+    files:dict[str, str|bytes] = {}
     for name, own in found.items():
-        own.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
-    save_picture(plot_study(averages, table, study.title).figure, out/'study.png')
+        files[f'{name}.csv'] = as_csv(own, '%.4f')
+    files['study.png'] = as_picture(plot_study(averages, table, study.title).figure, dpi=150)
+    write_files(out, files)
     return table
 
 def _of_all_runs(plans:Sequence[Plan], runs:Sequence[Run])->tuple[pd.DataFrame, pd.DataFrame]:

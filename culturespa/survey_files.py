@@ -17,6 +17,8 @@ import pandas as pd
 from .survey import (QUESTION_COLUMNS, SHARE_COLUMNS, InputError, Survey, check_cultures,
                                check_questions, check_shares, data_path, load_cultures,
                                need_columns, one_of)
+from .writing import (
+    as_csv, as_json, as_parquet, intact, left_behind, unescaped, write_files)
 
 # %% ../nbs/110_survey_files.ipynb #df1232c7
 def write_survey(
@@ -26,18 +28,18 @@ def write_survey(
     "Write `survey` as a folder for `load_survey`. Raises `InputError` for a folder of another kind"
     folder = Path(folder)
     check_survey_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     options = survey.questions.options.map(_as_json)
-    survey.questions.assign(options=options).to_csv(folder/'questions.csv', index=False)
-    survey.shares.to_parquet(folder/'shares.parquet', index=False)
-    survey.cultures.to_csv(folder/'cultures.csv', index=False)
+    files:dict[str, str|bytes] = {
+        'questions.csv': as_csv(survey.questions.assign(options=options)),
+        'shares.parquet': as_parquet(survey.shares),
+        'cultures.csv': as_csv(survey.cultures)}
     if survey.truth is not None:
-        survey.truth.to_parquet(folder/'truth.parquet', index=False)
+        files['truth.parquet'] = as_parquet(survey.truth)
     if survey.neighbours:
-        (folder/'neighbours.json').write_text(json.dumps(survey.neighbours))
+        files['neighbours.json'] = as_json(survey.neighbours, indent=None)
     record = dict(survey.record, name=survey.name, synthetic=survey.synthetic)
-    text = json.dumps(record, indent=1, ensure_ascii=False)
-    (folder/'record.json').write_text(text + '\n', encoding='utf-8')
+    files['record.json'] = as_json(record)
+    write_files(folder, files)
     return folder
 
 def _as_json(options:list|None)->str:
@@ -52,7 +54,7 @@ def check_survey_folder(
         return
     if not folder.is_dir():
         raise InputError(f'{folder} is a file: a new or empty folder is needed')
-    there = {file.name for file in folder.iterdir()}
+    there = {file.name for file in {*folder.iterdir()} - {*left_behind(folder)}}
     if there and not {'questions.csv', 'shares.parquet', 'shares.csv'} & there:
         raise InputError(f'{folder} holds other files and no survey: '
                          'give a new or empty folder as --out')
@@ -75,8 +77,8 @@ def _read_table(path:Path, **options:Any)->pd.DataFrame:
     "Read a CSV or Parquet file, with one line on what is wrong if that fails"
     try:
         if path.suffix == '.parquet':
-            return pd.read_parquet(path)
-        return pd.read_csv(path, **options)
+            return pd.read_parquet(intact(path))
+        return unescaped(pd.read_csv(path, **options))
     except Exception as error:        # parsers fail in their own ways
         reason = str(error).splitlines()[0]
         raise InputError(f'{path} cannot be read as {path.suffix[1:]}: {reason}') from error
@@ -104,7 +106,7 @@ def read_folder(
         shares=shares,
         cultures=cultures[cultures.culture.isin(shares.culture)].reset_index(drop=True),
         synthetic=record.get('synthetic', False),
-        truth=pd.read_parquet(truth) if truth.exists() else None,
+        truth=_read_table(truth) if truth.exists() else None,
         neighbours=_read_if_there(folder/'neighbours.json'),
         record=record)
 

@@ -24,6 +24,7 @@ import numpy as np
 from .adapter_folder import check_target, move_into_place, same_training
 from .families import lora_targets
 from .local import LocalModel
+from .model_files import QUANTISED, dtype_name
 from .models import Model
 from culturespa.processes import (
     filled_sampler, first_alone, is_first, join_processes, part_of_batch, process_count,
@@ -31,6 +32,7 @@ from culturespa.processes import (
 from .samples import IGNORED, batch_targets, target_loss, tokenize_sample
 from .served import load_model
 from .survey import InputError, one_of
+from .writing import write_file
 
 # %% ../nbs/455_tuning.ipynb #1dab0243
 SCHEDULES = ['linear', 'cosine', 'constant', 'constant_with_warmup']  # as transformers names them
@@ -55,8 +57,9 @@ class Tuning:
         for name in ('rank', 'alpha', 'batch', 'batch_specific', 'micro_batch'):
             self._need(name, 'a whole number of at least 1', (int,), lambda v: v >= 1)
         self._need('seed', 'a whole number of at least 0', (int,), lambda v: v >= 0)
-        for name in ('learning_rate', 'epochs'):
-            self._need(name, 'a number above 0', (int, float), lambda v: 0 < v < float('inf'))
+        for name, most in dict(learning_rate=1, epochs=1000).items():
+            accepted = f'a number above 0, at most {most}'
+            self._need(name, accepted, (int, float), lambda v, most=most: 0 < v <= most)
         for name in ('dropout', 'warmup'):
             self._need(name, 'a part: at least 0, below 1', (int, float), lambda v: 0 <= v < 1)
         self._need('targets', 'names of layers, such as q_proj,v_proj', (str,), lambda v: True)
@@ -142,8 +145,7 @@ def _checkpoint(folder:Path, plan:str)->str|None:
         whole = sorted(folder.glob('checkpoint-*/trainer_state.json'), key=os.path.getmtime)
         return str(whole[-1].parent) if whole else None      # the state is written last
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    note.write_text(plan)
+    write_file(note, plan)
     return None
 
 def _plan(rows:list, settings:Tuning, batch:int, model:LocalModel)->str:
@@ -163,7 +165,8 @@ def lent(
     lm = model.lm
     trainable = {name: weight.requires_grad for name, weight in lm.named_parameters()}
     uses_cache = lm.config.use_cache
-    lm.requires_grad_(True)
+    if dtype_name(lm) not in QUANTISED:     # numbers in few bits have no gradient
+        lm.requires_grad_(True)
     try:
         yield lm
     finally:
@@ -260,7 +263,19 @@ def _checked_base(model:str|Path|LocalModel, samples:Sequence[dict], load:dict)-
     base = load_model(model, **load)
     if not isinstance(base, LocalModel) or base.adapter:
         raise InputError(f'{base.name} cannot be trained: a base model on this machine is needed')
+    _need_accelerators(base.lm)
     return base
+
+def _need_accelerators(lm:Any):
+    "A spread model is trained only if no part lies where nothing computes. Raises `InputError`"
+    places = set(getattr(lm, 'hf_device_map', {}).values())
+    outside = sorted(str(place) for place in places if str(place) in ('cpu', 'disk'))
+    if len(places) > 1 and outside:
+        raise InputError(f'parts of the model lie on {" and ".join(outside)}: tuning needs all of '
+                         'it on accelerators; --dtype 4bit makes it smaller')
+    if len(places) > 1 and process_count() > 1:
+        raise InputError('several processes each need a whole model: leave out --device auto, or '
+                         'start one process')
 
 def _trained(
     base:LocalModel,
@@ -282,7 +297,7 @@ def _trained(
     losses = _losses(trainer)
     if is_first():
         lines = [f'{step},{loss:.6g}' for step, loss in losses]
-        (folder/'loss.csv').write_text('\n'.join(['step,loss', *lines]) + '\n')
+        write_file(folder/'loss.csv', '\n'.join(['step,loss', *lines]) + '\n')
     return _training_record(base, trainer, rows, settings, losses)
 
 def _losses(trainer:Any)->list[tuple[int, float]]:
@@ -365,6 +380,7 @@ def _training_record(
         weights=base.record['weights'],
         model=str(base.record['path']),
         revision=base.record['revision'],
+        dtype=base.record['dtype'],
         steps=trainer.state.global_step,
         samples=len(rows),
         epochs=settings.epochs,

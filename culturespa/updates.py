@@ -19,6 +19,7 @@ import pandas as pd
 from .local import LocalModel
 from .model_files import find_adapter
 from .survey import InputError
+from .writing import write_files
 
 # %% ../nbs/690_updates.ipynb #68000005
 WEIGHTS = 'adapter_model.safetensors'
@@ -97,7 +98,7 @@ def thinned_adapter(
     out:str|Path,           # a folder, written
 )->Path:                    # the folder
     "A copy of an adapter that leaves some modules as they are. Raises `InputError`"
-    from safetensors.torch import save_file
+    from safetensors.torch import save
     folder, out = find_adapter(adapter), Path(out)
     _, tensors = _read_adapter(folder)
     halves = _b_of(tensors)
@@ -106,11 +107,11 @@ def thinned_adapter(
         raise InputError(f'{adapter} does not touch {min(unknown)}')
     for module in dropped:
         tensors[halves[module]].zero_()
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, out/WEIGHTS, metadata=dict(format='pt'))
+    files = {WEIGHTS: save(tensors, metadata=dict(format='pt'))}
     for name in ('adapter_config.json', 'base.json'):
         if (folder/name).is_file():
-            shutil.copy(folder/name, out/name)
+            files[name] = (folder/name).read_bytes()
+    write_files(out, files)
     return out
 
 def drop_one(

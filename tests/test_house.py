@@ -331,6 +331,24 @@ def test_the_check_names(project, spoil, checked, said):
     assert all("\n" not in line for line in problems(project))
 
 
+def test_what_only_an_extra_brings_is_imported_where_it_is_used(project):
+    (project / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["numpy"]\n'
+        '[project.optional-dependencies]\nmodels = ["torch", "own[more]"]\ndev = ["pytest"]\n'
+    )
+    module = project / "culturespa/one.py"
+    lazy = "import numpy\ndef one():\n    import torch\n    import own\n"
+    module.write_text(lazy)
+    assert problems(project, check.dependencies_agree) == []
+    for early in ("import torch\n", "try:\n    import torch\nexcept ImportError:\n    pass\n"):
+        module.write_text(early + lazy)
+        (said,) = problems(project, check.dependencies_agree)
+        assert said.startswith("one.py: torch is imported at the top, and only an extra brings it")
+    module.write_text(lazy + "    import pytest\n")
+    assert "pytest is imported by one.py and not declared" in problems(
+        project, check.dependencies_agree)[0]
+
+
 def test_files_missing_from_git_are_named(project):
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
     subprocess.run(["git", "init", "-q"], check=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+import culturespa.model_files as model_files
 from culturespa.models import random_adapter, random_model
 from culturespa.survey import InputError
 transformers.utils.logging.set_verbosity_error()
@@ -26,6 +27,16 @@ def framed(template):
     tokenizer.chat_template = "{% for m in messages %}{% if m.role != 'assistant' %}" \
         "({{m.content}}){% else %}" + template
     return find_frame(tokenizer)
+
+def test_a_model_is_refused_in_one_line_where_nothing_can_run_it():
+    import sys
+    with pytest.MonkeyPatch.context() as patched:
+        for library in ('peft', 'trl'):
+            patched.setitem(sys.modules, library, None)      # as if it were not installed
+        assert lacking_libraries() == ['peft', 'trl']
+        with pytest.raises(InputError, match=r"need peft, trl: pip install 'culturespa\[models\]'"):
+            need_libraries()
+
 
 def test_fingerprint_tells_weights_apart():
     again, other = random_model(toys/'again'), random_model(toys/'other', seed=1)
@@ -47,6 +58,23 @@ def test_files_are_refused_in_one_line():
     with pytest.raises(InputError, match='no safetensors') as refused:
         load_weights(pickled, 'cpu', torch.float32)
     assert '\n' not in str(refused.value)
+
+
+def test_few_bits_are_refused_where_they_cannot_be():
+    import sys
+    import types
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, 'bitsandbytes', None)      # as if it were not installed
+        with pytest.raises(InputError, match=r"bitsandbytes: pip install 'culturespa\[quan"):
+            load_weights(toy, 'cpu', torch.float32, '4bit')
+    def broken(token):
+        raise RuntimeError('shape is invalid\nand so on')
+    broken.device = torch.device('cpu')
+    with pytest.raises(InputError, match='run in 4bit on cpu: shape is invalid$'):
+        model_files._try_once(broken, 'toy', '4bit')
+    assert find_dtype('8bit', 'cpu') == torch.float32
+    assert find_dtype('8bit', 'cuda') == torch.bfloat16
+    assert find_device('auto') == find_device()       # one device: nothing to spread over
 
 
 def test_a_reply_is_read_from_its_tokens():

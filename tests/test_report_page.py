@@ -104,3 +104,18 @@ def test_a_template_of_ones_own_is_used_and_may_build_on_the_parts_that_ship():
         file.write_text("{% extends 'page.html.j2' %}" + mine)
         shown = page_template(file).render(facts=dict(survey='<b>'))
     assert 'mine: &lt;b&gt;' in shown and '<style>' in shown
+
+
+def test_a_survey_may_be_called_anything():
+    import tempfile
+    from pathlib import Path
+    strange = 'of $x^$ <b> & co'
+    topics = invented_survey().questions.topic + strange
+    named = invented_survey()
+    named = replace(named, name=strange, questions=named.questions.assign(topic=topics))
+    said = [persona_answers(named, 0, 'unaware', f'base {strange}'),
+            persona_answers(named, .5, model=f'base {strange}')]
+    with tempfile.TemporaryDirectory() as folder:
+        write_alignment(named, pd.concat(said), folder, draws=100)
+        assert (Path(folder)/'scores.png').stat().st_size > 1000
+        assert 'of $x^$ &lt;b&gt; &amp; co' in (Path(folder)/'report.html').read_text()

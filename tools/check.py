@@ -432,26 +432,40 @@ def code_sound(root):
 BEHIND_THE_SCENES = {
     "accelerate": "transformers trains with it",
     "safetensors": "transformers reads weights with it",
+    "bitsandbytes": "transformers loads weights in 4 and 8 bits with it",
 }
 
 
-def declared(root: Path) -> set[str]:
-    "Names of the distributions that pyproject.toml asks for; of the extras, all but `dev`"
+def declared(root: Path) -> dict[str, set[str]]:
+    "Extra -> distributions that pyproject.toml asks for, '' being those everybody gets; no `dev`"
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = list(project.get("dependencies", ()))
-    for extra, more in project.get("optional-dependencies", {}).items():
-        if extra != "dev":  # what pages, tests and tools need
-            lines += more
-    names = [re.match(r"[\w.-]+", line)[0] for line in lines]
-    return {name.lower().replace("_", "-") for name in names}
+    asked = {"": project.get("dependencies", ()), **project.get("optional-dependencies", {})}
+    asked.pop("dev", None)  # what pages, tests and tools need
+    found = {}
+    for extra, lines in asked.items():
+        names = [re.match(r"[\w.-]+", line)[0] for line in lines]
+        found[extra] = {name.lower().replace("_", "-") for name in names} - {PACKAGE}
+    return found
 
 
-def imported(root: Path) -> dict[str, str]:
-    "Distribution -> a module of the package that imports it"
+def outside_functions(tree: ast.AST):
+    "The statements that run when a module is imported"
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        lazy = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if not lazy and not for_types:
+            waiting += ast.iter_child_nodes(node)
+
+
+def imported(root: Path, nodes=ast.walk) -> dict[str, str]:
+    "Distribution -> a module of the package that imports it, in one of the nodes"
     distributions = metadata.packages_distributions()
     found = {}
     for path in sorted((root / PACKAGE).glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
@@ -464,15 +478,19 @@ def imported(root: Path) -> dict[str, str]:
 
 
 def dependencies_agree(root):
-    "What pyproject.toml declares is what the package imports"
+    "What pyproject.toml declares is what the package imports; what is in extras waits for its use"
     if not (root / "pyproject.toml").exists():
         return []
-    asked, used = declared(root), imported(root)
-    missing = [f"pyproject.toml: {name} is imported by {used[name]} and not declared"
-               for name in sorted(used.keys() - asked)]
+    extras, used = declared(root), imported(root)
+    asked = set().union(*extras.values())
+    said = [f"pyproject.toml: {name} is imported by {used[name]} and not declared"
+            for name in sorted(used.keys() - asked)]
     unused = asked - used.keys() - BEHIND_THE_SCENES.keys()
-    return missing + [f"pyproject.toml: {name} is declared and never imported"
-                      for name in sorted(unused)]
+    said += [f"pyproject.toml: {name} is declared and never imported" for name in sorted(unused)]
+    at_once = imported(root, outside_functions)
+    early = (asked - extras[""]) & at_once.keys()
+    return said + [f"{at_once[name]}: {name} is imported at the top, and only an extra "
+                   "brings it: import it in the function that needs it" for name in sorted(early)]
 
 
 def code_breathes(root):

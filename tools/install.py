@@ -61,7 +61,7 @@ def main():
             stop(
                 "`python -m venv` failed; on Debian and Ubuntu `apt install python3-venv` brings it"
             )
-    wanted = ["-c", ROOT / "requirements.lock", "-e", f"{ROOT}[dev,abilities]"]
+    wanted = ["-c", ROOT / "requirements.lock", "-e", f"{ROOT}[models,abilities,dev]"]
     uv = shutil.which("uv")
     if uv:
         command, env = (

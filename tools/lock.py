@@ -33,7 +33,7 @@ def main():
         sys.exit("lock: not for Python " + OLDEST + ": " + "; ".join(refused))
     lines = [
         "# Exact versions that work together, made by `make lock`. "
-        "Use: pip install -c requirements.lock -e '.[dev,abilities]'"
+        "Use: pip install -c requirements.lock -e '.[models,abilities,dev]'"
     ]
     lines += [f"{name}=={version}" for name, version in sorted(found.items())]
     (ROOT / "requirements.lock").write_text("\n".join(lines) + "\n")

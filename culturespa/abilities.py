@@ -20,6 +20,7 @@ from scipy import stats
 
 from .demo_corpus import general_facts
 from .demo_world import world_facts
+from .diagram import plain_names
 from .looks import BAD, GOOD, GUIDE, UNDECIDED
 from .survey import InputError
 from .writing import write_files
@@ -210,6 +211,7 @@ def compare_abilities(
 # %% ../nbs/630_abilities.ipynb #ce409841
 COLOURS = {'non-inferior': GOOD, 'inferior': BAD, 'undecided': UNDECIDED}
 
+@plain_names()
 def plot_abilities(
     table:pd.DataFrame,  # from `compare_abilities`; a column `model`, if there, joins the labels
     title:str = '',

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .diagram import plain_names
 from .looks import GRID, GUIDE, INK, looks
 from .sheets import KIND, SHEET, UNREADABLE, answer_sheets
 from .survey import InputError, Survey, one_of
@@ -312,6 +313,7 @@ def _plot_quietly(ax):
     ax.tick_params(axis='y', length=0)
 
 # %% ../nbs/510_alignment.ipynb #a2d1e9a6
+@plain_names()
 def plot_scores(
     scores:pd.DataFrame,              # from `align`; several models and methods
     ends:pd.DataFrame|None=None,      # from `score_range`: floor and ceiling, drawn as ticks

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .models import MODES, Model, Sampling, item_seed, item_uniform, mass_outside
+from .models import (
+    MODES, Model, Sampling, item_seed, item_uniform, mass_outside, whole_characters)
 from .prompts import NO_CULTURE, Prompter, option_lines
 from .survey import ANSWER_COLUMNS, InputError, codes_of, one_of, parse_reply
 
@@ -287,7 +288,8 @@ def _written(
 )->dict:
     "What the model writes, and which place it names"
     enough = number_settled if settings.stop_early else None
-    texts = model.generate(chats, settings.sampling, seeds, enough=enough, tick=tick)
+    said = model.generate(chats, settings.sampling, seeds, enough=enough, tick=tick)
+    texts = [whole_characters(text) for text in said]
     places = []
     for text, own in zip(texts, codes, strict=True):
         code = parse_reply(text, own)

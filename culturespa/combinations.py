@@ -9,6 +9,7 @@ __all__ = ['COMBINED', 'combination_table', 'plot_combinations']
 import pandas as pd
 
 from .comparison import compare_gains
+from .diagram import plain_names
 from .looks import BLUE, GUIDE, INK, PAPER, RED
 from .survey import Survey
 
@@ -59,6 +60,7 @@ def _one_combination(
     return found.reset_index()
 
 # %% ../nbs/680_combinations.ipynb #f2378286
+@plain_names()
 def plot_combinations(
     table:pd.DataFrame,   # from `combination_table`, with intervals
     title:str = '',

@@ -12,7 +12,7 @@ __all__ = ['LOOKS', 'OTHERS', 'BLUE', 'RED', 'INK', 'SOFT', 'GUIDE', 'GRID', 'PA
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .survey import one_of
 from .writing import as_picture, write_file
@@ -89,17 +89,18 @@ def fit_paper(
     width:float=COLUMN,   # inches, as it is to be printed
 ):
     "Make a figure as wide as it is printed; its letters keep their size, `FEWEST_POINTS` or more"
+    from matplotlib.text import Text
     figure.set_figwidth(width)
     for title in _titles(figure):
         _break_title(title, width)
     for legend in list(figure.legends):
         _narrow(legend, figure)
-    for text in figure.findobj(lambda thing: hasattr(thing, 'get_fontsize')):
+    for text in figure.findobj(Text):
         text.set_fontsize(max(text.get_fontsize(), FEWEST_POINTS))
 
 def _titles(figure:'Figure')->list:
     "Texts that are as wide as a picture"
-    own = figure._suptitle
+    own = getattr(figure, '_suptitle', None)
     titles = [ax.title for ax in figure.axes]
     return titles + ([own] if own else [])
 
@@ -134,9 +135,13 @@ def write_figure(
     "A figure for a paper. Raises `InputError` for another ending"
     import matplotlib.pyplot as plt
     ending = one_of('format of a figure', path.suffix.removeprefix('.'), FORMATS)
-    fit_paper(figure, width)
     undated = dict(Date=None) if ending == 'svg' else dict(CreationDate=None)
-    as_text = {'svg.hashsalt': 'culturespa', 'svg.fonttype': 'none', 'pdf.fonttype': 42}
+    as_text:Any = {
+        'svg.hashsalt': 'culturespa',
+        'svg.fonttype': 'none',
+        'pdf.fonttype': 42,
+        'text.parse_math': False}      # a $ is a $
     with plt.rc_context(as_text):
+        fit_paper(figure, width)
         content = as_picture(figure, ending, metadata=undated)
     write_file(path, content)

@@ -18,6 +18,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from .alignment import known_mean, shown_name
+from .diagram import plain_names
 from .looks import FEWEST_POINTS, GUIDE, Look, looks
 from .prompts import METHODS
 from .survey import InputError, Survey, one_of
@@ -242,6 +243,7 @@ def _panels(
         unused.remove()
     return fig, axes.ravel()[:count]
 
+@plain_names()
 def plot_matrices(
     matrices:dict[str, pd.DataFrame],  # title -> culture x culture
     order:Sequence[str]|None=None,     # of cultures; None: `culture_order` of the first matrix
@@ -273,6 +275,7 @@ def _draw_pairs(
     ax.set_xlabel('similarity of people')
     ax.spines[['top', 'right']].set_visible(False)
 
+@plain_names()
 def plot_pairs(
     pairs:pd.DataFrame,    # from `pair_table`
     notes:dict|None=None,  # (model, method) -> title of its panel; None: the names

@@ -5,14 +5,12 @@
 # %% auto #0
 __all__ = ['MODEL_LIBRARIES', 'SMALL_FILES', 'SAFE_FILES', 'HUB_NAME', 'DTYPES', 'QUANTISED',
            'REPLY_MARK', 'THOUGHT_MARK', 'ASKED', 'lacking_libraries', 'need_libraries',
-           'find_model', 'find_adapter', 'safetensors_header', 'fingerprint', 'find_device',
-           'find_dtype', 'placement', 'dtype_name', 'load_weights', 'load_tokenizer',
-           'with_template', 'Frame', 'find_frame', 'end_tokens', 'template_ending',
-           'check_adapter', 'peft_model', 'fingerprint_of']
+           'find_model', 'find_adapter', 'fingerprint', 'find_device', 'find_dtype', 'placement',
+           'dtype_name', 'load_weights', 'load_tokenizer', 'with_template', 'Frame', 'find_frame',
+           'end_tokens', 'template_ending', 'check_adapter', 'peft_model', 'fingerprint_of']
 
 # %% ../nbs/240_model_files.ipynb #2f537cd2
 import hashlib
-import json
 import os
 import re
 import warnings
@@ -23,6 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .foreign_models import (
+    read_object, refuse_fetched_code, safetensors_header, try_template)
 from .models import (BEGINS, ENDS, TODAY, fill_template, first_line, knows_system_role,
                                render_chat, template_text, without_thoughts)
 from .survey import InputError, data_path, one_of
@@ -79,7 +79,8 @@ def find_adapter(
         folder = _fetch(str(adapter))
     if not (folder/'adapter_config.json').is_file():
         raise InputError(f'{adapter} holds no adapter_config.json, so it is no adapter')
-    _need_safetensors(folder)
+    _need_safetensors(folder, 'adapter_model.safetensors')    # peft would read a pickle instead
+    refuse_fetched_code(folder)
     return folder
 
 def _fetch(name:str, revision:str=None, files:Sequence[str]=SAFE_FILES)->Path:
@@ -89,26 +90,16 @@ def _fetch(name:str, revision:str=None, files:Sequence[str]=SAFE_FILES)->Path:
     except Exception as error:
         raise InputError(f'cannot fetch {name} from the hub: {first_line(error)}') from error
 
-def _need_safetensors(folder:Path):
-    if not any(folder.glob('*.safetensors')):
+def _need_safetensors(folder:Path, name:str='*.safetensors'):
+    if not any(folder.glob(name)):
         raise InputError(f'{folder} holds no safetensors weights; '
                          'other formats can run code and are not read')
 
 # %% ../nbs/240_model_files.ipynb #1defe765
-def safetensors_header(
-    file:Path,
-)->tuple:   # where the data begins; {tensor: dtype, shape, data_offsets}
-    "The table of contents of a safetensors file, without reading the weights"
-    with open(file, 'rb') as f:
-        size = int.from_bytes(f.read(8), 'little')
-        head = json.loads(f.read(size))
-    head.pop('__metadata__', None)
-    return 8 + size, head
-
 def fingerprint(
     folder:Path, # a model's or an adapter's
 )->str:          # 16 hex digits
-    "Which weights these are"
+    "Which weights these are. Raises `InputError` for a file that is broken"
     digest = hashlib.blake2b(digest_size=8)
     for file in sorted(Path(folder).glob('*.safetensors')):
         start, head = safetensors_header(file)
@@ -211,13 +202,16 @@ def load_weights(
     quantised:str|None=None,  # one of `QUANTISED`; None: as it is
 ):                # a causal language model of transformers
     "A model from safetensors alone, without code of its own. Raises `InputError`"
+    os.environ.setdefault('USE_HUB_KERNELS', '0')     # read when transformers is loaded
     import transformers
     _need_safetensors(folder)
+    refuse_fetched_code(folder)
     placed = placement(device, dtype, quantised)
     try:
         # Any, because `lm.to` has no usable types: a decorator of transformers hides them
         lm:Any = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, trust_remote_code=False, use_safetensors=True, **placed)
+            folder, dtype=dtype, trust_remote_code=False, use_safetensors=True,
+            use_kernels=False, **placed)
     except Exception as error:
         raise InputError(f'cannot load {folder}: {first_line(error)}') from error
     if quantised:
@@ -240,10 +234,12 @@ def with_template(
     tokenizer:Any,   # of transformers
     what:object,     # where it comes from, for the message
 )->Any:              # the same
-    "The tokenizer, ready to use. Raises `InputError` if it has no chat template"
+    "The tokenizer, ready to use. Raises `InputError` without a chat template that ends"
     if not tokenizer.chat_template:
         raise InputError(f'{what} has no chat template, so it is no chat model: '
                          'use an instruction-tuned one, or add chat_template.jinja')
+    if what != data_path('demo', 'model'):       # every other one comes from outside
+        try_template(tokenizer, what)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -390,7 +386,8 @@ def end_tokens(lm:Any, tokenizer:Any)->list:
     "Ids that end a reply by the model's own account. Raises `InputError` if there are none"
     ends = lm.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
-    ends = sorted({*ends, tokenizer.eos_token_id} - {None})
+    numbers = [end for end in [*ends, tokenizer.eos_token_id] if isinstance(end, int)]
+    ends = sorted(set(numbers))
     if not ends:
         raise InputError(f'{lm.config.name_or_path} names no token that ends a reply')
     return ends
@@ -418,7 +415,7 @@ def check_adapter(
     "Does an adapter belong to this base? Raises `InputError`"
     folder = find_adapter(adapter)
     file = folder/'base.json'
-    note = json.loads(file.read_text()) if file.is_file() else {}
+    note = read_object(file) if file.is_file() else {}
     its = note.get('weights', base['weights'])      # adapters from elsewhere do not say
     if its != base['weights']:
         raise InputError(f'adapter {adapter} belongs to another model: its base has weights {its}, '

@@ -7,8 +7,8 @@ __all__ = ['HIGHEST_TEMPERATURE', 'LIKELIEST', 'MODES', 'TOY_TEMPLATE', 'TOY_SHA
            'DATE_PARTS', 'TEMPLATE', 'TAG', 'THOUGHTS', 'BEGINS', 'ENDS', 'LEFT_OPEN', 'Sampling',
            'item_seed', 'item_uniform', 'sampling_distribution', 'draw_tokens', 'Model',
            'check_model', 'ScriptedModel', 'mass_outside', 'random_model', 'random_adapter',
-           'first_line', 'template_text', 'fill_template', 'knows_system_role', 'close_thought',
-           'without_thoughts', 'render_chat']
+           'whole_characters', 'first_line', 'template_text', 'fill_template', 'knows_system_role',
+           'close_thought', 'without_thoughts', 'render_chat']
 
 # %% ../nbs/210_models.ipynb #cbb28ff9
 import hashlib
@@ -283,6 +283,12 @@ def random_adapter(
     return Path(folder)
 
 # %% ../nbs/210_models.ipynb #7614617d
+def whole_characters(
+    text:str,    # a reply
+)->str:          # the same; `?` for half a character, which JSON can name and no file can hold
+    "A text that can be written down"
+    return str(text).encode('utf-8', 'replace').decode()
+
 def first_line(
     error:BaseException|str,  # or the error's text
 )->str:                       # at most 300 characters

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from .diagram import plain_names
 from .filters import avoids
 from .looks import INK, LOOKS, PALE
 from .models import item_seed
@@ -329,6 +330,7 @@ def _moved_share(by:pd.DataFrame)->pd.Series:
     counts.loc['all'] = counts.sum()
     return 100 * counts.moved / counts.compared
 
+@plain_names()
 def plot_moves(
     by:pd.DataFrame,          # from `count_pairs`
     flips:pd.DataFrame,       # from `flip_rates`; may be empty
@@ -361,6 +363,7 @@ def _draw_chance(ax, flips:pd.DataFrame):
         ax.plot(100 * share, at, look.marker, color=look.colour, ms=4.5, label=label)
 
 # %% ../nbs/435_pairs.ipynb #7d7502d2
+@plain_names()
 def plot_collected(
     by:pd.DataFrame,   # from `count_pairs`
     title:str = '',

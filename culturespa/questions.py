@@ -8,6 +8,7 @@ __all__ = ['MOST_WRITTEN', 'ELSEWHERE', 'examples_by_topic', 'question_row', 'Qu
 
 # %% ../nbs/410_questions.ipynb #4fcd39d9
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .filters import Dropped, Sieve, read_question
-from .models import Model, Sampling, check_model, item_seed
+from .models import Model, Sampling, check_model, item_seed, whole_characters
 from .prompts import Templates, load_templates, writing_chat
 from .survey import QUESTION_COLUMNS, InputError, Survey, one_of, survey_digest
 from .writing import append_text, as_json
@@ -112,6 +113,7 @@ class QuestionWriter:
     def add(self, topic:str, text:str):
         "Take one reply of the model: keep its question, or the reason it was dropped"
         self.attempts[topic] += 1
+        text = whole_characters(text)
         try:
             question, options = read_question(text)
             self.parsed[topic] += 1
@@ -165,7 +167,8 @@ def generate_questions(
                 replies = _ask_for_questions(model, writer, missing)
             except BaseException as error:    # Ctrl-C too: what a server said is kept
                 answered = getattr(error, 'answered', {})
-                _append(log, identity, {missing[k]: text for k, text in answered.items()})
+                had = {missing[k]: whole_characters(text) for k, text in answered.items()}
+                _append(log, identity, had)
                 raise
             _append(log, identity, replies)
             earlier |= replies
@@ -184,7 +187,7 @@ def _ask_for_questions(model:Any, writer:QuestionWriter, attempts:list[tuple])->
         examples = writer.examples(topic, attempt, writer.kept[topic])
         chats.append(writing_chat(writer.templates, topic, examples))
     seeds = [item_seed(writer.seed, 'writing', *key) for key in attempts]
-    replies = model.generate(chats, writer.sampling, seeds)
+    replies = map(whole_characters, model.generate(chats, writer.sampling, seeds))
     return dict(zip(attempts, replies, strict=True))
 
 # %% ../nbs/410_questions.ipynb #cafdc76e
@@ -202,25 +205,36 @@ def _asked_of(model:Model, writer:QuestionWriter)->dict:
     return json.loads(json.dumps(asked))
 
 def _read_log(log:str|Path|None, identity:dict)->dict:
-    "Attempts of an interrupted run: (topic, attempt) -> text; a last line cut short is left out"
+    "Attempts of an interrupted run: (topic, attempt) -> text; lines without one are counted"
     if not log or not Path(log).exists():
         return {}
-    first, *lines = Path(log).read_text(encoding='utf-8', errors='replace').split('\n')
+    content = Path(log).read_text(encoding='utf-8', errors='replace')
+    if json.dumps(identity).startswith(content):     # the power went as it was begun
+        Path(log).unlink()
+        return {}
+    first, *lines = content.split('\n')
     _check_log(log, first, identity)
-    found = {}
-    for line in lines:
-        try:
-            topic, attempt, text = json.loads(line)
-        except ValueError:
-            continue
-        found[topic, attempt] = text
-    return found
+    entries = [_logged(line) for line in lines if line]
+    unread = entries.count(None)
+    if unread:
+        print(f'note: {unread} of {len(entries)} lines of {log} cannot be read: they are set '
+              'aside, and the model is asked again', file=sys.stderr)
+    return {entry[:2]: entry[2] for entry in entries if entry}
+
+def _logged(line:str)->tuple[str, int, str]|None:
+    "Topic, attempt and reply; None for a line that was cut short or damaged"
+    try:
+        topic, attempt, text = json.loads(line)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    sound = isinstance(topic, str) and isinstance(attempt, int) and isinstance(text, str)
+    return (topic, attempt, whole_characters(text)) if sound else None
 
 def _check_log(log:str|Path, first:str, identity:dict):
     "Raise an `InputError` if a log is not that of this model, asked in this way"
     try:
         asked = json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
         raise InputError(f'{log} does not say in its first line who was asked: give another log')

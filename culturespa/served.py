@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .local import LocalModel
-from .models import (Model, Sampling, check_model, mass_outside,
+from .models import (Model, Sampling, check_model, mass_outside, whole_characters,
                                without_thoughts)
 from .served_scores import ServerScorer
 from .survey import InputError
@@ -133,7 +133,7 @@ class ServedModel:
         self.used['requests'] += 1
         for name in ('prompt_tokens', 'completion_tokens'):
             number = usage.get(name) if isinstance(usage, dict) else None
-            if isinstance(number, int):
+            if isinstance(number, int) and 0 <= number < 2**53:
                 self.used[name] += number
 
 def _text_of(reply:dict)->str:
@@ -142,7 +142,7 @@ def _text_of(reply:dict)->str:
         text = reply['choices'][0]['message']['content'] or ''
     except (KeyError, IndexError, TypeError):
         raise Trouble('a reply without choices') from None
-    return str(text).encode(errors='replace').decode()    # no half characters
+    return whole_characters(text)
 
 # %% ../nbs/290_served.ipynb #012e0d9e
 FREE = ['Write any whole number from 1 to 1000. The number only.',

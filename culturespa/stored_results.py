@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from .diagram import plain_names
 from .looks import INK, PALE, PALE_RED
 from .release import find_release
 from .survey import InputError, data_path
@@ -64,6 +65,7 @@ def changes(
     return by_run[model] - by_run.base
 
 # %% ../nbs/900_stored_results.ipynb #632c8e78
+@plain_names()
 def plot_changes(
     values:dict[str, pd.Series],   # label -> from `changes`; the first is drawn on top
     title:str,

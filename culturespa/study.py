@@ -23,6 +23,7 @@ from .claims import Claim, check_claims, claim_table, scores_by_run
 from .combinations import combination_table
 from .configuration import (
     Configuration, asked_models, configure, derive, first_mistake, read_toml)
+from .diagram import plain_names
 from .inference import continents, intervals
 from .looks import BLUE, GUIDE, INK
 from .pipeline import STEPS, evaluations, survey_answers
@@ -396,6 +397,7 @@ def average_table(
     return found[AVERAGED].reset_index(drop=True)
 
 # %% ../nbs/860_study.ipynb #cac6a243
+@plain_names()
 def plot_study(
     averages:pd.DataFrame,  # from `average_table`
     table:pd.DataFrame,     # from `tidy_scores`, of all runs

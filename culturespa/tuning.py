@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from .adapter_folder import check_target, move_into_place, same_training
+from .adapter_folder import (
+    check_target, move_into_place, newest_state, same_training, seal_state)
 from .families import lora_targets
 from .local import LocalModel
 from .model_files import QUANTISED, dtype_name
@@ -127,7 +128,7 @@ def trainer_settings(
         activation_checkpointing=not on_processor,
         save_strategy='steps',
         save_steps=.25,              # of all steps
-        save_total_limit=1,
+        save_total_limit=2,          # the newest may be torn
         logging_steps=1,
         report_to=report_to,
         project='culturespa',
@@ -138,16 +139,6 @@ def trainer_settings(
         max_length=None)
 
 # %% ../nbs/455_tuning.ipynb #e527923f
-def _checkpoint(folder:Path, plan:str)->str|None:
-    "The newest whole state of this very training; states of another are thrown away"
-    note = folder/'plan.txt'
-    if note.is_file() and note.read_text() == plan:
-        whole = sorted(folder.glob('checkpoint-*/trainer_state.json'), key=os.path.getmtime)
-        return str(whole[-1].parent) if whole else None      # the state is written last
-    shutil.rmtree(folder, ignore_errors=True)
-    write_file(note, plan)
-    return None
-
 def _plan(rows:list, settings:Tuning, batch:int, model:LocalModel)->str:
     "A hash of all that decides an adapter"
     kind = {name: value for name, value in model.record.items() if name in ('weights', 'dtype')}
@@ -238,7 +229,7 @@ def train_adapter(
     partial = out.with_name(f'.{out.name}.partial')
     plan = _plan(rows, settings, batch, base)
     with first_alone():
-        checkpoint = _checkpoint(partial, plan)
+        checkpoint = newest_state(partial, plan)
     same = same_training(known, plan)
     if same:
         record = _copied(same, partial)
@@ -333,6 +324,7 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
         data_collator=_pad_with_targets(pad) if has_targets else pad,
         peft_config=lora_settings(settings, lm))
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_sealing())
     if not quiet:
         trainer.add_callback(_quiet_bar())
     return trainer
@@ -353,6 +345,18 @@ def _plain_trainer():
             return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
     return PlainTrainer
+
+def _sealing():
+    "Seals every state that is saved, once all processes have written theirs"
+    from transformers import TrainerCallback
+
+    class Sealing(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            wait_for_all()
+            if is_first():
+                seal_state(Path(args.output_dir)/f'checkpoint-{state.global_step}')
+
+    return Sealing()
 
 def _quiet_bar():
     "A bar without a line of numbers every tenth step"

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .diagram import plain_names
 from .local import LocalModel
 from .model_files import find_adapter
 from .survey import InputError
@@ -164,6 +165,7 @@ def heat_table(
     layers = wide.index.astype(int)
     return wide.set_axis(layers)[single.matrix.unique()]
 
+@plain_names()
 def plot_heat(
     wide:pd.DataFrame,   # from `heat_table`
     title:str = '',

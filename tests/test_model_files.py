@@ -2,6 +2,7 @@
 import pytest
 from culturespa.model_files import *
 
+import json
 import tempfile
 import warnings
 warnings.filterwarnings('ignore', message='IProgress not found')
@@ -58,6 +59,21 @@ def test_files_are_refused_in_one_line():
     with pytest.raises(InputError, match='no safetensors') as refused:
         load_weights(pickled, 'cpu', torch.float32)
     assert '\n' not in str(refused.value)
+    half_pickled = random_adapter(toys/'half pickled', toy)
+    (half_pickled/'adapter_model.safetensors').rename(half_pickled/'other.safetensors')
+    (half_pickled/'adapter_model.bin').write_bytes(b'')
+    with pytest.raises(InputError, match='no safetensors'):
+        find_adapter(half_pickled)
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    harms = (dict(template=endless), 'does not end within'), (dict(), 'code to be fetched')
+    for harm, words in harms:
+        harmful = random_model(toys/'harmful', **harm)
+        config = json.loads((harmful/'config.json').read_text())
+        if not harm:
+            (harmful/'config.json').write_text(json.dumps(config | dict(use_kernels=True)))
+        with pytest.raises(InputError, match=words):
+            load_weights(harmful, 'cpu', torch.float32)
+            load_tokenizer(harmful)
 
 
 def test_few_bits_are_refused_where_they_cannot_be():
@@ -110,6 +126,9 @@ def test_an_adapter_must_fit_its_base():
     assert check_adapter(stray, base) == stray.resolve()      # from elsewhere: it does not say
     (stray/'base.json').write_text(json.dumps(dict(weights='0123456789abcdef')))
     with pytest.raises(InputError, match='belongs to another model'):
+        check_adapter(stray, base)
+    (stray/'base.json').write_text('{"weights":')
+    with pytest.raises(InputError, match='base.json cannot be read'):
         check_adapter(stray, base)
     with pytest.raises(InputError, match='no adapter_config.json'):
         check_adapter(toys, base)

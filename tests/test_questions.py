@@ -2,6 +2,8 @@
 import pytest
 from culturespa.questions import *
 
+import contextlib
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -92,6 +94,34 @@ def test_replies_of_another_model_are_not_taken():
         log.write_text('["Food", 0, "Is tea good?"]')
         with pytest.raises(InputError, match='does not say'):
             generate_questions(clerk(), QuestionWriter(survey, per_topic=1), log, quiet=True)
+
+
+def test_a_damaged_log_or_reply_stops_nothing():
+    survey = load_survey('demo')
+
+    def half_said(chat, seed):
+        "A reply that no file can hold, and one whose number has no end"
+        if seed % 3 == 0:
+            return '{"question": "\ud83d", "options": ' + '9' * 5_000
+        return json.dumps(dict(question=f'Is {seed % 10**6} \ud800 good?', options=['Yes', 'No']))
+
+    def logged(log):
+        writer = QuestionWriter(survey, per_topic=2)
+        return generate_questions(ScriptedModel(half_said), writer, log, quiet=True)[0]
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder)/'attempts.jsonl'
+        undamaged = logged(log)
+        undamaged.to_json(Path(folder)/'kept.json')
+        first, second, *others = log.read_text().split('\n')
+        damaged = [second[:-9], '7', '[[], 1, ""]', '["Food", 1, 2]', '[' * 9_000, '9' * 5_000]
+        log.write_text('\n'.join([first, *damaged, *others]))
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            pd.testing.assert_frame_equal(logged(log), undamaged)
+        assert '6 of ' in said.getvalue() and said.getvalue().count('\n') == 1
+        log.write_text(first[:30])           # killed before the first line was whole
+        pd.testing.assert_frame_equal(logged(log), undamaged)
+        assert log.read_text().startswith(first)
 
 
 def test_a_model_that_never_writes_a_question_ends_the_loop():

@@ -165,16 +165,25 @@ def test_a_training_is_taken_up_only_by_the_same_one():
     def resumed_from(samples, settings):
         "The checkpoint that a training starts from"
         seen = []
-        honest = train_adapter.__globals__['_checkpoint']
+        honest = train_adapter.__globals__['newest_state']
         def note(*given):
             seen.append(honest(*given))
             return seen[-1]
         with pytest.MonkeyPatch.context() as patched:
-            patched.setitem(train_adapter.__globals__, '_checkpoint', note)
+            patched.setitem(train_adapter.__globals__, 'newest_state', note)
             train_adapter('demo', samples, place/'BOL', settings, quiet=True)
         return seen[0]
 
-    assert interrupted(bolivian(32), quick)
+    last, newest = interrupted(bolivian(32), quick)
+    weights = place/'BOL'/'adapter_model.safetensors'
+    assert resumed_from(bolivian(32), quick).endswith(newest)
+    undisturbed = weights.read_bytes()
+    interrupted(bolivian(32), quick)
+    torn = place/'.BOL.partial'/newest/'optimizer.pt'
+    torn.write_bytes(torn.read_bytes()[:-9])
+    assert resumed_from(bolivian(32), quick).endswith(last)
+    assert weights.read_bytes() == undisturbed
+    interrupted(bolivian(32), quick)
     assert resumed_from(bolivian(32), quick) is not None
     faster = replace(quick, learning_rate=1e-3)
     certain = with_certain_targets(bolivian(32))

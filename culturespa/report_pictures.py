@@ -67,8 +67,8 @@ def _draw_scores(
     y = np.arange(len(lines))
     ax.hlines(y, start, lines.S, color=GRID, lw=1.2, zorder=1)
     ax.hlines(y, lines.low, lines.high, color=KIND_COLOURS['model'], lw=5, alpha=.25)
-    for score, height, look in zip(lines.S, y, drawn):
-        ax.plot(score, height, look.marker, color=look.colour, ms=6.5, zorder=3)
+    for score, place, look in zip(lines.S, y, drawn):
+        ax.plot(score, place, look.marker, color=look.colour, ms=6.5, zorder=3)
     white = dict(fc=PAPER, ec='none', pad=.6)
     style = dict(va='center', zorder=2, textcoords='offset points', fontsize=8.5, bbox=white)
     right = np.fmax(lines.S, lines.high)      # behind the interval, where there is one

@@ -12,11 +12,17 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from .help_pages import helped
 from .options import (
     Device, Dtype, ModelAt, Number, Out, Revision, SurveyAt, Text, option, quiet_libraries, takes)
 
 # %% ../nbs/895_adapter_commands.ipynb #9eb1dc92
-adapters = typer.Typer(help='Adapters: check one, merge it, hand it on.', no_args_is_help=True)
+adapters = typer.Typer(
+    help='Adapters: check one, merge it, hand it on.',
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    **helped('adapters'))
 
 AdapterAt = Annotated[Path, typer.Argument(
     metavar='FOLDER', help='folder of an adapter', show_default=False)]
@@ -50,7 +56,7 @@ def _apart(typed:dict)->tuple[dict, dict]:
             {name: typed[name] for name in LOADING})
 
 # %% ../nbs/895_adapter_commands.ipynb #50020ca4
-@adapters.command('check')
+@adapters.command('check', **helped('adapters check'))
 @takes(**CARD_OPTIONS, **LOADING)
 def check_adapter_command(folder:AdapterAt, questions:AskedN = 48, **typed:Any):
     "What an adapter is, and whether it loads and changes its base; writes its card"
@@ -69,7 +75,7 @@ def check_adapter_command(folder:AdapterAt, questions:AskedN = 48, **typed:Any):
     for gap in lacking(passport):
         print(f'- the card lacks {gap}')
 
-@adapters.command('merge')
+@adapters.command('merge', **helped('adapters merge'))
 @takes(model=ModelAt, revision=Revision, device=Device, survey=SurveyAt)
 def merge_adapter_command(
     folder:AdapterAt,
@@ -98,7 +104,7 @@ def merge_adapter_command(
           f"of a probability is {said['largest_difference']:.1g} (accepted: {said['tolerance']:g})"
           f'\nModel in {out}')
 
-@adapters.command('push')
+@adapters.command('push', **helped('adapters push'))
 @takes(**CARD_OPTIONS, **LOADING)
 def push_adapter_command(
     folder:AdapterAt,

@@ -16,12 +16,14 @@ import typer
 
 from .adapter_commands import adapters
 from .data_commands import data
+from .help_pages import helped
 from .options import (
     CONFIGURATION, SERVED, SPREAD, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific,
     StartFrom, StopAfter, Strategies, Tflops, option, quiet_libraries, taken_served, takes,
     typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS, Figures
+from .threads import share_cores
 from .writing import Terminal, printable
 
 if TYPE_CHECKING:      # too heavy for a page of help
@@ -33,7 +35,9 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False)
+    pretty_exceptions_enable=False,
+    context_settings=dict(help_option_names=['-h', '--help']),
+    **helped(''))
 app.add_typer(data, name='data')
 app.add_typer(adapters, name='adapters')
 
@@ -51,6 +55,7 @@ def main(
     arguments:list[str]|None = None,  # what was typed after `culturespa`; None: sys.argv
 )->int:     # the exit code, when called with arguments; otherwise the process ends with it
     "Run a command; errors are one line on stderr"
+    share_cores()
     typed = list(sys.argv[1:] if arguments is None else arguments)
     debug = '--debug' in typed
     out, err = Terminal(sys.stdout), Terminal(sys.stderr, passes='\r')   # \r: bars of progress
@@ -154,7 +159,7 @@ def _go(
         print_run(run)
 
 # %% ../nbs/899_cli.ipynb #15c41608
-@app.command()
+@app.command(**helped('demo'))
 @takes(specific=Specific, seed=Seed, per_topic=PerTopic, strategies=Strategies)
 def demo(
     out:Out = Path('runs/demo'),
@@ -168,7 +173,7 @@ def demo(
     _go(out, typed_configuration('demo', **typed), device, quiet, dry_run, figures=figures)
 
 # %% ../nbs/899_cli.ipynb #f056de04
-@app.command()
+@app.command(**helped('run'))
 @takes(**CONFIGURATION, **SERVED, **SPREAD)
 def run(
     out:Out,
@@ -194,7 +199,7 @@ def run(
         figures=figures)
 
 # %% ../nbs/899_cli.ipynb #01db4f60
-@app.command()
+@app.command(**helped('questions'))
 @takes(**CONFIGURATION, **SERVED)
 def questions(
     out:Out,
@@ -219,7 +224,7 @@ def questions(
 On = Annotated[str, option(
     '--on', help="'generated' questions (step 2) or the 'survey' (the evaluation)")]
 
-@app.command()
+@app.command(**helped('answers'))
 @takes(**SERVED)
 def answers(
     out:Out,
@@ -238,14 +243,14 @@ def answers(
     print(step(Run(out, None, device, quiet, served=taken_served(typed))))
 
 # %% ../nbs/899_cli.ipynb #d72bff4f
-@app.command()
+@app.command(**helped('pairs'))
 def pairs(out:Out):
     "Step 3: collect the answers that move"
     from culturespa.pipeline import pairs_step
     from culturespa.run_folder import Run
     print(pairs_step(Run(out)))
 
-@app.command()
+@app.command(**helped('tune'))
 def tune(
     out:Out,
     device:Device = None,
@@ -263,4 +268,4 @@ def tune(
 
 # %% ../nbs/899_cli.ipynb #b47a2172
 for name, command in {**SCORING_COMMANDS, **COMMANDS}.items():
-    app.command(name)(command)
+    app.command(name, **helped(name))(command)

@@ -24,6 +24,7 @@ from .models import (TODAY, Sampling, draw_tokens, item_uniform, mass_outside,
                                sampling_distribution)
 from .scoring import (LogitReader, run_batches, score_labels, shared_start, spellings)
 from .survey import InputError
+from .threads import fit_threads
 
 # %% ../nbs/250_local.ipynb #2a73b8d3
 def _only_ends(ends:list, tokenizer:Any):
@@ -167,6 +168,7 @@ class LocalModel:
         bits = dtype if dtype in QUANTISED else None
         again = partial(load_weights, folder, device, find_dtype(dtype, device), bits)
         lm = again()
+        fit_threads(lm.num_parameters())
         can_fold = device != 'auto' and not bits
         self.weights = SharedWeights(
             lm, load_tokenizer(folder), str(lm.device), budget, again if can_fold else None)
@@ -262,12 +264,13 @@ class LocalModel:
         seeds:list=None,               # one per chat, see `item_seed`; None: 0, 1, 2, ...
         enough:Callable=None,          # text so far -> bool: is the reply long enough?
         tick:Callable=None,            # called with the number of rows done
+        heard:Callable=None,           # called with {row: text} of every batch
     )->list:                           # one text per chat, in order
         "One reply per chat"
         seeds = list(range(len(chats))) if seeds is None else seeds
         if len(seeds) != len(chats):
             raise InputError(f'{len(chats)} chats need as many seeds, not {len(seeds)}')
-        return write_replies(self, chats, sampling, seeds, enough, tick)
+        return write_replies(self, chats, sampling, seeds, enough, tick, heard)
 
     def option_probabilities(
         self,
@@ -378,6 +381,7 @@ def write_replies(
     seeds:list,
     enough:Callable|None,
     tick:Callable|None,
+    heard:Callable|None = None,
 )->list:              # one text per chat
     "Replies, batch by batch"
     import torch
@@ -391,6 +395,8 @@ def write_replies(
         replies = _decode(reader, model.weights, batch, shared, sampling, drawn, enough)
         for row, reply in zip(rows, replies):
             texts[row] = model.weights.read(reply)
+        if heard:
+            heard({row: texts[row] for row in rows})
         if tick:
             tick(len(rows))
 

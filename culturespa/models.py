@@ -137,6 +137,7 @@ class Model(Protocol):
         seeds:list|None=None,          # a whole number per chat; the same gives the same reply
         enough:Callable|None=None,     # text so far -> bool: may end a reply early
         tick:Callable|None=None,       # called with the number of chats done
+        heard:Callable|None=None,      # called with {row: text} of those done
     )->list:                           # one text per chat, in order
         "One reply per chat"
         ...
@@ -188,10 +189,15 @@ class ScriptedModel:
         seeds:list|None=None,           # None: 0 for every chat
         enough:Callable|None=None,      # not used: the function ends its replies itself
         tick:Callable|None=None,
+        heard:Callable|None=None,
     )->list:
         "One reply per chat, in order"
         seeds = seeds or [0] * len(chats)
-        texts = [self.reply(chat, seed) for chat, seed in zip(chats, seeds, strict=True)]
+        texts = []
+        for row, (chat, seed) in enumerate(zip(chats, seeds, strict=True)):
+            texts.append(self.reply(chat, seed))
+            if heard:
+                heard({row: texts[row]})
         if tick:
             tick(len(texts))
         return texts

@@ -99,7 +99,7 @@ def option(
     help:str,
     **limits:Any,    # min and max of numbers
 )->Any:              # typer's `OptionInfo`
-    "An option whose default is not shown: the preset decides"
+    "An option; its default is shown by the help of page 868"
     return typer.Option(*names, help=help, show_default=False, callback=_finite, **limits)
 
 def _finite(value:Any)->Any:
@@ -349,6 +349,7 @@ def quiet_libraries():
     import warnings
     os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
     os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
+    os.environ.setdefault('HF_HUB_DISABLE_TELEMETRY', '1')    # a training tells the hub of itself
     warnings.filterwarnings('ignore')
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -7,6 +7,7 @@ __all__ = ['MOST_WRITTEN', 'ELSEWHERE', 'examples_by_topic', 'question_row', 'Qu
            'generate_questions']
 
 # %% ../nbs/410_questions.ipynb #4fcd39d9
+import inspect
 import json
 import sys
 from collections.abc import Sequence
@@ -98,8 +99,12 @@ class QuestionWriter:
         return [topic for topic in self.seed_questions if self._is_open(topic)]
 
     def _is_open(self, topic:str)->bool:
+        return self.lacking(topic) > 0 and self.attempts[topic] < self.limit
+
+    def lacking(self, topic:str)->int:
+        "How many questions a topic still needs"
         have = len(self.kept[topic]) if self.count == 'kept' else self.parsed[topic]
-        return have < self.per_topic and self.attempts[topic] < self.limit
+        return max(0, self.per_topic - have)
 
     def examples(self, topic:str, attempt:int, known:Sequence)->list[dict]:
         "Five examples: some already written, the rest seeds, in random order"
@@ -155,40 +160,69 @@ def generate_questions(
     """
     from tqdm.auto import tqdm
     check_model(model)
-    identity = _asked_of(model, writer)
-    earlier = _read_log(log, identity)
     total = writer.per_topic * len(writer.seed_questions)
     bar = tqdm(total=total, desc='writing questions', disable=quiet)
+    replies = _Replies(log, _asked_of(model, writer), bar)
     while topics := writer.open_topics():
         plan = [(topic, writer.attempts[topic] + i) for topic in topics for i in range(batch)]
-        missing = [key for key in plan if key not in earlier]
+        missing = [key for key in plan if key not in replies.said]
         if missing:
-            try:
-                replies = _ask_for_questions(model, writer, missing)
-            except BaseException as error:    # Ctrl-C too: what a server said is kept
-                answered = getattr(error, 'answered', {})
-                had = {missing[k]: whole_characters(text) for k, text in answered.items()}
-                _append(log, identity, had)
-                raise
-            _append(log, identity, replies)
-            earlier |= replies
+            _ask_for_questions(model, writer, missing, replies)
         for topic, attempt in plan:
             if topic in writer.open_topics():
-                writer.add(topic, earlier[topic, attempt])
-        done = sum(min(len(kept), writer.per_topic) for kept in writer.kept.values())
-        bar.update(done - bar.n)
+                writer.add(topic, replies.said[topic, attempt])
+        replies.show(total - _lacking(writer))
     bar.close()
     return writer.tables()
 
-def _ask_for_questions(model:Any, writer:QuestionWriter, attempts:list[tuple])->dict:
-    "The model's replies to these attempts: (topic, attempt) -> text"
+def _lacking(writer:QuestionWriter)->int:
+    "Questions that all topics still need"
+    return sum(writer.lacking(topic) for topic in writer.seed_questions)
+
+def _ask_for_questions(model:Any, writer:QuestionWriter, attempts:list[tuple], replies:'_Replies'):
+    "Have the model's replies to these attempts kept as they come"
     chats = []
     for topic, attempt in attempts:
         examples = writer.examples(topic, attempt, writer.kept[topic])
         chats.append(writing_chat(writer.templates, topic, examples))
     seeds = [item_seed(writer.seed, 'writing', *key) for key in attempts]
-    replies = map(whole_characters, model.generate(chats, writer.sampling, seeds))
-    return dict(zip(attempts, replies, strict=True))
+    hoped = min(len(attempts), _lacking(writer)) / len(attempts)
+
+    def heard(texts:dict):
+        replies.keep({attempts[row]: text for row, text in texts.items()}, hoped)
+
+    if 'heard' in inspect.signature(model.generate).parameters:
+        model.generate(chats, writer.sampling, seeds, heard=heard)
+        return
+    try:       # somebody's own model may do without: its replies come all at once
+        heard(dict(enumerate(model.generate(chats, writer.sampling, seeds))))
+    except BaseException as error:    # what it had before it failed is kept
+        heard(getattr(error, 'answered', {}))
+        raise
+
+class _Replies:
+    "What the model said: in the log first, then on the bar"
+    def __init__(self,
+        log:str|Path|None,
+        identity:dict,       # from `_asked_of`
+        bar:Any,             # of tqdm
+    ):
+        self.log, self.identity, self.bar = log, identity, bar
+        self.said = _read_log(log, identity)
+        self.shown = 0.
+
+    def keep(self, texts:dict, hoped:float):
+        "(topic, attempt) -> text; `hoped`: questions expected of one reply"
+        texts = {name: whole_characters(text) for name, text in texts.items()}
+        _append(self.log, self.identity, texts)
+        self.said |= texts
+        self.show(self.shown + hoped * len(texts))
+
+    def show(self, questions:float):
+        "So many on the bar; after a round, less than was hoped for"
+        self.shown = questions
+        self.bar.n = int(questions + 1e-9)      # a sum of shares may end just below its whole
+        self.bar.refresh()
 
 # %% ../nbs/410_questions.ipynb #cafdc76e
 # of a model's record: may change between two calls

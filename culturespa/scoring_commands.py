@@ -50,6 +50,22 @@ def print_run(
     for name in RESULTS:
         if (run.out/name).exists():
             print(f'  {name}')
+    _print_outcome(run)
+
+def _print_outcome(run:'Run'):
+    "What was found about the first adapter, and what to do next"
+    from culturespa.configuration import adapter_of
+    from culturespa.findings import in_a_sentence
+    method = run.configuration.learn_under[0]
+    tuned = f'base+{adapter_of(run.configuration.strategies[0])}', method
+    found = in_a_sentence(_read_differences(run.out), tuned, ('base', method))
+    if found:
+        print(f'\nFound: {found}')
+    print(f'\nNext: open {run.out}/report.html, where every number has its interval,')
+    if run.survey.synthetic:
+        print('  then take a model and a survey of yours: culturespa run --help')
+    else:
+        print(f'  then look at what was learned from: culturespa audit {run.out}')
 
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
@@ -57,6 +73,15 @@ def _read_scores(out:str|Path)->'pd.DataFrame':
     from culturespa.writing import unescaped
     file = Path(out)/'scores.csv'
     return unescaped(pd.read_csv(file, keep_default_na=False, na_values={'score': ['']}))
+
+def _read_differences(out:str|Path)->'pd.DataFrame':
+    "Likewise"
+    import pandas as pd
+    from culturespa.writing import unescaped
+    numbers = ['difference', 'low', 'high', 'p', 'shared', 'cultures']
+    empty = {name: [''] for name in numbers}
+    file = Path(out)/'differences.csv'
+    return unescaped(pd.read_csv(file, keep_default_na=False, na_values=empty))
 
 # %% ../nbs/890_scoring_commands.ipynb #43b60864
 Answers = Annotated[Optional[list[Path]], option(

@@ -85,6 +85,7 @@ class ServedModel:
         seeds:list=None,          # sent along; nothing is promised about them
         enough:Callable=None,     # not used: a server ends its replies itself
         tick:Callable=None,
+        heard:Callable=None,      # called with {row: text} of every reply
     )->list:                      # one text per chat, in order
         "One reply per chat. Raises `ConnectionError` when the server stays away"
         seeds = list(range(len(chats))) if seeds is None else seeds
@@ -98,7 +99,10 @@ class ServedModel:
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_new_tokens,
                 seed=seeds[row] % 2**31)
-            return without_thoughts(_text_of(reply))
+            text = without_thoughts(_text_of(reply))
+            if heard:
+                heard({row: text})
+            return text
 
         return self._many(call, len(chats), tick)
 

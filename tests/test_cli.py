@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 
 def typed(line):
     "Type a line; returns exit code, output, errors"
@@ -168,6 +169,25 @@ def test_nothing_typed_shows_the_commands():
     code, out, error = typed('')
     assert code == 0 and 'demo' in out and 'align' in out and not error
     assert typed('data')[0] == 0
+
+
+def test_every_help_page_has_an_example_that_the_parser_takes_and_a_link():
+    import shlex
+
+    from culturespa.help_pages import EXAMPLES, PAGES
+    tree = typer.main.get_command(app)
+    pages = {'': tree, **tree.commands}
+    for group in ('data', 'adapters'):
+        pages |= {f'{group} {name}': one for name, one in tree.commands[group].commands.items()}
+    assert set(pages) == set(EXAMPLES)
+    for name in pages:
+        code, out, _ = typed(f'{name} -h')
+        assert code == 0 and f'More: {PAGES}/{EXAMPLES[name][0]}.ipynb' in out, name
+        for example in EXAMPLES[name][1:]:
+            assert f'  culturespa {example}\n' in out, name
+            words = shlex.split(example)
+            path = ' '.join(words[:2]) if words[0] in ('data', 'adapters') else words[0]
+            pages[path].make_context(path, words[len(path.split()):])    # raises if it is not taken
 
 
 def test_no_text_of_others_steers_the_terminal():

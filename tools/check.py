@@ -4,9 +4,10 @@ One line per thing that does not.
 
 Pages parse and are clean; package and tests are what the pages export, nothing is orphaned or
 missing from git; pages import earlier pages only; menus and pages match; links and anchors lead
-somewhere; README.md is index.ipynb; stored outputs hold no errors, warnings, temporary paths or
-addresses; and, where the authors' release is at hand (in ../shared/release, or where
-CULTURESPA_RELEASE says), nothing tracked holds a question text of the survey.
+somewhere; locked versions and hashes agree; every promise of SECURITY.md has its test; README.md is
+index.ipynb; stored outputs hold no errors, warnings, temporary paths or addresses; and, where the
+authors' release is at hand (in ../shared/release, or where CULTURESPA_RELEASE says), nothing
+tracked holds a question text of the survey.
 """
 
 import argparse
@@ -493,6 +494,40 @@ def dependencies_agree(root):
                    "brings it: import it in the function that needs it" for name in sorted(early)]
 
 
+def hashes_agree(root):
+    "Every package with a hash has the version of the lock"
+    lock, hashed = root / "requirements.lock", root / "requirements.hashes"
+    if not (lock.exists() and hashed.exists()):
+        return
+    locked = set(lock.read_text(encoding="utf-8").splitlines())
+    for line in hashed.read_text(encoding="utf-8").splitlines():
+        pinned, _, digest = line.partition(" --hash=sha256:")
+        if line.startswith("#"):
+            continue
+        if pinned not in locked:
+            yield f"requirements.hashes: {pinned} is not in requirements.lock: run `make lock`"
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            yield f"requirements.hashes: {pinned} has no hash: run `make lock`"
+
+
+def promises_kept(root):
+    "Every test that SECURITY.md names is there, and every promise names one"
+    page = root / "SECURITY.md"
+    if not page.exists():
+        return
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("| ") or line.startswith(("| ---", "| promise")):
+            continue
+        named = re.findall(r"`(tests/\w+\.py)::(test_\w+)`", line)
+        if not named:
+            yield f"SECURITY.md: no test holds this promise: {line[2:60]}..."
+        for file, test in named:
+            path = root / file
+            source = path.read_text(encoding="utf-8") if path.exists() else ""
+            if not re.search(rf"^def {test}\(", source, re.M):
+                yield f"SECURITY.md: {file} has no {test}"
+
+
 def code_breathes(root):
     "No module denser or longer than tools/density.py allows, once its limits are strict"
     if density.STRICT:
@@ -512,6 +547,8 @@ CHECKS = [
     release_kept_out,
     code_sound,
     dependencies_agree,
+    hashes_agree,
+    promises_kept,
     code_breathes,
 ]
 

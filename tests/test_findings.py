@@ -8,6 +8,7 @@ from culturespa.measures import measure
 from culturespa.survey import select
 from culturespa.survey_files import load_survey
 from culturespa.toys import persona_answers
+from culturespa.wording import label
 
 def six_cultures():
     return select(load_survey('demo'), cultures=['USA', 'GBR', 'BOL', 'CHN', 'THA', 'ZWE'])

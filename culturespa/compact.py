@@ -120,8 +120,8 @@ def compact_attention(
     "Usual attention over samples in full, told by every token once"
     from torch.nn.functional import embedding
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
-    whole = [_in_full(part, spread) for part in (query, key, value)]
-    seen, _ = sdpa_attention_forward(module, *whole, None, **options)
+    query, key, value = (_in_full(part, spread) for part in (query, key, value))
+    seen, _ = sdpa_attention_forward(module, query, key, value, None, **options)
     _, _, heads, size = seen.shape
     told = embedding(gather, seen.reshape(-1, heads * size))
     return told.view(1, -1, heads, size), None
@@ -207,7 +207,7 @@ def alike_together(
     >>> alike_together([3, 0, 2, 1], 3, rows=[[5, 6], [5, 9], [5, 6, 7], [4]])
     [3, 0, 2, 1]
     """
-    dealt = []
+    dealt:list[int] = []
     for at in range(0, len(order), step):
-        dealt += sorted(order[at:at + step], key=lambda number: rows[number])
+        dealt += sorted(order[at:at + step], key=lambda number: list(rows[number]))
     return dealt

@@ -96,6 +96,7 @@ def test_a_figure_for_a_paper_has_the_width_it_is_printed_in_and_letters_one_can
         legend, = narrow.legends
         assert legend.get_window_extent().width <= narrow.bbox.width      # nothing is cut off
         assert narrow.get_figheight() > 3      # rows of the legend take nothing from the picture
+        plt.close(narrow)
         with pytest.raises(InputError, match='accepted are svg, pdf'):
             write_figure(drawn(), Path(folder)/'one.bmp')
     assert one == two

@@ -8,6 +8,7 @@ warnings.filterwarnings('ignore', message='IProgress not found')
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers

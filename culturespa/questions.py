@@ -19,7 +19,8 @@ import pandas as pd
 from .filters import Dropped, Sieve, read_question
 from .models import Model, Sampling, check_model, item_seed
 from .prompts import Templates, load_templates, writing_chat
-from .survey import QUESTION_COLUMNS, InputError, Survey, one_of, survey_digest
+from .reading import InputError, need_schema, parse_json, read_bytes
+from .survey import QUESTION_COLUMNS, Survey, one_of, survey_digest
 
 # %% ../nbs/410_questions.ipynb #d15a83c7
 MOST_WRITTEN = {'all': 2, 'one': 4}   # written questions among five examples
@@ -204,25 +205,33 @@ def _read_log(log:str|Path|None, identity:dict)->dict:
     "Attempts of an interrupted run: (topic, attempt) -> text; a last line cut short is left out"
     if not log or not Path(log).exists():
         return {}
-    first, *lines = Path(log).read_text(encoding='utf-8', errors='replace').split('\n')
+    content = read_bytes(log, 'log of attempts')
+    first, *lines = content.decode('utf-8', 'replace').split('\n')
     _check_log(log, first, identity)
     found = {}
     for line in lines:
-        try:
-            topic, attempt, text = json.loads(line)
-        except ValueError:
-            continue
-        found[topic, attempt] = text
+        said = _attempt_in(line, log)
+        if said is not None:
+            topic, attempt, text = said
+            found[topic, attempt] = text
     return found
+
+def _attempt_in(line:str, log:str|Path)->list|None:
+    "Topic, number and text; None for a line that was cut short or is no attempt"
+    try:
+        said = parse_json(line, log)
+    except InputError:
+        return None
+    is_attempt = isinstance(said, list) and [type(part) for part in said] == [str, int, str]
+    return said if is_attempt else None
 
 def _check_log(log:str|Path, first:str, identity:dict):
     "Raise an `InputError` if a log is not that of this model, asked in this way"
     try:
-        asked = json.loads(first)
-    except ValueError:
-        asked = None
-    if not isinstance(asked, dict):
-        raise InputError(f'{log} does not say in its first line who was asked: give another log')
+        asked = need_schema(parse_json(first, log), dict, log)
+    except InputError:
+        raise InputError(f'{log} does not say in its first line who was asked: '
+                         'give another log') from None
     differ = [name for name in identity if asked.get(name) != identity[name]]
     if differ:
         raise InputError(f'{log} holds replies of another run ({", ".join(differ)} differ): '

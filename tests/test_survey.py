@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from culturespa.reading import InputError
+
 def toy_shares():
     rows = [('USA', 'q1', (.6, .3, .1)), ('USA', 'q2', (.2, .8)), ('USA', 'q3', (.1, .2, .7)),
             ('THA', 'q1', (.1, .2, .7)), ('THA', 'q3', (.5, .3, .2)),

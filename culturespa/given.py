@@ -107,7 +107,8 @@ def _read_item(item:object, where:str)->tuple:
     "One row as in GIVEN_COLUMNS from the third. Raises `InputError` that begins with `where`"
     if not isinstance(item, Mapping):
         raise InputError(
-            f"{where}: it is {shown(item)}, accepted is an entry with question, option_lst and class")
+            f"{where}: it is {shown(item)}, "
+            "accepted is an entry with question, option_lst and class")
     item = {AUTHORS_NAMES.get(name, name): value for name, value in item.items()}
     first_code = _optional(item, 'first_code', ['0', '1'], where)
     return (

@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['LONGEST_LINE', 'STEERING', 'MOST_TEXT', 'MOST_TABLE', 'MOST_DEPTH', 'LARGEST',
-           'HALVES', 'NEEDED', 'MOST_TOML', 'MOST_CELLS', 'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS',
-           'InputError', 'one_line', 'shown', 'reading', 'need_file', 'read_bytes', 'read_text',
-           'nesting', 'parse_json', 'first_mistake', 'need_schema', 'read_json', 'read_toml',
-           'open_parquet', 'read_parquet', 'read_csv', 'read_table', 'need_kinds']
+           'HALVES', 'NEEDED', 'FileName', 'MOST_TOML', 'MOST_CELLS', 'DIGEST_MARK', 'NO_DIGEST',
+           'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS', 'InputError', 'one_line', 'shown', 'reading',
+           'need_file', 'is_there', 'read_bytes', 'read_text', 'decoded', 'nesting', 'parse_json',
+           'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact', 'open_parquet',
+           'read_parquet', 'read_csv', 'read_table', 'need_kinds']
 
-# %% ../nbs/090_reading.ipynb #74d74aeb
+# %% ../nbs/090_reading.ipynb #2a22b260
+import hashlib
+import io
 import json
 import re
 import reprlib
@@ -20,17 +23,17 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-# %% ../nbs/090_reading.ipynb #a151c4c4
+# %% ../nbs/090_reading.ipynb #ecc6deab
 LONGEST_LINE = 4000     # characters of a message
 STEERING = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+')    # no signs to be read
 
@@ -48,7 +51,7 @@ def one_line(
         return line
     return f'{line[:LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 4:]}'
 
-# %% ../nbs/090_reading.ipynb #2d8baf7b
+# %% ../nbs/090_reading.ipynb #6105e616
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = _shown.maxlong = 80
 
@@ -76,7 +79,7 @@ def reading(
         reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
         raise InputError(f'{where} {what}: {reason.strip().splitlines()[0]}') from error
 
-# %% ../nbs/090_reading.ipynb #c339d5c2
+# %% ../nbs/090_reading.ipynb #5100ce9a
 MOST_TEXT = 2**28       # bytes of a file of text or JSON
 MOST_TABLE = 2**31      # bytes of a table, in its file and in memory
 
@@ -99,6 +102,15 @@ def need_file(
         raise InputError(f'{path} has {found.st_size:,} bytes: accepted are {most:,} at most')
     return Path(path)
 
+def is_there(
+    path:str|Path,
+)->bool:
+    "Does something lie at this place? Raises `InputError` for a name that no file can have"
+    try:
+        return Path(path).exists()
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}') from None
+
 def read_bytes(
     path:str|Path,
     kind:str = 'file',
@@ -118,14 +130,17 @@ def read_text(
     most:int = MOST_TEXT,
 )->str:                 # without the mark that some programs put at the beginning
     "A text in UTF-8. Raises `InputError`"
-    content = read_bytes(path, kind, most)
+    return decoded(read_bytes(path, kind, most), path, kind)
+
+def decoded(content:bytes, path:str|Path, kind:str = 'text file')->str:
+    "The text that bytes in UTF-8 spell. Raises `InputError`"
     try:
         return content.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         place = f'byte {error.start + 1} is not UTF-8'
         raise InputError(f'{path} cannot be read: {place}, accepted is a {kind}') from None
 
-# %% ../nbs/090_reading.ipynb #799b6944
+# %% ../nbs/090_reading.ipynb #829dd078
 MOST_DEPTH = 64         # lists and objects inside each other
 LARGEST = 2**63         # whole numbers below fit a table
 _STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)   # an open one ends with the text
@@ -158,7 +173,7 @@ def _real(digits:str)->float:
         raise OverflowError(f'the number {digits[:12]} is too large')
     return number
 
-# %% ../nbs/090_reading.ipynb #c4319c4a
+# %% ../nbs/090_reading.ipynb #53a95016
 def parse_json(
     text:str,
     where:str|Path,     # file, or file and row: the beginning of a message
@@ -183,7 +198,7 @@ def _need_whole_characters(found:Any, where:str|Path):
     except UnicodeEncodeError:
         raise InputError(f'{where} holds half of a character: a text in UTF-8 is needed') from None
 
-# %% ../nbs/090_reading.ipynb #c4747ec2
+# %% ../nbs/090_reading.ipynb #e9c9fcaa
 @lru_cache
 def _checker(schema:Any)->TypeAdapter:
     "Made once for each schema"
@@ -214,7 +229,7 @@ def need_schema(
     try:
         _checker(schema).validate_python(value, strict=True)
     except ValidationError as error:
-        raise InputError(f'{where} cannot be used: {first_mistake(error)}') from None
+        raise InputError(f'{where} cannot be read: {first_mistake(error)}') from None
     return value
 
 def read_json(
@@ -225,26 +240,29 @@ def read_json(
     "Raises `InputError` naming what is wrong with the file"
     return need_schema(parse_json(read_text(path, 'JSON file', most), path), schema, path)
 
-# %% ../nbs/090_reading.ipynb #55eab981
+# %% ../nbs/090_reading.ipynb #32dc65c8
+# a name out of a file that becomes the name of a file: it leads to no other folder
+FileName = Annotated[str, StringConstraints(
+    pattern=r'^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}$')]
+
+# %% ../nbs/090_reading.ipynb #7d94cdd7
 MOST_TOML = 2**20       # bytes
 
 def read_toml(
     path:str|Path,
 )->tuple[bytes, dict]:   # the file as it is, and what it says
     "Read a TOML file. Raises `InputError`"
-    text = read_text(path, 'TOML file', MOST_TOML)
+    content = read_bytes(path, 'TOML file', MOST_TOML)
+    text = decoded(content, path, 'TOML file')
     if nesting(text) > MOST_DEPTH:
-        raise InputError(f'{path} is not TOML: it is nested too deeply')
-    try:
-        with reading(path, 'is not TOML'):
-            return text.encode(), tomllib.loads(text)
-    except RecursionError:
-        raise InputError(f'{path} is not TOML: it is nested too deeply') from None
+        raise InputError(f'{path} is no TOML: it is nested too deeply')
+    with reading(path, 'is not TOML'):
+        return content, tomllib.loads(text)
 
-# %% ../nbs/090_reading.ipynb #71bbb4dd
+# %% ../nbs/090_reading.ipynb #186ddfb8
 MOST_CELLS = 2**28      # of a table
 
-def _need_room(path:Path, file:'pq.ParquetFile'):
+def _need_room(path:str|Path, file:'pq.ParquetFile', content:bytes):
     "Refuse a table by its footer. Raises `InputError`"
     groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
     chunks = [group.column(k) for group in groups for k in range(group.num_columns)]
@@ -260,12 +278,12 @@ def _need_room(path:Path, file:'pq.ParquetFile'):
         if chunk.physical_type == 'BYTE_ARRAY' and longest > MOST_TABLE:
             may_grow.add(chunk.path_in_schema)
     if may_grow:
-        _need_room_for_texts(path, sorted(may_grow))
+        _need_room_for_texts(path, content, sorted(may_grow))
 
-def _need_room_for_texts(path:Path, names:list[str]):
+def _need_room_for_texts(path:str|Path, content:bytes, names:list[str]):
     "Count how long texts become that are written once and stand often. Raises `InputError`"
     import pyarrow.parquet as pq
-    file = pq.ParquetFile(path, read_dictionary=names)
+    file = pq.ParquetFile(io.BytesIO(content), read_dictionary=names)
     total = 0
     for batch in file.iter_batches(columns=names):
         total += sum(map(_text_bytes, batch.columns))
@@ -285,16 +303,33 @@ def _text_bytes(column:'pa.Array')->int:
     each = pc.cast(pc.take(lengths, column.indices), pa.int64())
     return pc.sum(each).as_py() or 0
 
-# %% ../nbs/090_reading.ipynb #294b64b9
+# %% ../nbs/090_reading.ipynb #7efe88bc
+DIGEST_MARK = b'culturespa sha256 '     # before the digest that a table of ours carries
+NO_DIGEST = b'0' * 64                   # stands in its place while it is computed
+_DIGEST = re.compile(b'[0-9a-f]{64}')
+
+def is_intact(
+    content:bytes,   # of a whole file
+)->bool:
+    "False if a file with a digest has changed since it was written"
+    head, mark, tail = content.rpartition(DIGEST_MARK)
+    found = _DIGEST.match(tail)
+    if not mark or not found:
+        return True      # not ours, or written anew by another program
+    whole = head + mark + NO_DIGEST + tail[found.end():]
+    return hashlib.sha256(whole).hexdigest().encode() == found[0]
+
 def open_parquet(
     path:str|Path,
 )->'pq.ParquetFile':
-    "A table of Parquet, unread: there is room for what it holds. Raises `InputError`"
+    "A table of Parquet, unread: whole, and with room for what it holds. Raises `InputError`"
     import pyarrow.parquet as pq
-    file = need_file(path, 'Parquet file', MOST_TABLE)
+    content = read_bytes(path, 'Parquet file', MOST_TABLE)
+    if not is_intact(content):
+        raise InputError(f'{path} is damaged: it is not what was written')
     with reading(path, 'cannot be read as parquet'):
-        opened = pq.ParquetFile(file, page_checksum_verification=True)
-        _need_room(file, opened)
+        opened = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
+        _need_room(path, opened, content)
         return opened
 
 def read_parquet(
@@ -306,7 +341,7 @@ def read_parquet(
     with reading(path, 'cannot be read as parquet'):
         return opened.read(columns=columns)
 
-# %% ../nbs/090_reading.ipynb #f452ad9f
+# %% ../nbs/090_reading.ipynb #a200696e
 LONGEST_HEAD = 2**20    # bytes of the first line of a CSV file
 MOST_COLUMNS = 10_000
 
@@ -336,7 +371,7 @@ def read_table(
     with reading(path, 'cannot be read as parquet'):
         return table.to_pandas()
 
-# %% ../nbs/090_reading.ipynb #d2297b34
+# %% ../nbs/090_reading.ipynb #cbdea05e
 def _is_missing(cell:object)->bool:
     is_no_number = isinstance(cell, float) and cell != cell
     return cell is None or cell is pd.NA or cell is pd.NaT or is_no_number
@@ -369,7 +404,7 @@ KINDS = dict(   # word -> what tells it, how a message names it
     texts=(_all_are(_is_text), 'a list of texts'),
     numbers=(_all_are(_is_number), 'a list of numbers'))
 
-# %% ../nbs/090_reading.ipynb #2c9e6309
+# %% ../nbs/090_reading.ipynb #f7a968cb
 def need_kinds(
     table:pd.DataFrame,
     kinds:Mapping[str, str],    # column -> a word of `KINDS`, with '?' where it may be empty

@@ -22,8 +22,9 @@ from .asking import AskSettings
 from .models import Model
 from .prompts import NO_CULTURE
 from .run_folder import (
-    Run, check_questions, first_questions, read_record, recorded_configuration)
-from .survey import InputError, select, survey_digest
+    TABLE_KINDS, Run, check_questions, first_questions, read_record, recorded_configuration)
+from .reading import InputError, need_kinds, read_table
+from .survey import select, survey_digest
 
 # %% ../nbs/820_reuse.ipynb #b7a1d090
 # the settings that decide which questions are written
@@ -51,9 +52,9 @@ def reuse_questions(
 def _check_whole(file:Path, counts:dict):
     "Questions to copy must be whole and those that were noted. Raises `InputError`"
     try:
-        questions = pd.read_parquet(file)
-        rows = len(questions[['question_id', 'question', 'options']])
-    except (OSError, ValueError, KeyError):    # gone, no Parquet, or without these columns
+        questions = need_kinds(read_table(file), TABLE_KINDS['questions'], file)
+        rows = len(questions)
+    except InputError:      # gone, no Parquet, or without these columns
         rows = None
     if rows is None or rows != counts.get('kept'):
         raise InputError(f'{file} is damaged or gone: start from another run, or from none')

@@ -52,8 +52,11 @@ def print_run(
 
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
-    import pandas as pd
-    return pd.read_csv(Path(out)/'scores.csv', keep_default_na=False, na_values={'score': ['']})
+    from culturespa.reading import need_kinds, read_csv
+    file = Path(out)/'scores.csv'
+    table = read_csv(file, keep_default_na=False, na_values={'score': ['']})
+    kinds = dict(model='text', method='text', culture='text', score='number?')
+    return need_kinds(table, kinds, file)
 
 # %% ../nbs/890_scoring_commands.ipynb #43b60864
 Answers = Annotated[Optional[list[Path]], option(

@@ -60,7 +60,7 @@ less = ["a", "base", "P1"]
         'title': good.replace('title', 'titel')}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'study.toml'
-        with pytest.raises(InputError, match='cannot be read: No such file'):
+        with pytest.raises(InputError, match='does not exist: a TOML file'):
             read_study(file)
         for words, text in wrong.items():
             file.write_text(text)

@@ -10,7 +10,7 @@ __all__ = ['LONGEST_LINE', 'STEERING', 'MOST_TEXT', 'MOST_TABLE', 'MOST_DEPTH', 
            'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact', 'open_parquet',
            'read_parquet', 'read_csv', 'read_table', 'need_kinds']
 
-# %% ../nbs/090_reading.ipynb #168224bb
+# %% ../nbs/090_reading.ipynb #ee805315
 import hashlib
 import io
 import json
@@ -18,6 +18,7 @@ import re
 import reprlib
 import stat
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-# %% ../nbs/090_reading.ipynb #e63c4cc0
+# %% ../nbs/090_reading.ipynb #b4551cf6
 LONGEST_LINE = 4000     # characters of a message
 STEERING = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+')    # no signs to be read
 
@@ -51,7 +52,7 @@ def one_line(
         return line
     return f'{line[:LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 4:]}'
 
-# %% ../nbs/090_reading.ipynb #ed86e619
+# %% ../nbs/090_reading.ipynb #56881094
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = _shown.maxlong = 80
 
@@ -79,7 +80,7 @@ def reading(
         reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
         raise InputError(f'{where} {what}: {reason.strip().splitlines()[0]}') from error
 
-# %% ../nbs/090_reading.ipynb #d70c5bd8
+# %% ../nbs/090_reading.ipynb #7e2303bd
 MOST_TEXT = 2**28       # bytes of a file of text or JSON
 MOST_TABLE = 2**31      # bytes of a table, in its file and in memory
 
@@ -140,7 +141,7 @@ def decoded(content:bytes, path:str|Path, kind:str = 'text file')->str:
         place = f'byte {error.start + 1} is not UTF-8'
         raise InputError(f'{path} cannot be read: {place}, accepted is a {kind}') from None
 
-# %% ../nbs/090_reading.ipynb #f1bac0e0
+# %% ../nbs/090_reading.ipynb #c8e2293e
 MOST_DEPTH = 64         # lists and objects inside each other
 LARGEST = 2**63         # whole numbers below fit a table
 _STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)   # an open one ends with the text
@@ -173,14 +174,15 @@ def _real(digits:str)->float:
         raise OverflowError(f'the number {digits[:12]} is too large')
     return number
 
-# %% ../nbs/090_reading.ipynb #974ab027
+# %% ../nbs/090_reading.ipynb #47f1dddf
 def parse_json(
     text:str,
     where:str|Path,     # file, or file and row: the beginning of a message
 )->Any:
     "What a JSON text holds. Raises `InputError`"
     if nesting(text) > MOST_DEPTH:
-        raise InputError(f'{where} cannot be read: it is nested too deeply, accepted are {MOST_DEPTH} levels')
+        raise InputError(f'{where} cannot be read: it is nested too deeply, '
+                         f'accepted are {MOST_DEPTH} levels')
     try:
         found = json.loads(text, parse_int=_whole, parse_float=_real)
     except json.JSONDecodeError as error:
@@ -198,7 +200,7 @@ def _need_whole_characters(found:Any, where:str|Path):
     except UnicodeEncodeError:
         raise InputError(f'{where} holds half of a character: a text in UTF-8 is needed') from None
 
-# %% ../nbs/090_reading.ipynb #f31b40a6
+# %% ../nbs/090_reading.ipynb #f285ef33
 @lru_cache
 def _checker(schema:Any)->TypeAdapter:
     "Made once for each schema"
@@ -240,12 +242,12 @@ def read_json(
     "Raises `InputError` naming what is wrong with the file"
     return need_schema(parse_json(read_text(path, 'JSON file', most), path), schema, path)
 
-# %% ../nbs/090_reading.ipynb #e45f3d77
+# %% ../nbs/090_reading.ipynb #ed2d0777
 # a name out of a file that becomes the name of a file: it leads to no other folder
 FileName = Annotated[str, StringConstraints(
     pattern=r'^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}$')]
 
-# %% ../nbs/090_reading.ipynb #179808b5
+# %% ../nbs/090_reading.ipynb #16fe3056
 MOST_TOML = 2**20       # bytes
 
 def read_toml(
@@ -259,7 +261,7 @@ def read_toml(
     with reading(path, 'is not TOML'):
         return content, tomllib.loads(text)
 
-# %% ../nbs/090_reading.ipynb #aad36ef8
+# %% ../nbs/090_reading.ipynb #5c93c07f
 MOST_CELLS = 2**28      # of a table
 
 def _need_room(path:str|Path, file:'pq.ParquetFile', content:bytes):
@@ -303,7 +305,7 @@ def _text_bytes(column:'pa.Array')->int:
     each = pc.cast(pc.take(lengths, column.indices), pa.int64())
     return pc.sum(each).as_py() or 0
 
-# %% ../nbs/090_reading.ipynb #744f2fdd
+# %% ../nbs/090_reading.ipynb #57e2aa49
 DIGEST_MARK = b'culturespa sha256 '     # before the digest that a table of ours carries
 NO_DIGEST = b'0' * 64                   # stands in its place while it is computed
 _DIGEST = re.compile(b'[0-9a-f]{64}')
@@ -341,7 +343,7 @@ def read_parquet(
     with reading(path, 'cannot be read as parquet'):
         return opened.read(columns=columns)
 
-# %% ../nbs/090_reading.ipynb #3aac2ab5
+# %% ../nbs/090_reading.ipynb #75e0f6d2
 LONGEST_HEAD = 2**20    # bytes of the first line of a CSV file
 MOST_COLUMNS = 10_000
 
@@ -357,8 +359,11 @@ def read_csv(
     if len(head) == LONGEST_HEAD or len(re.findall(rb'[,;\t]', head)) > MOST_COLUMNS:
         raise InputError(f'{path}, row 1: no table has that many columns; accepted are '
                          f'{MOST_COLUMNS:,} at most')
-    with reading(path, 'cannot be read as csv'):
-        return pd.read_csv(file, **{'encoding': 'utf-8-sig', **options}, compression=None)
+    how = dict(encoding='utf-8-sig', index_col=False) | options
+    with reading(path, 'cannot be read as csv'), warnings.catch_warnings():
+        # of rows that have more cells than the first, pandas would drop some
+        warnings.simplefilter('error', pd.errors.ParserWarning)
+        return pd.read_csv(file, **how, compression=None)
 
 def read_table(
     path:str|Path,      # ends in .csv or .parquet
@@ -371,7 +376,7 @@ def read_table(
     with reading(path, 'cannot be read as parquet'):
         return table.to_pandas()
 
-# %% ../nbs/090_reading.ipynb #3d4507ee
+# %% ../nbs/090_reading.ipynb #00ffb842
 def _is_missing(cell:object)->bool:
     is_no_number = isinstance(cell, float) and cell != cell
     return cell is None or cell is pd.NA or cell is pd.NaT or is_no_number
@@ -404,7 +409,7 @@ KINDS = dict(   # word -> what tells it, how a message names it
     texts=(_all_are(_is_text), 'a list of texts'),
     numbers=(_all_are(_is_number), 'a list of numbers'))
 
-# %% ../nbs/090_reading.ipynb #d7617d3d
+# %% ../nbs/090_reading.ipynb #545cb010
 def need_kinds(
     table:pd.DataFrame,
     kinds:Mapping[str, str],    # column -> a word of `KINDS`, with '?' where it may be empty

@@ -68,10 +68,11 @@ def adapter_updates(
         divisor = divisor**.5
     scale = config['lora_alpha'] / divisor
     updates = {}
-    for module, name in _b_of(tensors).items():
-        b = tensors[name].float()
-        a = tensors[name.replace('lora_B', 'lora_A')].float()
-        updates[module] = scale * b @ a
+    with reading(folder/WEIGHTS, 'holds halves of updates that do not match'):
+        for module, name in _b_of(tensors).items():
+            b = tensors[name].float()
+            a = tensors[name.replace('lora_B', 'lora_A')].float()
+            updates[module] = scale * b @ a
     return updates
 
 # %% ../nbs/690_updates.ipynb #68000006

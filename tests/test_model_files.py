@@ -32,6 +32,17 @@ def test_fingerprint_tells_weights_apart():
     assert fingerprint(toy) == fingerprint(again) != fingerprint(other)
 
 
+def test_a_configuration_cannot_ask_for_layers_without_end():
+    for said in ({'num_hidden_layers': 10**9}, {'text_config': {'num_experts': 10**6}},
+                 {'n_layer': 'many'}):
+        with tempfile.TemporaryDirectory() as place:
+            text = str(said).replace("'", '"')
+            (Path(place)/'config.json').write_text(text)
+            with pytest.raises(InputError, match='a number up to 10,000'):
+                check_size(Path(place))
+    check_size(toy)
+
+
 def test_files_are_refused_in_one_line():
     bare = random_model(toys/'bare', template='')
     with pytest.raises(InputError, match='no chat template'):

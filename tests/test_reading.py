@@ -116,7 +116,8 @@ def test_broken_tables_are_refused_in_one_line():
     for part in (content[:-9], b'', b'PAR1', content[:200] + content[300:]):
         with pytest.raises(InputError, match='cannot be read as parquet'):
             read_table(toy_file(part, 'bad.parquet'))
-    for text in ('', 'a,b\n1,2,3,4\n1,2\n1,2,3,4,5,6\n', gzip.compress(b'a,b')):
+    for text in ('', 'a,b\n1,2,3\n4,5,6\n',
+                 'a,b\n1,2,3,4\n1,2\n1,2,3,4,5,6\n', gzip.compress(b'a,b')):
         with pytest.raises(InputError, match='cannot be read as csv'):
             read_table(toy_file(text, 'bad.csv'))
     for head in ('a,' * 20_000, 'x' * 2**21):

@@ -102,6 +102,16 @@ tuning = {epochs = 1}
     assert of_b[0].configuration.tuning['epochs'] == 1
 
 
+def test_seeds_that_make_runs_without_end_are_refused():
+    many = 'title = "T"\n[base]\npreset = "demo"\n[seeds]\ncorpus = NUMBERS\ntraining = NUMBERS\n'
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'study.toml'
+        text = many.replace('NUMBERS', str(list(range(200)))) + '[[arm]]\nname = "a"\n'
+        file.write_text(text)
+        with pytest.raises(InputError, match='40,000 runs, accepted are 10,000'):
+            plan_runs(read_study(file))
+
+
 def test_averages_tell_their_cultures_and_only_the_first_base_counts():
     from culturespa.configuration import configure
     from culturespa.study import _combinations_of

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['LONGEST_LINE', 'STEERING', 'MOST_TEXT', 'MOST_TABLE', 'MOST_DEPTH', 'LARGEST',
            'HALVES', 'NEEDED', 'FileName', 'MOST_TOML', 'MOST_CELLS', 'DIGEST_MARK', 'NO_DIGEST',
-           'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS', 'InputError', 'one_line', 'shown', 'reading',
-           'need_file', 'is_there', 'read_bytes', 'read_text', 'decoded', 'nesting', 'parse_json',
-           'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact', 'open_parquet',
-           'read_parquet', 'read_csv', 'read_table', 'need_kinds']
+           'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS', 'MARKS', 'InputError', 'one_line', 'shown',
+           'reading', 'need_file', 'is_there', 'read_bytes', 'read_text', 'decoded', 'nesting',
+           'parse_json', 'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact',
+           'open_parquet', 'read_parquet', 'read_csv', 'read_table', 'need_kinds', 'need_no_other']
 
-# %% ../nbs/090_reading.ipynb #ee805315
+# %% ../nbs/090_reading.ipynb #db11538d
 import hashlib
 import io
 import json
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-# %% ../nbs/090_reading.ipynb #b4551cf6
+# %% ../nbs/090_reading.ipynb #43db82f4
 LONGEST_LINE = 4000     # characters of a message
 STEERING = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+')    # no signs to be read
 
@@ -52,7 +52,7 @@ def one_line(
         return line
     return f'{line[:LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 4:]}'
 
-# %% ../nbs/090_reading.ipynb #56881094
+# %% ../nbs/090_reading.ipynb #a8ed2c13
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = _shown.maxlong = 80
 
@@ -80,7 +80,7 @@ def reading(
         reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
         raise InputError(f'{where} {what}: {reason.strip().splitlines()[0]}') from error
 
-# %% ../nbs/090_reading.ipynb #7e2303bd
+# %% ../nbs/090_reading.ipynb #e35535d3
 MOST_TEXT = 2**28       # bytes of a file of text or JSON
 MOST_TABLE = 2**31      # bytes of a table, in its file and in memory
 
@@ -141,7 +141,7 @@ def decoded(content:bytes, path:str|Path, kind:str = 'text file')->str:
         place = f'byte {error.start + 1} is not UTF-8'
         raise InputError(f'{path} cannot be read: {place}, accepted is a {kind}') from None
 
-# %% ../nbs/090_reading.ipynb #c8e2293e
+# %% ../nbs/090_reading.ipynb #6720547e
 MOST_DEPTH = 64         # lists and objects inside each other
 LARGEST = 2**63         # whole numbers below fit a table
 _STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)   # an open one ends with the text
@@ -174,7 +174,7 @@ def _real(digits:str)->float:
         raise OverflowError(f'the number {digits[:12]} is too large')
     return number
 
-# %% ../nbs/090_reading.ipynb #47f1dddf
+# %% ../nbs/090_reading.ipynb #b715dbb8
 def parse_json(
     text:str,
     where:str|Path,     # file, or file and row: the beginning of a message
@@ -200,7 +200,7 @@ def _need_whole_characters(found:Any, where:str|Path):
     except UnicodeEncodeError:
         raise InputError(f'{where} holds half of a character: a text in UTF-8 is needed') from None
 
-# %% ../nbs/090_reading.ipynb #f285ef33
+# %% ../nbs/090_reading.ipynb #26648c56
 @lru_cache
 def _checker(schema:Any)->TypeAdapter:
     "Made once for each schema"
@@ -242,12 +242,12 @@ def read_json(
     "Raises `InputError` naming what is wrong with the file"
     return need_schema(parse_json(read_text(path, 'JSON file', most), path), schema, path)
 
-# %% ../nbs/090_reading.ipynb #ed2d0777
+# %% ../nbs/090_reading.ipynb #242799a4
 # a name out of a file that becomes the name of a file: it leads to no other folder
 FileName = Annotated[str, StringConstraints(
     pattern=r'^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}$')]
 
-# %% ../nbs/090_reading.ipynb #16fe3056
+# %% ../nbs/090_reading.ipynb #768a307f
 MOST_TOML = 2**20       # bytes
 
 def read_toml(
@@ -261,7 +261,7 @@ def read_toml(
     with reading(path, 'is not TOML'):
         return content, tomllib.loads(text)
 
-# %% ../nbs/090_reading.ipynb #5c93c07f
+# %% ../nbs/090_reading.ipynb #0dd22053
 MOST_CELLS = 2**28      # of a table
 
 def _need_room(path:str|Path, file:'pq.ParquetFile', content:bytes):
@@ -305,7 +305,7 @@ def _text_bytes(column:'pa.Array')->int:
     each = pc.cast(pc.take(lengths, column.indices), pa.int64())
     return pc.sum(each).as_py() or 0
 
-# %% ../nbs/090_reading.ipynb #57e2aa49
+# %% ../nbs/090_reading.ipynb #0880af0b
 DIGEST_MARK = b'culturespa sha256 '     # before the digest that a table of ours carries
 NO_DIGEST = b'0' * 64                   # stands in its place while it is computed
 _DIGEST = re.compile(b'[0-9a-f]{64}')
@@ -343,7 +343,7 @@ def read_parquet(
     with reading(path, 'cannot be read as parquet'):
         return opened.read(columns=columns)
 
-# %% ../nbs/090_reading.ipynb #75e0f6d2
+# %% ../nbs/090_reading.ipynb #1fe85b36
 LONGEST_HEAD = 2**20    # bytes of the first line of a CSV file
 MOST_COLUMNS = 10_000
 
@@ -376,7 +376,7 @@ def read_table(
     with reading(path, 'cannot be read as parquet'):
         return table.to_pandas()
 
-# %% ../nbs/090_reading.ipynb #00ffb842
+# %% ../nbs/090_reading.ipynb #21c6deed
 def _is_missing(cell:object)->bool:
     is_no_number = isinstance(cell, float) and cell != cell
     return cell is None or cell is pd.NA or cell is pd.NaT or is_no_number
@@ -409,7 +409,7 @@ KINDS = dict(   # word -> what tells it, how a message names it
     texts=(_all_are(_is_text), 'a list of texts'),
     numbers=(_all_are(_is_number), 'a list of numbers'))
 
-# %% ../nbs/090_reading.ipynb #545cb010
+# %% ../nbs/090_reading.ipynb #4a60969f
 def need_kinds(
     table:pd.DataFrame,
     kinds:Mapping[str, str],    # column -> a word of `KINDS`, with '?' where it may be empty
@@ -439,3 +439,23 @@ def _need_kind(column:pd.Series, kind:str, where:str|Path):
         accepted = words + (', or nothing' if may_be_empty else '')
         raise InputError(f'{where}, row {row}: {column.name} is {shown(cell)}, '
                          f'accepted is {accepted}')
+
+# %% ../nbs/090_reading.ipynb #ddf7210e
+MARKS = {           # a file -> the kind of folder that holds it
+    'record.json': 'a run or a survey',
+    'questions.csv': 'a survey',
+    'study.json': 'a study',
+    'adapter_config.json': 'an adapter',
+    'config.json': 'a model',
+    'culturespa.jsonl': 'a task for another program',
+    'wvs_questions.json': "the authors' release"}
+
+def need_no_other(
+    out:str|Path,               # where something will be written; it need not be there yet
+):
+    "Raises `InputError` for a file, and for a folder of a run, a survey, a study, a model, ..."
+    if is_there(out) and not Path(out).is_dir():
+        raise InputError(f'{out} is a file: give a folder as --out')
+    for name, kind in MARKS.items():
+        if is_there(Path(out)/name):
+            raise InputError(f'{out} is the folder of {kind}: give another --out')

@@ -111,9 +111,8 @@ def _align_run(out:Path, device:str|None, quiet:bool, as_json:bool):
 # %% ../nbs/890_scoring_commands.ipynb #6157eebd
 def _no_run(out:str|Path):
     "Other scores would take the place of a run's own"
-    from culturespa.survey import InputError
-    if (Path(out)/'record.json').exists():
-        raise InputError(f'{out} is the folder of a run or a survey: give another --out')
+    from culturespa.reading import need_no_other
+    need_no_other(out)
 
 def _score(
     survey:'Survey',

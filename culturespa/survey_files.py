@@ -67,6 +67,8 @@ class SurveyRecord(BaseModel):
     model_config = ConfigDict(extra='allow')
     name:str = ''
     synthetic:bool = False
+    kind:str | None = None      # of a demo world: page 300
+    seed:int | None = None
 
 Neighbours = dict[str, list[str]]
 QUESTION_KINDS = dict.fromkeys(QUESTION_COLUMNS, 'cell') | dict(options='texts?')

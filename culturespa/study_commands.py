@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from .options import (
-    Device, DryRun, Dtype, ModelAt, Number, Out, Quiet, Repeats, Revision, SurveyAt, Text, Whole,
+    Device, DryRun, Dtype, ModelAt, Number, Out, Quiet, Repeats, Revision, SurveyAt, Text,
+    Tflops, Whole,
     option, quiet_libraries, split_words, takes)
 
 if TYPE_CHECKING:      # too heavy for a page of help
@@ -40,6 +41,7 @@ def study_command(
     device:Device = None,
     quiet:Quiet = False,
     dry_run:DryRun = False,
+    tflops:Tflops = None,
 ):
     "Many runs that differ in one thing, and a verdict for every claim"
     quiet_libraries()
@@ -47,7 +49,9 @@ def study_command(
     typed = dict(model=model, survey=survey)
     study = read_study(file, **{name: value for name, value in typed.items() if value})
     if dry_run:
+        from culturespa.study_cost import describe_cost, study_cost
         print(describe_study(study))
+        print(describe_cost(study_cost(study, out, tflops), tflops))
         return
     run_study(study, out, split_words(arms), device, quiet)
     print(_results(out))

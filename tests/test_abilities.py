@@ -130,3 +130,9 @@ def test_the_demo_task_asks_every_fact_in_ten_ways_the_trained_one_first():
         import yaml
         task = yaml.safe_load((place/'demo.yaml').read_text())
         assert task['dataset_kwargs']['data_files'] == dict(test=str(place/'demo.jsonl'))
+
+
+def test_the_predictions_hold():
+    assert tango_interval(0, 0, 500)[0] > -.01 > tango_interval(0, 0, 300)[0]
+    assert verdict_on(-.6, .2, margin=1) == 'non-inferior'
+    assert verdict_on(-.6, .2, margin=.5) == 'undecided'

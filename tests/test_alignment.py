@@ -180,3 +180,17 @@ def test_orders_of_options_are_not_averaged():
     table = score_table(align(made, two))
     assert list(table.columns) == [('base', 'P1, original'), ('base', 'P1, reversed')]
     assert table.loc['average'].tolist() == [100, pytest.approx(100 * (1 - np.sqrt(19 / 19)))]
+
+
+def test_the_predictions_hold():
+    long_and_short = made_survey({'USA': [10] + [1] * 9}, options=[10] + [2] * 9)
+    missed, refused = [1] + [1] * 9, [None] + [1] * 9
+    def scores_of(codes):
+        "Three scores of one set of answers"
+        own = answer_sheets(long_and_short, made_answers({'USA': codes}))
+        wanted = ('S', 'balanced', 'worst')
+        return {score: score_sheets(long_and_short, own, score).item() for score in wanted}
+
+    of_missed, of_refused = scores_of(missed), scores_of(refused)
+    assert round(of_missed['S']) == 5 and round(of_missed['balanced']) == 90
+    assert of_refused['S'] == 100 and of_refused['worst'] == of_missed['worst']

@@ -165,3 +165,10 @@ def test_the_most_frequent_draw_counts_and_unread_ones_do_not():
     assert voted(1, 2, 2, 3, 3, 1, votes=3) == [2, 3]    # two answers, each of three draws
     with pytest.raises(InputError, match='votes is 0'):
         majority(made_answers({'USA': [1]}), 0)
+
+
+def test_the_predictions_hold():
+    everyone = [f'C{i}' for i in range(18)]
+    plan = plan_blocks(questions, method_names('all'), everyone, ['original'], 512)
+    prompts_each = sum(len(block.questions) for block in plan) / len(questions)
+    assert prompts_each * 259 * 3 == 70_707

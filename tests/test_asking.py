@@ -127,3 +127,8 @@ def test_one_question_shows_what_a_model_cannot_tell():
     silent = ask_once(mute, prompter, 'Rain?', ['Yes', 'No'])
     assert silent['code'] is None and silent['probability'] is None
     assert 'only writes replies' in silent['refused']
+
+
+def test_the_predictions_hold():
+    assert not number_settled('1') and number_settled('1.')
+    assert list(option_order('reversed', 4)) == [3, 2, 1, 0]

@@ -141,3 +141,7 @@ def test_bars_add_up_to_all_pairs():
     shares = direction_shares(judged)
     assert shares.index.tolist() == ['BOL', 'all'] and np.allclose(shares.sum(axis=1), 100)
     assert np.allclose(shares.loc['BOL'], 100 / 6)       # each of the six once
+
+
+def test_the_predictions_hold():
+    assert round(evenness(pd.Series([25, 25, 25, 25, 0]))) == 86

@@ -239,3 +239,11 @@ def test_orders_of_options_have_rows_of_their_own():
     both = answer_sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), turned]))
     models = baseline_table(made, both, 3).query("kind == 'model'").set_index('predictor').S
     assert models['P1'] == 100 and models['P1, options reversed'] == 0
+
+
+def test_the_predictions_hold():
+    middle, coin = np.mean([(5 - 1)**2, (10 - 5)**2]), np.mean([0, 81])
+    assert middle < 25 < coin == 40.5
+    agreed = made_survey({'USA': [2, 3], 'THA': [2, 3], 'KEN': [2, 3]}, options=[4, 4])
+    of_agreed = score_range(agreed, answer_sheets(agreed, made_answers({'USA': [1, 1]})), draws=2)
+    assert of_agreed.loc['USA', 'floor'] == 100

@@ -46,3 +46,9 @@ def test_batteries_are_drawn_whole():
         resample(made, 0)
     with pytest.raises(InputError, match='accepted are battery, question'):
         resample(made, 5, 'item')
+
+
+def test_the_predictions_hold():
+    assert round(kish(np.array([.5] + [.05] * 10)), 1) == 3.6
+    six = made_survey({'USA': [1] * 6}, options=[2, 2, 2, 5, 2, 2]).questions.assign(topic='one')
+    assert list(batteries(six)) == [0, 0, 0, 1, 2, 2]

@@ -380,3 +380,10 @@ def test_a_ruler_shorter_than_ten_points_is_none():
     others = {'KEN': [3, None], 'THA': [3, None]}                   # only the USA was asked q2
     row = row_of({'USA': [1, 2]} | others, [4, 4], [2, 3])
     assert [row.score, row.floor] == pytest.approx([100 * 2 / 3, 100 / 3]) and row.questions == 1
+
+
+def test_the_predictions_hold():
+    assert holm([.004] + [.5] * 17)[0] == pytest.approx(.072)
+    assert round(position(np.array([70.]), 76., 94.).item()) == -33
+    five = sign_flips(5) @ np.ones(5)
+    assert (np.abs(five) >= 5).mean() == 1 / 16

@@ -96,3 +96,7 @@ def test_prompts_are_short():
         ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True)['input_ids']
         length.append(len(ids))
     assert np.median(length) <= 60
+
+
+def test_the_predictions_hold():
+    assert round(2 * np.log(3_072), 2) == 16.06

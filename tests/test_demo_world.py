@@ -98,3 +98,9 @@ def test_every_item_is_recognised_and_nonsense_is_not():
             assert found['subject'] == world.subjects.subject[item.subject]
     assert recognise('How important is chess?', ['Yes', 'No']) is None
     assert recognise('Do you approve of yes?', ['Yes', 'No']) is None
+
+
+def test_the_predictions_hold():
+    three, two_options = (answer_distribution(0., n, 1, .22) for n in (3, 2))
+    assert three.argmax() == 1 and np.allclose(two_options, .5)
+    assert world_design('stereotype')['exaggeration'] < 0

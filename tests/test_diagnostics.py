@@ -365,3 +365,10 @@ def test_distances_are_averaged_over_every_two():
     same_name = codes.set_axis(['USA'] * 3, axis=1)
     assert mean_distance(two_countries, same_name) == pytest.approx(expected)
     assert np.isnan(mean_distance(two_countries, codes[[0]]))         # nobody to differ from
+
+
+def test_the_predictions_hold():
+    assert round(hits_p([1, 1, 1], 3), 3) == .167
+    as_usa = np.tile([90., 60, 50], (3, 1))          # three personas, all alike
+    own, others = own_and_others(as_usa, [0, 1, 2])
+    assert np.isclose((own - others).mean(), 0)

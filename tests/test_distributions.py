@@ -116,3 +116,19 @@ def test_distributions_need_probabilities():
     wrong = made_answers({'USA': [1, 2]}).assign(probability=[[.5, .5], [.5, .5]])
     with pytest.raises(InputError, match='q1 has 2 probabilities: 4 are needed'):
         distribution_scores(made, wrong)
+
+
+def test_the_predictions_hold():
+    people_all_one = np.array([[1., 0, 0, 0, 0]])
+    def told(code):
+        "js and emd of a model that always gives one option"
+        always = np.eye(5)[[code - 1]]
+        return compare_distributions(made_survey({'USA': [1]}, options=[5]), always, people_all_one)
+
+    assert told(5)['js'].item() == 0 and told(5)['emd'].item() == 0
+    assert told(2)['js'].item() == 0 and told(2)['emd'].item() == .75
+    divided, even = np.array([[.25, .2, .2, .2, .15]]), np.full((1, 5), .2)
+    held_to = made_survey({'USA': [1]}, options=[5])
+    flat = compare_distributions(held_to, even, divided)['js']
+    sure = compare_distributions(held_to, people_all_one, divided)['js']
+    assert flat.item() > sure.item()

@@ -145,3 +145,10 @@ def test_targets_survive_a_table_on_disk_and_become_samples():
             assert max(sample['targets'], key=sample['targets'].get) == label
         labelled = training_chats(hard, asked, Prompter(survey))
         assert not any('targets' in sample for sample in labelled)
+
+
+def test_the_predictions_hold():
+    target, kept = kept_distribution([.5, .5], [.5, .5])
+    assert target.tolist() == [.5, .5] and kept == .5
+    target, kept = kept_distribution([1, 0], [0, 1])
+    assert target.tolist() == [0, 1] and kept == 1

@@ -189,3 +189,15 @@ def test_rows_stay_and_counts_follow_the_order_of_the_filters():
     assert found['filter'].tolist() == ['duplicate', 'bare scale', 'malformed', 'options', None]
     assert left_after(found) == {'duplicate': 4, 'bare scale': 3, 'malformed': 2, 'options': 1}
     assert found.options[9] == ['Yes', 'No']
+
+
+def test_the_predictions_hold():
+    partly = ['1. Yes', '2. No', 'Maybe']
+    with pytest.raises(Dropped, match='in part'):
+        clean_options('Tea?', partly)
+    assert clean_options_paper('Tea?', partly) == ('Tea?', partly)
+    written = ['{"question": "%s", "options": ["Yes", "No"]}' % word for word in ('Tea?', 'Rain?')]
+    assert read_question(' '.join(written))[0] == 'Tea?'
+    lists = [['Yes', 'No'], ['a', 'b'], ['c', 'd']]
+    thrice = pd.DataFrame(dict(question=['Tea?'] * 3, options=lists))
+    assert filter_questions(thrice, set(), 'ours').reason.isna().sum() == 1

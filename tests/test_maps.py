@@ -240,3 +240,11 @@ def test_a_picture_names_axes_and_personas_without_a_place():
     with pytest.raises(InputError, match=r"unknown \(model, method\) \('base', 'P2'\)"):
         plot_map(positions, [('base', 'P2')])
     plt.close('all')
+
+
+def test_the_predictions_hold():
+    points, bent = culture_map(square(np.full(6, 60.), list('ABCD')))
+    assert bent > .1
+    rectangle = pd.DataFrame([[0, 0], [30, 0], [0, 40], [30, 40.]], list('ABCD'), ['x', 'y'])
+    turned = rectangle[['y', 'x']].set_axis(['x', 'y'], axis=1)
+    assert fit_map(turned, rectangle)[1] > .999

@@ -216,3 +216,8 @@ def test_a_topic_is_flattened_by_hand():
     expected = [0, 100 * (.25 + .5 + .25) / 3 / faith]
     np.testing.assert_allclose(table['P1'], expected, atol=1e-12)
     np.testing.assert_allclose(table['P2'], [.8**.5 / .2**.5, 1])      # USA-DEU, both sides
+
+
+def test_the_predictions_hold():
+    alike = square(np.array([100., 0, 0]), 'ABC')
+    assert alike.loc['A', 'B'] == 100 and alike.loc['A', 'C'] == alike.loc['B', 'C'] == 0

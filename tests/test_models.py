@@ -136,3 +136,12 @@ def test_templates_of_every_kind():
         with pytest.raises(InputError, match=words) as refused:
             render_chat(tok, hello[1:])
         assert '\n' not in str(refused.value)
+
+
+def test_the_predictions_hold():
+    four = torch.tensor([.5, .3, .15, .05]).log()
+    kept = [int((sampling_distribution(four, Sampling(1., p)) > 0).sum()) for p in (.9, .7)]
+    assert kept == [3, 2]
+    greedy = sampling_distribution(four, Sampling(0.))
+    assert greedy.tolist() == [1, 0, 0, 0]
+    assert without_thoughts('<think>The scale is 1 to 4, so') == ''

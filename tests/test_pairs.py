@@ -251,3 +251,13 @@ def test_counts_add_up_to_what_was_collected():
     assert table.pairs[('crqpc', 'CHN', 'Work')] == 0
     assert by.pairs.sum() == len(pairs)
     assert by[by.strategy == 'crqpc'].moved.sum() == both.moved.sum()
+
+
+def test_the_predictions_hold():
+    found = flip_rates(*drawn_twice([1, 0, 0], [0, 1, 0], n=50)).iloc[0]
+    assert found.between_conditions == found.beyond_chance == 1 and found.chance == 0
+    weights = np.array([.1, .3, .6]) * (1 - np.array([.6, .3, .1]))
+    assert round(weights[2] / weights.sum(), 2) == .68
+    halves = [collect_pairs(many(), fraction=.5, seed=seed) for seed in (1, 2)]
+    first, second = (set(zip(half.culture, half.question_id)) for half in halves)
+    assert .4 < len(first & second) / len(first) < .6

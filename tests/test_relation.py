@@ -159,3 +159,8 @@ def test_a_draw_of_flips_is_one_that_can_happen():
     assert default != mantel_on_map(people, noise, positions, 9_999, 1)
     assert default * 10_000 == pytest.approx(round(default * 10_000))
     assert mantel_on_map(people, noise, positions, 0) == 1
+
+
+def test_the_predictions_hold():
+    agreed = square(np.array([3., 2, 1]), 'ABC')
+    assert mantel(agreed, agreed)[1] == 1 / 6

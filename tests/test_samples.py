@@ -164,3 +164,9 @@ def test_own_replies_leave_out_silence_and_keep_the_prompt():
         assert sorted(prompts[:4]) == list('bcde')         # all before any comes again
         assert [sample['targets'] for sample in second] == [{'yes': 1.}] * 6
         assert [sample['prompt'] for sample in second] == [sample['prompt'] for sample in first]
+
+
+def test_the_predictions_hold():
+    shared = next_token_targets([1, 9], {(1, 9): .5, (1, 0, 9): .5})
+    assert shared['tokens'][0] == [1] and shared['shares'][0] == [1]
+    assert sorted(shared['tokens'][1]) == [0, 9] and shared['shares'][1] == [.5, .5]

@@ -123,3 +123,14 @@ def test_a_dash_behind_a_word_is_no_minus():
     for reply in minuses:
         assert parse_reply(reply, [1, 2, 3]) is None, reply
         assert parse_reply(reply, [-1, 1, 2, 3]) == -1, reply
+
+
+def test_the_predictions_hold():
+    first, second = pd.Series({'q1': 10}), pd.Series({'q1': 10, 'q2': 2})
+    def apart(given, people, n_options):
+        return similarity(pd.Series(given), pd.Series(people), n_options)
+
+    assert apart(dict(q1=1), dict(q1=10), first) == 0
+    assert round(apart(dict(q1=5), dict(q1=6), first), 1) == 88.9
+    assert round(apart(dict(q1=1, q2=1), dict(q1=10, q2=1), second), 1) == .6
+    assert parse_reply('Between 2 and 3', [1, 2, 3, 4]) == 2

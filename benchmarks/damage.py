@@ -192,7 +192,8 @@ def change_csv(rng:random.Random, file:Path):
 def _changed_table(rng:random.Random, table:pd.DataFrame)->pd.DataFrame:
     "A table with a column or a cell that is not as it should be"
     name = rng.choice(list(table))
-    how = rng.choice(('cell', 'cell', 'cell', 'column', 'gone', 'renamed', 'no rows', 'rows', 'twice'))
+    how = rng.choice((
+        'cell', 'cell', 'cell', 'column', 'gone', 'renamed', 'no rows', 'rows', 'twice'))
     table = table.astype(object)
     if how == 'cell' and len(table):
         table.iat[rng.randrange(len(table)), list(table).index(name)] = _plain(rng)
@@ -239,7 +240,8 @@ def change_parquet(rng:random.Random, file:Path):
     table = pq.read_table(file, partitioning=None)
     place = rng.randrange(table.num_columns)
     name = table.column_names[place]
-    how = rng.choice(('type', 'type', 'type', 'gone', 'renamed', 'no rows', 'rows', 'notes', 'bomb'))
+    how = rng.choice((
+        'type', 'type', 'type', 'gone', 'renamed', 'no rows', 'rows', 'notes', 'bomb'))
     if how == 'type':
         table = table.set_column(place, name, _other_column(rng, len(table)))
     elif how == 'gone':
@@ -253,7 +255,8 @@ def change_parquet(rng:random.Random, file:Path):
     elif how == 'rows':
         table = pa.concat_tables([table, table])
     elif how == 'notes':
-        notes = rng.choice((b'', b'{}', b'[]', b'{"index_columns": 3}', b'{"columns": [1]}', b'\xff'))
+        notes = rng.choice((
+            b'', b'{}', b'[]', b'{"index_columns": 3}', b'{"columns": [1]}', b'\xff'))
         table = table.replace_schema_metadata({b'pandas': notes})
     else:
         places = pa.array([0] * max(len(table), 1), pa.int32())[:len(table)]

@@ -36,7 +36,7 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
-from damage import ODD, damage
+from damage import damage
 
 LONGEST = 60        # seconds for one input
 SOMETIMES = .02     # part of the inputs that goes through the command line, where an area has one

@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from damage import damage
 
 LONGEST = 60        # seconds for one input
-SOMETIMES = .02     # part of the inputs that goes through the command line, where an area has one
+SOMETIMES = .01     # part of the inputs that goes through the command line, where an area has one
 
 
 @dataclass
@@ -496,7 +496,7 @@ AREAS = {
     'prompts': Area(make_prompts, read_prompt_files),
     'microdata': Area(make_microdata, read_microdata, command=microdata_command)}
 WRITING = {'log'}       # areas in which a run goes on, and so writes
-SLOW = dict(model=.1, log=.2, microdata=.3, run=.5)    # part of an equal share of the inputs
+SLOW = dict(model=.1, log=.2, answers=.2, microdata=.3, run=.3, survey=.4)    # part of an equal share of the inputs
 
 
 # ---- one input

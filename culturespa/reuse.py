@@ -22,8 +22,8 @@ from .asking import AskSettings
 from .models import Model
 from .prompts import NO_CULTURE
 from .run_folder import (
-    TABLE_KINDS, Run, check_questions, first_questions, read_record, recorded_configuration)
-from .reading import InputError, need_kinds, read_table
+    Run, check_questions, check_table, first_questions, read_record, recorded_configuration)
+from .reading import InputError, read_table
 from .survey import select, survey_digest
 
 # %% ../nbs/820_reuse.ipynb #b7a1d090
@@ -52,7 +52,7 @@ def reuse_questions(
 def _check_whole(file:Path, counts:dict):
     "Questions to copy must be whole and those that were noted. Raises `InputError`"
     try:
-        questions = need_kinds(read_table(file), TABLE_KINDS['questions'], file)
+        questions = check_table(file, 'questions', read_table(file))
         rows = len(questions)
     except InputError:      # gone, no Parquet, or without these columns
         rows = None

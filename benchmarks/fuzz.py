@@ -16,6 +16,7 @@ import io
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -39,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from damage import damage
 
 LONGEST = 60        # seconds for one input
+MOST_MEMORY = 12 * 2**30    # bytes, of addresses
 SOMETIMES = .01     # part of the inputs that goes through the command line, where an area has one
 
 
@@ -190,10 +192,8 @@ def make_reply(folder:Path):
 
 def read_reply(folder:Path):
     from culturespa.filters import Dropped, Sieve, read_question
-    try:
-        text = (folder/'reply.json').read_text(errors='surrogateescape')
-    except OSError:
-        return
+    from culturespa.reading import read_bytes
+    text = read_bytes(folder/'reply.json').decode('utf-8', 'surrogateescape')
     for preset in ('ours', 'paper'):
         with contextlib.suppress(Dropped):
             asked, options = Sieve(preset).sift(*read_question(f'Here: {text} {text}'))
@@ -646,6 +646,8 @@ def main():
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--save', action='store_true')
     typed = parser.parse_args()
+    # what unpacks without end is a failure, and no harm to this machine
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     table = fuzz(typed.inputs, typed.area, typed.seed, lambda line: print(line, flush=True))
     print(table.to_string(index=False))
     print(f'{table.inputs.sum():,} inputs, {table.failures.sum():,} failures')

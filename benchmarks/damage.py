@@ -198,7 +198,7 @@ def _changed_table(rng:random.Random, table:pd.DataFrame)->pd.DataFrame:
     if how == 'cell' and len(table):
         table.iat[rng.randrange(len(table)), list(table).index(name)] = _plain(rng)
     elif how == 'column':
-        table[name] = _plain(rng)
+        table[name] = pd.Series([_plain(rng)] * len(table), table.index, dtype=object)
     elif how == 'gone':
         table = table.drop(columns=name)
     elif how == 'renamed':
@@ -279,5 +279,9 @@ def damage(
 )->str:                 # what was done to it, in a word
     "Change a file in one way"
     change = rng.choice(OF_KIND.get(file.suffix, ()) + BYTES)
-    change(rng, file)
+    try:
+        change(rng, file)
+    except (UnicodeError, ValueError, KeyError, pa.ArrowException):   # no library can write that
+        change = flip_bytes
+        change(rng, file)
     return change.__name__

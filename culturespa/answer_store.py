@@ -106,7 +106,7 @@ def readable(file:Path):
     "Within, a part that cannot be read is named. Raises `InputError`"
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:   # of pyarrow, too
         raise InputError(f'{file} is damaged: '
                          'delete it and repeat the command that made it') from error
 
@@ -187,9 +187,9 @@ def _read_part(file:Path, key:list, wanted:dict):
     import pyarrow.compute as pc
     with readable(file):
         table = _part_table(file)
-    # parts of earlier versions have no labels, those of this one the same as their folders
-    known = [column for column in LABELS if column in table.column_names]
-    table = table.drop_columns(known)
+        # parts of earlier versions have no labels, those of this one the same as their folders
+        known = [column for column in LABELS if column in table.column_names]
+        table = table.drop_columns(known)
     for column, values in wanted.items():
         if values is not None:
             among = pa.array(list(values), table[column].type)

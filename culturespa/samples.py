@@ -245,6 +245,8 @@ def draw_replay(
     # not splitlines: a reply may hold a character that it takes for the end of a line
     lines = read_text(file, 'file of replies').split('\n')
     own = [_read_sample(f'{file}, line {row}', line) for row, line in enumerate(lines, 1) if line]
+    if not own:
+        raise InputError(f'{file} holds no reply: delete it, and the command makes it again')
     rng = np.random.default_rng(seed)
     rounds = -(-n // len(own))
     order = np.concatenate([rng.permutation(len(own)) for _ in range(rounds)])

@@ -9,7 +9,7 @@ WORKERS ?= 2
 STUDY ?= data/studies/demo.toml
 PAGES ?=
 
-.PHONY: help setup demo study test check docs notebooks export readme lock clean
+.PHONY: help setup demo study test check docs notebooks export readme lock audit clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -25,7 +25,7 @@ study: setup  ## every claim of the paper on the demo world, hours (STUDY=file, 
 
 setup: $(READY)  ## make .venv with the locked versions (PYTHON=python3.12); again only when they change
 
-$(READY): pyproject.toml requirements.lock
+$(READY): pyproject.toml requirements.lock requirements.hashes
 	@test -n '$(PYTHON)' || { echo 'setup: no Python 3.11 or later with venv on PATH; name one: make setup PYTHON=/path/to/python3.12' >&2; exit 1; }
 	@$(PYTHON) tools/install.py
 	@touch $@
@@ -45,8 +45,11 @@ export: setup  ## write the package and its tests out of the pages
 readme: setup  ## write README.md out of nbs/index.ipynb
 	$(BIN)/python tools/readme.py
 
-lock: setup  ## write requirements.lock from what .venv holds now
+lock: setup  ## write requirements.lock and requirements.hashes from what .venv holds now
 	$(BIN)/python tools/lock.py
+
+audit:  ## look the locked versions up among known faults, with pip-audit (needs the net)
+	@$(PYTHON) tools/audit.py
 
 clean:  ## remove what was rendered, built or cached; .venv and runs stay
 	rm -rf _docs _proc build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -496,7 +496,8 @@ AREAS = {
     'prompts': Area(make_prompts, read_prompt_files),
     'microdata': Area(make_microdata, read_microdata, command=microdata_command)}
 WRITING = {'log'}       # areas in which a run goes on, and so writes
-SLOW = dict(model=.1, log=.2, answers=.2, microdata=.3, run=.3, survey=.4)    # part of an equal share of the inputs
+# part of an equal share of the inputs
+SLOW = dict(model=.1, log=.2, answers=.2, microdata=.3, run=.3, survey=.4)
 
 
 # ---- one input

@@ -20,7 +20,9 @@ from scipy import stats
 
 from .demo_corpus import general_facts
 from .demo_world import world_facts
+from .diagram import plain_names
 from .survey import InputError
+from .writing import write_files
 
 # %% ../nbs/630_abilities.ipynb #fe97b8be
 def _standard_errors(
@@ -208,6 +210,7 @@ def compare_abilities(
 # %% ../nbs/630_abilities.ipynb #ce409841
 COLOURS = {'non-inferior': '#2a7f62', 'inferior': '#b23a48', 'undecided': '#6c757d'}
 
+@plain_names()
 def plot_abilities(
     table:pd.DataFrame,  # from `compare_abilities`; a column `model`, if there, joins the labels
     title:str = '',
@@ -281,10 +284,9 @@ def write_demo_task(
 )->Path:               # the folder
     "Write the demo's general facts as the lm-eval task `demo`: demo.yaml and demo.jsonl"
     folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     data = folder/'demo.jsonl'
-    demo_items().to_json(data, orient='records', lines=True)
     # JSON text is YAML too, whatever the folder is called
     text = DEMO_TASK.format(data=json.dumps(str(data)), cache=json.dumps(str(folder/'cache')))
-    (folder/'demo.yaml').write_text(text)
+    items = demo_items().to_json(orient='records', lines=True)
+    write_files(folder, {'demo.jsonl': items, 'demo.yaml': text})
     return folder

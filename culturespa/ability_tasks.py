@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -35,6 +34,7 @@ from .model_files import check_adapter, find_model, fingerprint, load_tokenizer
 from .models import first_line
 from .served import load_model
 from .reading import FileName, InputError, need_kinds, read_json, read_table
+from .writing import as_csv, as_json, as_parquet, as_picture, write_file, write_files
 
 # %% ../nbs/640_ability_tasks.ipynb #dfd4d59d
 def need_harness():
@@ -292,12 +292,6 @@ def agreed_record(
                              'give another --out')
     return record
 
-def _write(path:Path, text:str):
-    "A text, in one piece or not at all"
-    temporary = path.with_name(f'.{path.name}.tmp')
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
 def _items_file(out:Path, model:str, task:str)->Path:
     return out/'items'/model/f'{task.replace("/", "_")}.parquet'
 
@@ -316,11 +310,8 @@ def measure_into(
         if file.exists():
             continue
         items = measure_task(model, task, manager, settings['limit'], batch, quiet)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix('.tmp')
         # the file alone says whose items they are
-        items.assign(model=name).to_parquet(temporary, index=False)
-        os.replace(temporary, file)
+        write_file(file, as_parquet(items.assign(model=name)))
 
 # %% ../nbs/640_ability_tasks.ipynb #3876d505
 def _named_adapters(adapters:Sequence[str|Path], base:dict)->dict:
@@ -386,7 +377,6 @@ def read_items(
 
 def _compared(out:Path, record:dict)->pd.DataFrame:
     "Every finished model beside the base; written as a table and a picture"
-    import matplotlib.pyplot as plt
     margin, tasks = record['settings']['margin'], record['settings']['tasks']
     names = [name for name in record['models'] if name != 'base']
     unfinished = _lacking(out, names, tasks)
@@ -399,10 +389,9 @@ def _compared(out:Path, record:dict)->pd.DataFrame:
     if not tables:
         return pd.DataFrame()
     found = pd.concat(tables, ignore_index=True)
-    _write(out/'comparison.csv', found.to_csv(index=False))
-    figure = plot_abilities(found).figure
-    figure.savefig(out/'comparison.png', dpi=120)
-    plt.close(figure)     # or a notebook would show it
+    write_files(out, {
+        'comparison.csv': as_csv(found),
+        'comparison.png': as_picture(plot_abilities(found).figure, dpi=120)})
     return found
 
 def study_abilities(
@@ -433,12 +422,12 @@ def study_abilities(
         out.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(out/'.lock', timeout=0):
-                _write(out/'record.json', json.dumps(record, indent=1) + '\n')
+                write_file(out/'record.json', as_json(record))
                 for name in missing:
                     own = base.with_adapter(named[name][0], name) if name in named else base
                     measure_into(out, name, own, settings, manager, batch, quiet)
                     record['models'][name]['record'] = own.record
-                    _write(out/'record.json', json.dumps(record, indent=1) + '\n')
+                    write_file(out/'record.json', as_json(record))
                 return _compared(out, record)
         except Timeout:
             raise InputError(f'{out} is in use by another process: wait for it, '

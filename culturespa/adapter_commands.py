@@ -12,11 +12,17 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from .help_pages import helped
 from .options import (
     Device, Dtype, ModelAt, Number, Out, Revision, SurveyAt, Text, option, quiet_libraries, takes)
 
 # %% ../nbs/895_adapter_commands.ipynb #9eb1dc92
-adapters = typer.Typer(help='Adapters: check one, merge it, hand it on.', no_args_is_help=True)
+adapters = typer.Typer(
+    help='Adapters: check one, merge it, hand it on.',
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    **helped('adapters'))
 
 AdapterAt = Annotated[Path, typer.Argument(
     metavar='FOLDER', help='folder of an adapter', show_default=False)]
@@ -50,25 +56,26 @@ def _apart(typed:dict)->tuple[dict, dict]:
             {name: typed[name] for name in LOADING})
 
 # %% ../nbs/895_adapter_commands.ipynb #50020ca4
-@adapters.command('check')
+@adapters.command('check', **helped('adapters check'))
 @takes(**CARD_OPTIONS, **LOADING)
 def check_adapter_command(folder:AdapterAt, questions:AskedN = 48, **typed:Any):
     "What an adapter is, and whether it loads and changes its base; writes its card"
     quiet_libraries()
     from culturespa.adapters import adapter_in_words
     from culturespa.passports import card_text, gather_passport, lacking
+    from culturespa.writing import write_file
     about, loading = _apart(typed)
     passport = gather_passport(folder, **about)
     found = _examined(folder, questions, loading)
     passport |= dict(examined=found)
     print(adapter_in_words(passport, found))
     if (folder/'base.json').is_file():
-        (folder/'README.md').write_text(card_text(passport), encoding='utf-8')
+        write_file(folder/'README.md', card_text(passport))
         print(f'Card written: {folder}/README.md')
     for gap in lacking(passport):
         print(f'- the card lacks {gap}')
 
-@adapters.command('merge')
+@adapters.command('merge', **helped('adapters merge'))
 @takes(model=ModelAt, revision=Revision, device=Device, survey=SurveyAt)
 def merge_adapter_command(
     folder:AdapterAt,
@@ -96,7 +103,7 @@ def merge_adapter_command(
           f"of a probability is {said['largest_difference']:.1g} (accepted: {said['tolerance']:g})"
           f'\nModel in {out}')
 
-@adapters.command('push')
+@adapters.command('push', **helped('adapters push'))
 @takes(**CARD_OPTIONS, **LOADING)
 def push_adapter_command(
     folder:AdapterAt,

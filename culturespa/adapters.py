@@ -9,7 +9,6 @@ __all__ = ['WEIGHTS', 'UNMOVED', 'TOLD', 'NOTED', 'MERGE_TOLERANCE', 'describe_a
 
 # %% ../nbs/470_adapters.ipynb #52a47625
 import hashlib
-import json
 import math
 import os
 import re
@@ -27,9 +26,10 @@ from .model_files import (
     DTYPES, HUB_NAME, check_adapter, find_adapter, find_device, find_model, fingerprint,
     load_tokenizer, load_weights, peft_model, safetensors_header)
 from .prompts import Prompter
-from .reading import InputError, read_bytes, read_json
+from .reading import InputError, read_json
 from .survey import Survey, codes_of, one_of
 from .survey_files import load_survey
+from .writing import as_json, write_file
 
 # %% ../nbs/470_adapters.ipynb #facc0836
 WEIGHTS = 'adapter_model.safetensors'
@@ -239,7 +239,7 @@ def merge_adapter(
         difference = float(largest_differences(before, after).max())
         _need_alike(adapter, difference, tolerance, dtype)
         record = _merge_record(own, dtype, len(after), difference, tolerance)
-        (partial/'merge.json').write_text(json.dumps(record, indent=1) + '\n')
+        write_file(partial/'merge.json', as_json(record))
         shutil.rmtree(out, ignore_errors=True)
         os.replace(partial, out)
     finally:

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .diagram import plain_names
 from .sheets import KIND, SHEET, UNREADABLE, answer_sheets
 from .survey import InputError, Survey, one_of
+from .writing import as_csv, write_file
 
 # %% ../nbs/510_alignment.ipynb #73129ef5
 FLOOR = 'median of the other countries'                 # floor and ceiling, page 530
@@ -244,7 +246,7 @@ def write_scores(
     path:str|Path,         # a .csv file, replaced
 ):
     "Write scores with two decimals more than anyone should quote"
-    scores.to_csv(path, index=False, float_format='%.4f')
+    write_file(path, as_csv(scores, '%.4f'))
 
 # %% ../nbs/510_alignment.ipynb #0772471b
 TUNED = {
@@ -312,6 +314,7 @@ def _plot_quietly(ax):
 COLOURS = ['#8a8f98', '#2f6db5', '#c8452d', '#2e8b6f', '#8f5fb3',
            '#c99a2e', '#4b9fb8', '#a8567a', '#6b7a2a', '#444444']
 
+@plain_names()
 def plot_scores(
     scores:pd.DataFrame,              # from `align`; several models and methods
     ends:pd.DataFrame|None=None,      # from `score_range`: floor and ceiling, drawn as ticks

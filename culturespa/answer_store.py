@@ -12,7 +12,6 @@ __all__ = ['LABELS', 'PART_KINDS', 'UNCOMPARED', 'FIRST_DEFAULTS', 'NAMES', 'que
 # %% ../nbs/425_answer_store.ipynb #27a32523
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from .reading import (
     InputError, is_there, need_kinds, open_parquet, read_json, read_parquet, read_table)
 from .survey import ANSWER_COLUMNS, ANSWER_KEY, Survey, survey_digest
+from .writing import as_json, as_parquet, left_behind, write_file, write_files
 
 # %% ../nbs/425_answer_store.ipynb #1c64633c
 def question_hashes(
@@ -83,22 +83,12 @@ def write_part(
 ):
     "Write one part whole or not at all. Raises `OSError` where the disk is full"
     import pyarrow as pa
-    import pyarrow.parquet as pq
     schema = _part_schema()
     rows = answers.assign(question_hash=hashes)[schema.names]
     table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
     table = table.replace_schema_metadata(None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.tmp')
-    try:
-        with open(temporary, 'wb') as f:
-            # only `count_part` reads statistics; those of all columns would be a tenth of a file
-            pq.write_table(table, f, compression='zstd', write_statistics=['code'])
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # only `count_part` reads statistics; those of all columns would be a tenth of a file
+    write_file(path, as_parquet(table, compression='zstd', write_statistics=['code']))
 
 # %% ../nbs/425_answer_store.ipynb #8b10429e
 @contextmanager
@@ -203,7 +193,7 @@ def _read_part(file:Path, key:list, wanted:dict):
 def count_part(
     file:Path,
 )->tuple:       # rows, and how many of them nobody could read
-    "From the file's footer alone. Raises `InputError` for a damaged file"
+    "From the file's footer. Raises `InputError` for a damaged file"
     with readable(file):
         opened = open_parquet(file)      # kept: what a footer says goes with its file
         footer = opened.metadata
@@ -255,7 +245,7 @@ def one_writer(
         raise InputError(f'{out} is being filled by another process: '
                          'wait for it, or give another --out') from None
     try:
-        for left in place.rglob('.*.tmp'):
+        for left in left_behind(place, deep=True):
             left.unlink(missing_ok=True)
         yield
     finally:
@@ -270,8 +260,7 @@ def same_configuration(
     file = place/'_asked.json'
     first = _note_in(file)
     if first is None:
-        place.mkdir(parents=True, exist_ok=True)
-        _write_note(file, record)
+        write_file(file, as_json(record))
         return record
     differ = asked_otherwise(first, record)
     if differ:
@@ -287,13 +276,7 @@ def learn_of_model(
     file = place/'_asked.json'
     note = _note_in(file) or {}
     if facts:
-        _write_note(file, note | dict(model=note.get('model', {}) | facts))
-
-def _write_note(file:Path, record:dict):
-    "Whole or not at all"
-    temporary = file.with_name(f'.{file.name}.{os.getpid()}.tmp')
-    temporary.write_text(json.dumps(record, indent=1))
-    os.replace(temporary, file)
+        write_file(file, as_json(note | dict(model=note.get('model', {}) | facts)))
 
 def read_note(
     out:str|Path,   # run folder
@@ -351,18 +334,17 @@ def save_answers(
 )->Path:                   # the folder
     "Keep the codes of survey answers, small enough to commit: answers.parquet and record.json"
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     to_survey = answers[answers.source == 'survey']
     kept = to_survey[[*ANSWER_KEY, 'code']].sort_values(ANSWER_KEY, kind='stable')
     types = dict.fromkeys(['source', *NAMES], 'category') | dict(repeat='int8', code='Int8')
-    kept.astype(types).to_parquet(folder/'answers.parquet', index=False, compression='zstd')
     record |= dict(
         survey=survey.name,
         survey_digest=survey_digest(survey),
         synthetic=survey.synthetic,
         rows=len(kept))
-    text = json.dumps(record, indent=1, ensure_ascii=False)
-    (folder/'record.json').write_text(text + '\n')
+    write_files(folder, {
+        'answers.parquet': as_parquet(kept.astype(types), compression='zstd'),
+        'record.json': as_json(record)})
     return folder
 
 class SavedRecord(BaseModel):
@@ -385,7 +367,8 @@ def load_saved(
         raise InputError(f'{folder} holds answers to another survey than this {survey.name}; '
                          f'they were made by: {record.get("command")}')
     types = dict.fromkeys(NAMES, str) | dict(code='Int64', repeat=int)
-    answers = read_table(folder/'answers.parquet')
+    with readable(folder/'answers.parquet'):
+        answers = read_table(folder/'answers.parquet')
     kinds = dict.fromkeys(NAMES, 'text') | dict(repeat='whole', code='whole?')
     answers = need_kinds(answers, kinds, folder/'answers.parquet').astype(types)
     return answers.assign(source='survey', probability=None), record

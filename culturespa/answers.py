@@ -139,6 +139,8 @@ def check_wanted(
     cultures = [one_of('culture', culture, known) for culture in cultures]
     if isinstance(orders, str):
         orders = orders.split(',')
+    for order in orders:
+        option_order(order, n=2)      # a wrong one is refused before anything is done
     twice = questions.question_id[questions.question_id.duplicated()]
     if len(twice):
         raise InputError(f'question {twice.iloc[0]} occurs twice: each question has one row')

@@ -10,6 +10,7 @@ __all__ = ['CHOICES', 'option_order', 'reordered', 'AskSettings', 'ask_settings'
 # %% ../nbs/420_asking.ipynb #a15ef29f
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .models import MODES, Model, Sampling, item_seed, item_uniform, mass_outside
+from .models import (
+    MODES, Model, Sampling, item_seed, item_uniform, mass_outside, whole_characters)
 from .prompts import NO_CULTURE, Prompter, option_lines
 from .survey import ANSWER_COLUMNS, InputError, codes_of, one_of, parse_reply
 
@@ -33,9 +35,9 @@ def option_order(
         return places
     if order == 'reversed':
         return places[::-1]
-    steps = order.removeprefix('rotated')
-    if steps != order and steps.isdigit():
-        return [(place + int(steps)) % n for place in places]
+    steps = re.fullmatch('rotated([0-9]{1,9})', str(order))
+    if steps:
+        return [(place + int(steps[1])) % n for place in places]
     raise InputError(f'unknown order {order!r}: '
                      'accepted are original, reversed, rotated1, rotated2, ...')
 
@@ -286,7 +288,8 @@ def _written(
 )->dict:
     "What the model writes, and which place it names"
     enough = number_settled if settings.stop_early else None
-    texts = model.generate(chats, settings.sampling, seeds, enough=enough, tick=tick)
+    said = model.generate(chats, settings.sampling, seeds, enough=enough, tick=tick)
+    texts = [whole_characters(text) for text in said]
     places = []
     for text, own in zip(texts, codes, strict=True):
         code = parse_reply(text, own)

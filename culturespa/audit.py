@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from .diagram import plain_names
 from .direction import JUDGED, human_shares, judge, people_say, right_for_others
 from .filters import avoids
 from .pairs import flip_rates, pair_answers
@@ -314,6 +315,7 @@ def direction_shares(
     totals = counts.sum(axis=1)
     return 100 * counts.div(totals, axis=0)
 
+@plain_names()
 def plot_audit(
     found:Audit,
     title:str = '',

@@ -8,6 +8,7 @@ __all__ = ['app', 'INTERRUPTED', 'SEVERAL', 'On', 'about', 'main', 'demo', 'run'
 
 # %% ../nbs/899_cli.ipynb #337e7992
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +16,15 @@ import typer
 
 from .adapter_commands import adapters
 from .data_commands import data
+from .help_pages import helped
 from .options import (
-    CONFIGURATION, SPREAD, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific,
-    StartFrom, Strategies, Tflops, option, quiet_libraries, takes, typed_configuration)
+    CONFIGURATION, SERVED, SPREAD, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific,
+    StartFrom, StopAfter, Strategies, Tflops, option, quiet_libraries, taken_served, takes,
+    typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS
+from .threads import share_cores
+from .writing import Terminal, printable
 
 if TYPE_CHECKING:      # too heavy for a page of help
     from culturespa.configuration import Configuration
@@ -30,7 +35,9 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False)
+    pretty_exceptions_enable=False,
+    context_settings=dict(help_option_names=['-h', '--help']),
+    **helped(''))
 app.add_typer(data, name='data')
 app.add_typer(adapters, name='adapters')
 
@@ -48,9 +55,12 @@ def main(
     arguments:list[str]|None = None,  # what was typed after `culturespa`; None: sys.argv
 )->int:     # the exit code, when called with arguments; otherwise the process ends with it
     "Run a command; errors are one line on stderr"
+    share_cores()
     typed = list(sys.argv[1:] if arguments is None else arguments)
     debug = '--debug' in typed
-    code = _run([word for word in typed if word != '--debug'], debug)
+    out, err = Terminal(sys.stdout), Terminal(sys.stderr, passes='\r')   # \r: bars of progress
+    with redirect_stdout(out), redirect_stderr(err):
+        code = _run([word for word in typed if word != '--debug'], debug)
     if arguments is None:
         sys.exit(code)
     return code
@@ -77,6 +87,11 @@ def _run(typed:list[str], debug:bool)->int:
         return _say(INTERRUPTED, 130)
     return code
 
+def _extra_of(library:str|None)->bool:
+    "Whether a library comes with the extra `models`"
+    from culturespa.model_files import MODEL_LIBRARIES
+    return library in MODEL_LIBRARIES
+
 def _is_parsers(error:Any)->bool:
     "Whether the parser raised it"
     return hasattr(error, 'format_message') or type(error).__name__ in ('Abort', 'Exit')
@@ -93,11 +108,13 @@ def _code_of(error:Any)->int:
         return error.exit_code
     if hasattr(error, 'format_message'):
         return _say(error.format_message(), 2)
+    if kind == 'ModuleNotFoundError' and _extra_of(error.name):
+        return _say(f"this needs {error.name}: pip install 'culturespa[models]' brings it", 2)
     return _say(f'failed: {kind}: {error} (--debug shows where)', 1)
 
 # %% ../nbs/899_cli.ipynb #825824da
 def _say(message:object, code:int)->int:
-    print('culturespa: ' + ' '.join(str(message).split()), file=sys.stderr)
+    print(printable('culturespa: ' + ' '.join(str(message).split())), file=sys.stderr)
     return code
 
 # %% ../nbs/899_cli.ipynb #c24f8af1
@@ -124,25 +141,23 @@ def _go(
     dry_run:bool,
     start_from:Path|None = None,
     tflops:float|None = None,
-    report_to:str = 'none',
-    spread:dict|None = None,
+    **more:Any,     # of `run_pipeline`
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
     if dry_run:
         from culturespa.dry_run import estimate_run
         from culturespa.run_folder import Run
-        planned = Run(out, configuration, device, True, start_from)
+        planned = Run(out, configuration, device, True, start_from, served=more.get('served'))
         print(estimate_run(planned, tflops=tflops))
         return
     from culturespa.pipeline import run_pipeline
-    run = run_pipeline(
-        out, configuration, device, quiet, start_from=start_from, report_to=report_to,
-        spread=spread)
-    print_run(run)
+    run = run_pipeline(out, configuration, device, quiet, start_from=start_from, **more)
+    if run.steps.get('scores'):
+        print_run(run)
 
 # %% ../nbs/899_cli.ipynb #15c41608
-@app.command()
+@app.command(**helped('demo'))
 @takes(specific=Specific, seed=Seed, per_topic=PerTopic, strategies=Strategies)
 def demo(
     out:Out = Path('runs/demo'),
@@ -155,14 +170,15 @@ def demo(
     _go(out, typed_configuration('demo', **typed), device, quiet, dry_run)
 
 # %% ../nbs/899_cli.ipynb #f056de04
-@app.command()
-@takes(**CONFIGURATION, **SPREAD)
+@app.command(**helped('run'))
+@takes(**CONFIGURATION, **SERVED, **SPREAD)
 def run(
     out:Out,
     start_from:StartFrom = None,
     device:Device = None,
     quiet:Quiet = False,
     report_to:ReportTo = 'none',
+    stop_after:StopAfter = None,
     dry_run:DryRun = False,
     tflops:Tflops = None,
     **typed:Any,
@@ -172,12 +188,14 @@ def run(
         from culturespa.survey import InputError
         raise InputError('--tflops goes with --dry-run')
     spread = {name: typed.pop(name) for name in SPREAD}
+    served = taken_served(typed)
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from, tflops, report_to, spread)
+    _go(out, configuration, device, quiet, dry_run, start_from, tflops,
+        report_to=report_to, spread=spread, served=served, stop_after=stop_after)
 
 # %% ../nbs/899_cli.ipynb #01db4f60
-@app.command()
-@takes(**CONFIGURATION)
+@app.command(**helped('questions'))
+@takes(**CONFIGURATION, **SERVED)
 def questions(
     out:Out,
     start_from:StartFrom = None,
@@ -186,11 +204,12 @@ def questions(
     **typed:Any,
 ):
     "Step 1: let the model write questions, or take some (the same options as `run`)"
+    served = taken_served(typed)
     configuration = typed_configuration(start_from=start_from, **typed)
     quiet_libraries()
     from culturespa.pipeline import questions_step
     from culturespa.run_folder import Run
-    run = Run(out, configuration, device, quiet, start_from)
+    run = Run(out, configuration, device, quiet, start_from, served=served)
     print(questions_step(run))
     if configuration.specific:
         with run.writing():
@@ -200,8 +219,15 @@ def questions(
 On = Annotated[str, option(
     '--on', help="'generated' questions (step 2) or the 'survey' (the evaluation)")]
 
-@app.command()
-def answers(out:Out, on:On, device:Device = None, quiet:Quiet = False):
+@app.command(**helped('answers'))
+@takes(**SERVED)
+def answers(
+    out:Out,
+    on:On,
+    device:Device = None,
+    quiet:Quiet = False,
+    **typed:Any,
+):
     "Step 2, and the evaluation: ask questions plainly and as every culture"
     quiet_libraries()
     from culturespa.pipeline import generated_answers_step, survey_answers_step
@@ -209,17 +235,17 @@ def answers(out:Out, on:On, device:Device = None, quiet:Quiet = False):
     from culturespa.survey import one_of
     steps = dict(generated=generated_answers_step, survey=survey_answers_step)
     step = steps[one_of('--on', on, steps)]
-    print(step(Run(out, None, device, quiet)))
+    print(step(Run(out, None, device, quiet, served=taken_served(typed))))
 
 # %% ../nbs/899_cli.ipynb #d72bff4f
-@app.command()
+@app.command(**helped('pairs'))
 def pairs(out:Out):
     "Step 3: collect the answers that move"
     from culturespa.pipeline import pairs_step
     from culturespa.run_folder import Run
     print(pairs_step(Run(out)))
 
-@app.command()
+@app.command(**helped('tune'))
 def tune(
     out:Out,
     device:Device = None,
@@ -237,4 +263,4 @@ def tune(
 
 # %% ../nbs/899_cli.ipynb #b47a2172
 for name, command in {**SCORING_COMMANDS, **COMMANDS}.items():
-    app.command(name)(command)
+    app.command(name, **helped(name))(command)

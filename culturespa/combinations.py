@@ -9,6 +9,7 @@ __all__ = ['COMBINED', 'combination_table', 'plot_combinations']
 import pandas as pd
 
 from .comparison import compare_gains
+from .diagram import plain_names
 from .survey import Survey
 
 # %% ../nbs/680_combinations.ipynb #744c4e53
@@ -58,6 +59,7 @@ def _one_combination(
     return found.reset_index()
 
 # %% ../nbs/680_combinations.ipynb #f2378286
+@plain_names()
 def plot_combinations(
     table:pd.DataFrame,   # from `combination_table`, with intervals
     title:str = '',

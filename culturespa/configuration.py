@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .expected import EXPECTED
 from .pairs import STRATEGIES
+from .models import HIGHEST_TEMPERATURE
 from .prompts import METHODS
 from .filters import FILTERS
 from .reading import (
@@ -27,7 +28,8 @@ from .tuning import DEMO_TUNING, Tuning
 # %% ../nbs/800_configuration.ipynb #f39c07a9
 class Configuration(BaseModel):
     "What a run is made from"
-    model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra='forbid', frozen=True, protected_namespaces=(), allow_inf_nan=False)
     model:str = 'demo'                     # 'demo', a folder, or a hub name
     revision:str|None = None               # of a hub model
     dtype:str|None = None                  # one of `DTYPES`; None: as page 240 finds best
@@ -42,10 +44,10 @@ class Configuration(BaseModel):
     limit:int|None = Field(None, ge=1)     # a first try: so many of the survey, and a topic
     count:str = 'kept'                     # until so many are kept; 'parsed' as in the paper
     seed_questions:str = 'all'             # examples for writing: all of the topic, or 'one'
-    writing_temperature:float = Field(.9, ge=0, allow_inf_nan=False)
+    writing_temperature:float = Field(.9, ge=0, le=HIGHEST_TEMPERATURE)
     writing_top_p:float = Field(.95, gt=0, le=1)
-    temperature:float = Field(.6, ge=0, allow_inf_nan=False)
-    learn_temperature:float|None = Field(None, ge=0, allow_inf_nan=False)  # step 2; None: the same
+    temperature:float = Field(.6, ge=0, le=HIGHEST_TEMPERATURE)
+    learn_temperature:float|None = Field(None, ge=0, le=HIGHEST_TEMPERATURE)  # of step 2
     top_p:float = Field(.9, gt=0, le=1)
     max_new_tokens:int = Field(256, ge=1)
     repeats:int = Field(1, ge=1)           # answers to every survey question

@@ -12,6 +12,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from .help_pages import helped
 from .options import Out, Quiet, Text, Whole, option, quiet_libraries
 
 # %% ../nbs/880_data_commands.ipynb #30f8304b
@@ -19,12 +20,13 @@ data = typer.Typer(
     help='Bring surveys in, or make the demo world anew.',
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode=None)
+    rich_markup_mode=None,
+    **helped('data'))
 
 # %% ../nbs/880_data_commands.ipynb #18cfcaa8
 Source = Annotated[Text, option('--source', help='a folder or a mirror to take the files from')]
 
-@data.command('release')
+@data.command('release', **helped('data release'))
 def data_release(out:Out, source:Source = None, quiet:Quiet = False):
     "Fetch the data files the paper's authors released"
     from culturespa.reading import need_no_other
@@ -44,7 +46,7 @@ Texts = Annotated[Optional[Path], option(
 MicrodataFiles = Annotated[list[Path], typer.Argument(
     help='wave 7 microdata: .csv, .sav or .dta', show_default=False)]
 
-@data.command('wvs')
+@data.command('wvs', **helped('data wvs'))
 def data_wvs(
     files:MicrodataFiles,
     out:Out,
@@ -68,7 +70,7 @@ def data_wvs(
 # %% ../nbs/880_data_commands.ipynb #e1ca398f
 KINDS = 'default, null, noise, caricature or stereotype'
 
-@data.command('demo')
+@data.command('demo', **helped('data demo'))
 def data_demo(
     out:Out,
     kind:Annotated[str, option('--kind', help=KINDS)] = 'default',

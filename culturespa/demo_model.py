@@ -10,7 +10,6 @@ __all__ = ['CHAT_TEMPLATE', 'END', 'SPECIAL_TOKENS', 'PRE_TOKENS', 'CODES', 'REC
            'train_model', 'continue_pretraining']
 
 # %% ../nbs/320_demo_model.ipynb #1e581ee9
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from .demo_corpus import LESSONS, N_CODES, Corpus, Lesson, lesson_texts
 from .demo_world import World
 from .prompts import load_templates
 from .survey import data_path
+from .writing import as_json, write_file
 
 # %% ../nbs/320_demo_model.ipynb #0066a578
 CHAT_TEMPLATE = (
@@ -363,7 +363,7 @@ def save_model(
         loss=round(loss, 4),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
-    (Path(out)/'demo.json').write_text(json.dumps(record, indent=1) + '\n')
+    write_file(Path(out)/'demo.json', as_json(record))
     return record
 
 # %% ../nbs/320_demo_model.ipynb #708fc126

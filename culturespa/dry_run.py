@@ -18,6 +18,7 @@ from .models import Model
 from .questions import QuestionWriter
 from .run_folder import Run
 from .shapes import ModelShape
+from .survey import InputError
 from .tuning import batch_sizes
 
 # %% ../nbs/840_dry_run.ipynb #0ee68778
@@ -26,6 +27,9 @@ def model_to_plan(
 )->Model|ModelShape:
     "The base model if its weights are on this machine, else its shape. Raises `InputError`"
     c = run.configuration
+    if run.served:
+        raise InputError(f'{c.model} is behind a server, which tells nothing of its size: for a '
+                         'dry run give its hub name or folder as --model, without --url')
     folder = Path(c.model).expanduser()
     if c.model == 'demo' or any(folder.glob('*.safetensors')):
         return run.base

@@ -24,6 +24,7 @@ from .prompts import Prompter
 from .release import read_answers
 from .reading import InputError, need_schema, parse_json, read_json, read_text
 from .survey import Survey, codes_of
+from .writing import as_json, write_files
 
 # %% ../nbs/485_elsewhere.ipynb #2813931e
 def task_items(
@@ -71,11 +72,9 @@ metric_list:
 metadata: {{version: 1}}
 '''
 
-def _write_lines(path:Path, rows:Iterable[dict]):
+def _as_lines(rows:Iterable[dict])->str:
     "JSON lines, one per row"
-    lines = [json.dumps(row, ensure_ascii=False) + '\n' for row in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(''.join(lines), encoding='utf-8')
+    return ''.join(as_json(row, indent=None) for row in rows)
 
 def export_lm_eval(
     items:list[dict],     # from `task_items`
@@ -85,12 +84,12 @@ def export_lm_eval(
     "Write the lm-eval task `culturespa`: culturespa.yaml and culturespa.jsonl"
     folder = Path(folder).resolve()
     data = folder/'culturespa.jsonl'
-    _write_lines(data, items)
     # JSON text is YAML too, whatever the folder is called
     places = dict(data=json.dumps(str(data)), cache=json.dumps(str(folder/'cache')))
-    task = folder/'culturespa.yaml'
-    task.write_text(LM_EVAL_TASK.format(longest=longest, **places))
-    return task
+    write_files(folder, {
+        'culturespa.jsonl': _as_lines(items),
+        'culturespa.yaml': LM_EVAL_TASK.format(longest=longest, **places)})
+    return folder/'culturespa.yaml'
 
 # %% ../nbs/485_elsewhere.ipynb #0d8b4f4c
 CARRIED = ['method', 'culture', 'question_id', 'order']
@@ -162,10 +161,10 @@ def export_inspect(
 )->Path:                  # the program
     "Write the Inspect task `culturespa`: culturespa_task.py and culturespa.jsonl"
     folder = Path(folder)
-    _write_lines(folder/'culturespa.jsonl', [_sample_of(item) for item in items])
-    task = folder/'culturespa_task.py'
-    task.write_text(INSPECT_TASK.format(longest=longest))
-    return task
+    write_files(folder, {
+        'culturespa.jsonl': _as_lines(_sample_of(item) for item in items),
+        'culturespa_task.py': INSPECT_TASK.format(longest=longest)})
+    return folder/'culturespa_task.py'
 
 EXPORTS = {'lm-eval': export_lm_eval, 'inspect': export_inspect}
 

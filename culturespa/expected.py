@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from .diagram import plain_names
 from .filters import non_answer_codes
 from .models import item_seed, item_uniform
 from .pairs import PAIR_COLUMNS
@@ -29,6 +30,7 @@ def kept_distribution(
         return weight / kept[..., None], kept
 
 # %% ../nbs/460_expected.ipynb #bb4cd048
+@plain_names()
 def plot_kept(
     options:Sequence[str],  # texts
     unaware:np.ndarray,     # probability of each

@@ -22,7 +22,7 @@ from .filters import are_options, filter_questions, left_after
 from .questions import question_row
 from .reading import InputError, parse_json, read_bytes, read_json, read_table, shown
 from .survey import QUESTION_COLUMNS, SCALES, Survey, one_of
-
+from .writing import unescaped
 
 # %% ../nbs/415_given.ipynb #58c0a9f2
 QUESTION_FILES = 'generated_questions_topic_*.json'   # the authors' names, one file a topic
@@ -98,6 +98,8 @@ def _read_items(file:Path)->list:
             raise InputError(f"{file} holds a {kind}: a list of questions is needed")
         return items
     table = read_table(file, dtype=str, keep_default_na=False)
+    if file.suffix == '.csv':
+        table = unescaped(table)
     return table.to_dict('records')
 
 # %% ../nbs/415_given.ipynb #1d45b8ef

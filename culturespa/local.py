@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from .model_files import (check_adapter, end_tokens, find_device, find_dtype, find_frame,
-                                    find_model, fingerprint, fingerprint_of, load_tokenizer,
-                                    load_weights, peft_model, template_ending, with_template)
+from .model_files import (QUANTISED, check_adapter, dtype_name, end_tokens, find_device,
+                                    find_dtype, find_frame, find_model, fingerprint,
+                                    fingerprint_of, load_tokenizer, load_weights, need_libraries,
+                                    peft_model, template_ending, with_template)
 from .models import (TODAY, Sampling, draw_tokens, item_uniform, mass_outside,
                                sampling_distribution)
 from .scoring import (LogitReader, run_batches, score_labels, shared_start, spellings)
 from .survey import InputError
+from .threads import fit_threads
 
 # %% ../nbs/250_local.ipynb #2a73b8d3
 def _only_ends(ends:list, tokenizer:Any):
@@ -43,8 +45,7 @@ def token_budget(
     kept = 4 * config.num_hidden_layers * config.hidden_size    # keys and values
     passing = 12 * widest
     per_token = lm.dtype.itemsize * (kept + passing)
-    weights = lm.dtype.itemsize * lm.num_parameters()
-    room = torch.cuda.get_device_properties(device).total_memory - weights
+    room = torch.cuda.get_device_properties(device).total_memory - lm.get_memory_footprint()
     return int(np.clip(room // 2 // per_token, 2048, 32768))
 
 # %% ../nbs/250_local.ipynb #3dcd9b43
@@ -155,16 +156,22 @@ class LocalModel:
         path:str|Path,          # a folder, a hub name, or 'demo'
         adapter:str|Path|None=None,  # folder or hub name of a peft adapter of this model
         revision:str=None,      # of the model on the hub
-        device:str=None,        # 'cpu', 'cuda', 'mps'; None: the best there is
-        dtype:str=None,         # one of `DTYPES`; None: fp32 on a processor, else the checkpoint's
+        device:str=None,        # 'cpu', 'cuda', 'mps', 'auto': over all; None: the best there is
+        dtype:str=None,         # of `DTYPES`, '8bit', '4bit'; None: fp32 on a processor, else
+                                # the checkpoint's
         name:str=None,          # as it stands in tables; None: after the path and the adapter
         budget:int=None,        # most tokens in a batch; None: by what fits
     ):
+        need_libraries()
         folder = find_model(path, revision)
         device = find_device(device)
-        again = partial(load_weights, folder, device, find_dtype(dtype, device))
+        bits = dtype if dtype in QUANTISED else None
+        again = partial(load_weights, folder, device, find_dtype(dtype, device), bits)
         lm = again()
-        self.weights = SharedWeights(lm, load_tokenizer(folder), device, budget, again)
+        fit_threads(lm.num_parameters())
+        can_fold = device != 'auto' and not bits
+        self.weights = SharedWeights(
+            lm, load_tokenizer(folder), str(lm.device), budget, again if can_fold else None)
         self.adapter:Path|None = None
         self.record = dict(
             kind='local',
@@ -219,7 +226,7 @@ class LocalModel:
     def _describe(self):
         self.record |= dict(
             name=self.name,
-            dtype=str(self.lm.dtype).removeprefix('torch.'),
+            dtype=dtype_name(self.lm),
             device=self.weights.device.split(':')[0])
         if self.weights.frame.dated:
             self.record['date'] = str(TODAY.date())     # what the prompts say it is
@@ -257,12 +264,13 @@ class LocalModel:
         seeds:list=None,               # one per chat, see `item_seed`; None: 0, 1, 2, ...
         enough:Callable=None,          # text so far -> bool: is the reply long enough?
         tick:Callable=None,            # called with the number of rows done
+        heard:Callable=None,           # called with {row: text} of every batch
     )->list:                           # one text per chat, in order
         "One reply per chat"
         seeds = list(range(len(chats))) if seeds is None else seeds
         if len(seeds) != len(chats):
             raise InputError(f'{len(chats)} chats need as many seeds, not {len(seeds)}')
-        return write_replies(self, chats, sampling, seeds, enough, tick)
+        return write_replies(self, chats, sampling, seeds, enough, tick, heard)
 
     def option_probabilities(
         self,
@@ -373,6 +381,7 @@ def write_replies(
     seeds:list,
     enough:Callable|None,
     tick:Callable|None,
+    heard:Callable|None = None,
 )->list:              # one text per chat
     "Replies, batch by batch"
     import torch
@@ -386,6 +395,8 @@ def write_replies(
         replies = _decode(reader, model.weights, batch, shared, sampling, drawn, enough)
         for row, reply in zip(rows, replies):
             texts[row] = model.weights.read(reply)
+        if heard:
+            heard({row: texts[row] for row in rows})
         if tick:
             tick(len(rows))
 

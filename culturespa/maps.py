@@ -17,6 +17,7 @@ from scipy.spatial import procrustes
 from scipy.spatial.distance import pdist
 
 from .alignment import COLOURS, shown_name
+from .diagram import plain_names
 from .relation import mantel, pearson
 from .matrices import (
     all_alike, culture_matrix, kinds_with_matrix, left_out, left_out_note, one_method,
@@ -372,6 +373,7 @@ def _not_placed(
     return f"not placed: {', '.join(names)}" if names else None
 
 # %% ../nbs/740_maps.ipynb #535400fe
+@plain_names()
 def plot_map(
     positions:pd.DataFrame, # from `joint_map`
     path:Sequence[tuple],   # (model, method) in an order that happened, e.g. unaware, P1, tuned P1

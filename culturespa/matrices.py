@@ -19,6 +19,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from .alignment import COLOURS, known_mean, shown_name
+from .diagram import plain_names
 from .prompts import METHODS
 from .survey import InputError, Survey, one_of
 
@@ -224,6 +225,7 @@ def _draw_matrix(
     ax.set(xlabel='', ylabel='')
     ax.tick_params(labelsize=7, length=0)
 
+@plain_names()
 def plot_matrices(
     matrices:dict[str, pd.DataFrame],  # title -> culture x culture
     order:Sequence[str]|None=None,     # of cultures; None: `culture_order` of the first matrix
@@ -257,6 +259,7 @@ def _draw_pairs(
     ax.set_xlabel('similarity of people')
     ax.spines[['top', 'right']].set_visible(False)
 
+@plain_names()
 def plot_pairs(
     pairs:pd.DataFrame,    # from `pair_table`
     notes:dict|None=None,  # (model, method) -> title of its panel; None: the names

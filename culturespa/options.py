@@ -10,14 +10,15 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
            'TopP', 'MaxNewTokens', 'Repeats', 'Methods', 'LearnFrom', 'Votes', 'LearnUnder',
            'NonAnswers', 'Fraction', 'FlipQuestions', 'Matched', 'Strategies', 'Specific',
            'Replay', 'ReplayFrom', 'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype',
-           'StartFrom', 'ReportTo', 'Quiet', 'DryRun', 'Tflops', 'WHERE', 'Engine', 'Workers',
-           'GpusPerWorker', 'SPREAD', 'CONFIGURATION', 'LIBRARIES', 'split_words', 'named_values',
-           'request_fields', 'option', 'takes', 'typed_configuration', 'option_of',
-           'quiet_libraries']
+           'StartFrom', 'ReportTo', 'StopAfter', 'Quiet', 'DryRun', 'Tflops', 'SERVED', 'WHERE',
+           'Engine', 'Workers', 'GpusPerWorker', 'SPREAD', 'CONFIGURATION', 'LIBRARIES',
+           'split_words', 'named_values', 'request_fields', 'taken_served', 'option', 'takes',
+           'typed_configuration', 'option_of', 'quiet_libraries']
 
 # %% ../nbs/870_options.ipynb #ceffed3c
 import inspect
 import json
+import math
 import os
 from collections.abc import Callable
 from functools import wraps
@@ -79,6 +80,13 @@ def request_fields(
         found |= {name.strip(): _json_or_word(value)}
     return found or None
 
+def taken_served(
+    typed:dict,    # loses what is taken out
+)->dict:           # for `load_model`
+    "What was typed about a model behind a server. Raises `InputError`"
+    served = {name: typed.pop(name) for name in ('url', 'extra', 'concurrency', 'timeout')}
+    return served | dict(extra=request_fields(served['extra']))
+
 def _json_or_word(text:str)->Any:
     try:
         return json.loads(text)
@@ -91,8 +99,14 @@ def option(
     help:str,
     **limits:Any,    # min and max of numbers
 )->Any:              # typer's `OptionInfo`
-    "An option whose default is not shown: the preset decides"
-    return typer.Option(*names, help=help, show_default=False, **limits)
+    "An option; its default is shown by the help of page 868"
+    return typer.Option(*names, help=help, show_default=False, callback=_finite, **limits)
+
+def _finite(value:Any)->Any:
+    "Numbers without end, and what is no number (nan): no limit holds for them"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise typer.BadParameter(f'{value} is no finite number')
+    return value
 
 Text: TypeAlias = Optional[str]
 Number: TypeAlias = Optional[float]
@@ -192,21 +206,27 @@ AnswerSeed = Annotated[Whole, option(
     '--answer-seed', help='of what is drawn in answers alone; left out: --seed')]
 
 # %% ../nbs/870_options.ipynb #404066ba
-Device = Annotated[Text, option('--device', help='cpu, cuda or mps; left out: the best there is')]
-Dtype = Annotated[Text, option('--dtype', help='float32, bfloat16 or float16')]
+Device = Annotated[Text, option(
+    '--device', help='cpu, cuda, mps, or auto: over all accelerators; left out: the best there is')]
+Dtype = Annotated[Text, option(
+    '--dtype', help='float32, bfloat16, float16; 8bit or 4bit (QLoRA) with bitsandbytes')]
 StartFrom = Annotated[Optional[Path], option(
     '--from', help='run to start from: its settings, and all that would come out the same')]
 ReportTo = Annotated[str, option(
     '--report-to', help='tell every step of a training to tensorboard, trackio or wandb')]
+StopAfter = Annotated[Text, option(
+    '--stop-after', help='last step to take: questions, answers, pairs, tuning, survey or scores')]
 Quiet = Annotated[bool, option('--quiet', help='no progress bars')]
 DryRun = Annotated[bool, option('--dry-run', help='only say what it would take')]
 Tflops = Annotated[Number, option(
     '--tflops', help='with --dry-run: tera-operations a second of your accelerator in a large '
                      'matrix product; gives times for a model that is not here', min=1e-9)]
 
-# for commands that ask a model wherever it is: the names are those of `load_model`
+# of a model behind a server, and for commands that ask a model wherever it is: the names are
+# those of `load_model`
+SERVED = dict(url=Url, extra=ExtraBody, concurrency=Concurrency, timeout=Timeout)
 WHERE = dict(
-    url=Url, extra=ExtraBody, concurrency=Concurrency, timeout=Timeout,
+    **SERVED,
     adapter=Adapter, revision=Revision, device=Device, dtype=Dtype)
 
 # %% ../nbs/870_options.ipynb #28783798
@@ -321,7 +341,7 @@ def option_of(
     return get_args(kind)[1]
 
 # %% ../nbs/870_options.ipynb #7be9ffc4
-LIBRARIES = ('transformers', 'trl', 'peft', 'datasets', 'accelerate', 'torch')
+LIBRARIES = ('transformers', 'trl', 'peft', 'datasets', 'accelerate', 'torch', 'bitsandbytes')
 
 def quiet_libraries():
     "Libraries keep their news to themselves; ours is on the bar and in the table"
@@ -329,9 +349,13 @@ def quiet_libraries():
     import warnings
     os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
     os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
+    os.environ.setdefault('HF_HUB_DISABLE_TELEMETRY', '1')    # a training tells the hub of itself
     warnings.filterwarnings('ignore')
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
+    from culturespa.model_files import lacking_libraries
+    if lacking_libraries():
+        return
     import datasets
     import transformers
 

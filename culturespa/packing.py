@@ -101,7 +101,7 @@ def _keep(where:Any, shape:list|None=None):
         hidden, *rest = args
         if shape is not None:
             shape[:] = hidden.shape
-        wanted = hidden.flatten(0, 1)[where]
+        wanted = hidden.flatten(0, 1)[where.to(hidden.device)]     # it may lie on another
         return (wanted[None], *rest)
     return hook
 
@@ -110,7 +110,8 @@ def _put_back(where:Any, shape:list):
     def hook(module:Any, args:tuple, out:Any):
         rows, positions, width = shape
         every = out.new_zeros(rows * positions, width)
-        return every.index_copy_(0, where, out[0]).view(rows, positions, width)
+        places = where.to(every.device)
+        return every.index_copy_(0, places, out[0]).view(rows, positions, width)
     return hook
 
 # %% ../nbs/220_packing.ipynb #670430ba

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from .diagram import plain_names
 from .filters import avoids
 from .models import item_seed
 from .survey import InputError, one_of
@@ -328,6 +329,7 @@ def _moved_share(by:pd.DataFrame)->pd.Series:
     counts.loc['all'] = counts.sum()
     return 100 * counts.moved / counts.compared
 
+@plain_names()
 def plot_moves(
     by:pd.DataFrame,          # from `count_pairs`
     flips:pd.DataFrame,       # from `flip_rates`; may be empty
@@ -360,6 +362,7 @@ def _draw_chance(ax, flips:pd.DataFrame):
     ax.plot(100 * flips.within_aware, at, '.', **aware)
 
 # %% ../nbs/435_pairs.ipynb #7d7502d2
+@plain_names()
 def plot_collected(
     by:pd.DataFrame,   # from `count_pairs`
     title:str = '',

@@ -10,7 +10,6 @@ __all__ = ['SCORE_KINDS', 'CHANGE_KINDS', 'ABILITY_KINDS', 'APACHE', 'SURVEY_LIC
            'abilities_in_words', 'card_text', 'stage_adapter', 'push_adapter', 'need_token']
 
 # %% ../nbs/475_passports.ipynb #ae9ad6a7
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from .adapters import WEIGHTS, describe_adapter
 from .model_files import find_adapter
 from .models import first_line
 from .reading import InputError, need_kinds, read_csv, read_json
+from .writing import as_json, unescaped, write_files
 from .wvs_sources import WVS_LICENCE
 
 # %% ../nbs/475_passports.ipynb #08138460
@@ -140,7 +140,7 @@ def _own_rows(file:Path, kinds:dict, **values:str)->pd.DataFrame:
     if not file.exists():
         return pd.DataFrame()
     empty = {name: [''] for name, kind in kinds.items() if kind == 'number?'}
-    table = read_csv(file, keep_default_na=False, na_values=empty)
+    table = unescaped(read_csv(file, keep_default_na=False, na_values=empty))
     need_kinds(table, kinds, file)
     for column, value in values.items():
         table = table[table[column] == value]
@@ -448,16 +448,16 @@ def stage_adapter(
     model = str(passport['record'].get('model') or '')
     named = passport['base_hub'] or Path(model).name
     config = _read_object(folder/'adapter_config.json')
-    _write(out/'adapter_config.json', config | dict(base_model_name_or_path=named))
+    config |= dict(base_model_name_or_path=named)
+    files:dict[str, str|bytes] = {'adapter_config.json': as_json(config, sort_keys=True)}
     if (folder/'base.json').is_file():
-        _write(out/'base.json', passport['record'] | dict(model=named))
+        record = passport['record'] | dict(model=named)
+        files['base.json'] = as_json(record, sort_keys=True)
     if (folder/'loss.csv').is_file():
-        shutil.copyfile(folder/'loss.csv', out/'loss.csv')
-    (out/'README.md').write_text(card_text(passport), encoding='utf-8')
+        files['loss.csv'] = (folder/'loss.csv').read_bytes()
+    files['README.md'] = card_text(passport)
+    write_files(out, files)
     return out
-
-def _write(file:Path, content:dict):
-    file.write_text(json.dumps(content, indent=1, sort_keys=True) + '\n')
 
 # %% ../nbs/475_passports.ipynb #347f3da9
 NO_TOKEN = ('no token of the hub on this machine: `hf auth login` stores one, or set HF_TOKEN; '

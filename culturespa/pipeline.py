@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['TOLD', 'MAIN_LINE', 'TRAINED_ON', 'BY_KINDS', 'FLIP_KINDS', 'STEPS', 'questions_step',
            'questions_asked_twice', 'generated_answers_step', 'pairs_step', 'learned_answers',
-           'adapter_names', 'tune_step', 'evaluations', 'survey_answers_step', 'survey_answers',
-           'align_step', 'training_sections', 'averages', 'run_pipeline']
+           'adapter_names', 'need_weights', 'tune_step', 'evaluations', 'survey_answers_step',
+           'survey_answers', 'align_step', 'training_sections', 'averages', 'steps_until',
+           'run_pipeline']
 
 # %% ../nbs/830_pipeline.ipynb #fcb6c87b
 from collections.abc import Callable, Sequence
@@ -34,9 +35,10 @@ from .reuse import (
     Counts, ask_the_rest, known_adapters, reuse_questions, taken_in_words)
 from .run_folder import Run, hash_questions, save_picture
 from .reading import InputError, need_kinds, read_csv
-from .survey import QUESTION_COLUMNS
+from .survey import QUESTION_COLUMNS, one_of
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
+from .writing import as_csv, unescaped, write_files
 
 # %% ../nbs/830_pipeline.ipynb #6d95a65f
 def questions_step(run:Run)->str:
@@ -189,8 +191,9 @@ def pairs_step(run:Run)->str:
         flips = flip_rates(answers, questions, c.learn_from, c.non_answers)
         by = count_pairs(pairs, both, questions)
         run.write(pairs=pairs)
-        by.to_csv(run.out/'pairs_by.csv', index=False, float_format='%.4f')
-        flips.to_csv(run.out/'flips.csv', index=False, float_format='%.4f')
+        write_files(run.out, {
+            'pairs_by.csv': as_csv(by, '%.4f'),
+            'flips.csv': as_csv(flips, '%.4f')})
         _draw_pairs(run, flips, by)
         rates = flips.round(6).to_dict('records')
         run.note('pairs', **both.attrs['counts'], strategies=_sizes(by), flips=rates)
@@ -260,12 +263,21 @@ def adapter_names(run:Run)->dict[str, str]:  # adapter -> strategy or culture it
 def _is_trained(run:Run, adapter:str)->bool:
     return (run.out/'adapters'/adapter/'base.json').exists()
 
+def need_weights(run:Run):
+    "Is there something to tune? Raises `InputError` for a model behind a server"
+    if run.served:
+        raise InputError(
+            f'{run.configuration.model} is behind a server, and tuning needs weights on this '
+            'machine: --stop-after pairs makes questions, answers and pairs; '
+            '`culturespa answers --on survey` and `align` then score the model')
+
 def tune_step(run:Run)->str:
     "Step 4: fine-tune the adapters that are not there yet"
     todo = {adapter: learns for adapter, learns in adapter_names(run).items()
             if not _is_trained(run, adapter)}
     if not todo:
         return 'tuning: nothing to do'
+    need_weights(run)
     pairs, questions = run.table('pairs'), run.table('questions')
     join_processes(find_device(run.device))
     said = []
@@ -380,7 +392,7 @@ def align_step(run:Run)->str:
         facts = write_alignment(
             run.whole_survey, answers, run.out, draws=2_000, sections=training_sections(run))
         scores = read_csv(run.out/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-        _draw_main_line(run, scores)
+        _draw_main_line(run, unescaped(scores))
         run.note(
             'scores', models=sorted(models), average=averages(scores),
             findings=facts['findings'])
@@ -417,8 +429,10 @@ def training_sections(run:Run)->list[dict]:  # for `render_report`; none before 
     "What the adapters were trained on: the paper's Figure 3, and how much of a move is chance"
     if 'pairs' not in run.steps:
         return []
-    by = need_kinds(read_csv(run.out/'pairs_by.csv'), BY_KINDS, run.out/'pairs_by.csv')
-    flips = need_kinds(read_csv(run.out/'flips.csv'), FLIP_KINDS, run.out/'flips.csv')
+    by = unescaped(read_csv(run.out/'pairs_by.csv'))
+    need_kinds(by, BY_KINDS, run.out/'pairs_by.csv')
+    flips = unescaped(read_csv(run.out/'flips.csv'))
+    need_kinds(flips, FLIP_KINDS, run.out/'flips.csv')
     words = _moved_in_words(run.steps['pairs'])
     shown = [
         picture('moves', plot_moves(by, flips).figure,
@@ -453,6 +467,14 @@ STEPS = dict(
     survey=survey_answers_step,
     scores=align_step)
 
+def steps_until(
+    last:str|None,    # one of `STEPS`; None: all
+)->dict[str, Callable]:
+    "The steps up to one. Raises `InputError`"
+    names = list(STEPS)
+    count = len(names) if last is None else 1 + names.index(one_of('--stop-after', last, names))
+    return {name: STEPS[name] for name in names[:count]}
+
 def run_pipeline(
     out:str|Path,                # run folder
     configuration:Configuration,
@@ -462,6 +484,8 @@ def run_pipeline(
     start_from:str|Path|None = None,       # a run to take over from what both have in common
     report_to:str = 'none',                # who is told of a training's steps: page 455
     spread:dict|None = None,               # engine and workers that ask, see `load_spread`
+    served:dict|None = None,               # url and more of a served model, see `Run`
+    stop_after:str|None = None,            # the last step to take, one of `STEPS`; None: all
 )->Run:
     """Every step that is not done yet. Raises `InputError` before anything is written
 
@@ -473,7 +497,10 @@ def run_pipeline(
     >>> list(run.record['steps'])
     ['questions', 'answers', 'pairs', 'tuning', 'survey', 'scores']
     """
-    run = Run(out, configuration, device, quiet, start_from, report_to, spread)
-    for step in STEPS.values():
+    run = Run(out, configuration, device, quiet, start_from, report_to, spread, served)
+    steps = steps_until(stop_after)
+    if 'tuning' in steps:
+        need_weights(run)
+    for step in steps.values():
         say(step(run))
     return run

@@ -7,7 +7,9 @@ __all__ = ['MOST_WRITTEN', 'ELSEWHERE', 'examples_by_topic', 'question_row', 'Qu
            'generate_questions']
 
 # %% ../nbs/410_questions.ipynb #4fcd39d9
+import inspect
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,10 +19,11 @@ import numpy as np
 import pandas as pd
 
 from .filters import Dropped, Sieve, read_question
-from .models import Model, Sampling, check_model, item_seed
+from .models import Model, Sampling, check_model, item_seed, whole_characters
 from .prompts import Templates, load_templates, writing_chat
-from .reading import InputError, need_schema, parse_json, read_bytes
+from .reading import InputError, read_bytes
 from .survey import QUESTION_COLUMNS, Survey, one_of, survey_digest
+from .writing import append_text, as_json
 
 # %% ../nbs/410_questions.ipynb #d15a83c7
 MOST_WRITTEN = {'all': 2, 'one': 4}   # written questions among five examples
@@ -97,8 +100,12 @@ class QuestionWriter:
         return [topic for topic in self.seed_questions if self._is_open(topic)]
 
     def _is_open(self, topic:str)->bool:
+        return self.lacking(topic) > 0 and self.attempts[topic] < self.limit
+
+    def lacking(self, topic:str)->int:
+        "How many questions a topic still needs"
         have = len(self.kept[topic]) if self.count == 'kept' else self.parsed[topic]
-        return have < self.per_topic and self.attempts[topic] < self.limit
+        return max(0, self.per_topic - have)
 
     def examples(self, topic:str, attempt:int, known:Sequence)->list[dict]:
         "Five examples: some already written, the rest seeds, in random order"
@@ -112,6 +119,7 @@ class QuestionWriter:
     def add(self, topic:str, text:str):
         "Take one reply of the model: keep its question, or the reason it was dropped"
         self.attempts[topic] += 1
+        text = whole_characters(text)
         try:
             question, options = read_question(text)
             self.parsed[topic] += 1
@@ -153,39 +161,69 @@ def generate_questions(
     """
     from tqdm.auto import tqdm
     check_model(model)
-    identity = _asked_of(model, writer)
-    earlier = _read_log(log, identity)
     total = writer.per_topic * len(writer.seed_questions)
     bar = tqdm(total=total, desc='writing questions', disable=quiet)
+    replies = _Replies(log, _asked_of(model, writer), bar)
     while topics := writer.open_topics():
         plan = [(topic, writer.attempts[topic] + i) for topic in topics for i in range(batch)]
-        missing = [key for key in plan if key not in earlier]
+        missing = [key for key in plan if key not in replies.said]
         if missing:
-            try:
-                replies = _ask_for_questions(model, writer, missing)
-            except BaseException as error:    # Ctrl-C too: what a server said is kept
-                answered = getattr(error, 'answered', {})
-                _append(log, identity, {missing[k]: text for k, text in answered.items()})
-                raise
-            _append(log, identity, replies)
-            earlier |= replies
+            _ask_for_questions(model, writer, missing, replies)
         for topic, attempt in plan:
             if topic in writer.open_topics():
-                writer.add(topic, earlier[topic, attempt])
-        done = sum(min(len(kept), writer.per_topic) for kept in writer.kept.values())
-        bar.update(done - bar.n)
+                writer.add(topic, replies.said[topic, attempt])
+        replies.show(total - _lacking(writer))
     bar.close()
     return writer.tables()
 
-def _ask_for_questions(model:Any, writer:QuestionWriter, attempts:list[tuple])->dict:
-    "The model's replies to these attempts: (topic, attempt) -> text"
+def _lacking(writer:QuestionWriter)->int:
+    "Questions that all topics still need"
+    return sum(writer.lacking(topic) for topic in writer.seed_questions)
+
+def _ask_for_questions(model:Any, writer:QuestionWriter, attempts:list[tuple], replies:'_Replies'):
+    "Have the model's replies to these attempts kept as they come"
     chats = []
     for topic, attempt in attempts:
         examples = writer.examples(topic, attempt, writer.kept[topic])
         chats.append(writing_chat(writer.templates, topic, examples))
     seeds = [item_seed(writer.seed, 'writing', *key) for key in attempts]
-    replies = model.generate(chats, writer.sampling, seeds)
-    return dict(zip(attempts, replies, strict=True))
+    hoped = min(len(attempts), _lacking(writer)) / len(attempts)
+
+    def heard(texts:dict):
+        replies.keep({attempts[row]: text for row, text in texts.items()}, hoped)
+
+    if 'heard' in inspect.signature(model.generate).parameters:
+        model.generate(chats, writer.sampling, seeds, heard=heard)
+        return
+    try:       # somebody's own model may do without: its replies come all at once
+        heard(dict(enumerate(model.generate(chats, writer.sampling, seeds))))
+    except BaseException as error:    # what it had before it failed is kept
+        heard(getattr(error, 'answered', {}))
+        raise
+
+class _Replies:
+    "What the model said: in the log first, then on the bar"
+    def __init__(self,
+        log:str|Path|None,
+        identity:dict,       # from `_asked_of`
+        bar:Any,             # of tqdm
+    ):
+        self.log, self.identity, self.bar = log, identity, bar
+        self.said = _read_log(log, identity)
+        self.shown = 0.
+
+    def keep(self, texts:dict, hoped:float):
+        "(topic, attempt) -> text; `hoped`: questions expected of one reply"
+        texts = {name: whole_characters(text) for name, text in texts.items()}
+        _append(self.log, self.identity, texts)
+        self.said |= texts
+        self.show(self.shown + hoped * len(texts))
+
+    def show(self, questions:float):
+        "So many on the bar; after a round, less than was hoped for"
+        self.shown = questions
+        self.bar.n = int(questions + 1e-9)      # a sum of shares may end just below its whole
+        self.bar.refresh()
 
 # %% ../nbs/410_questions.ipynb #cafdc76e
 # of a model's record: may change between two calls
@@ -202,36 +240,39 @@ def _asked_of(model:Model, writer:QuestionWriter)->dict:
     return json.loads(json.dumps(asked))
 
 def _read_log(log:str|Path|None, identity:dict)->dict:
-    "Attempts of an interrupted run: (topic, attempt) -> text; a last line cut short is left out"
+    "Attempts of an interrupted run: (topic, attempt) -> text; lines without one are counted"
     if not log or not Path(log).exists():
         return {}
-    content = read_bytes(log, 'log of attempts')
-    first, *lines = content.decode('utf-8', 'replace').split('\n')
+    content = read_bytes(log, 'log of attempts').decode('utf-8', 'replace')
+    if json.dumps(identity).startswith(content):     # the power went as it was begun
+        Path(log).unlink()
+        return {}
+    first, *lines = content.split('\n')
     _check_log(log, first, identity)
-    found = {}
-    for line in lines:
-        said = _attempt_in(line, log)
-        if said is not None:
-            topic, attempt, text = said
-            found[topic, attempt] = text
-    return found
+    entries = [_logged(line) for line in lines if line]
+    unread = entries.count(None)
+    if unread:
+        print(f'note: {unread} of {len(entries)} lines of {log} cannot be read: they are set '
+              'aside, and the model is asked again', file=sys.stderr)
+    return {entry[:2]: entry[2] for entry in entries if entry}
 
-def _attempt_in(line:str, log:str|Path)->list|None:
-    "Topic, number and text; None for a line that was cut short or is no attempt"
+def _logged(line:str)->tuple[str, int, str]|None:
+    "Topic, attempt and reply; None for a line that was cut short or damaged"
     try:
-        said = parse_json(line, log)
-    except InputError:
+        topic, attempt, text = json.loads(line)
+    except (ValueError, TypeError, RecursionError):
         return None
-    is_attempt = isinstance(said, list) and [type(part) for part in said] == [str, int, str]
-    return said if is_attempt else None
+    sound = isinstance(topic, str) and isinstance(attempt, int) and isinstance(text, str)
+    return (topic, attempt, whole_characters(text)) if sound else None
 
 def _check_log(log:str|Path, first:str, identity:dict):
     "Raise an `InputError` if a log is not that of this model, asked in this way"
     try:
-        asked = need_schema(parse_json(first, log), dict, log)
-    except InputError:
-        raise InputError(f'{log} does not say in its first line who was asked: '
-                         'give another log') from None
+        asked = json.loads(first)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise InputError(f'{log} does not say in its first line who was asked: give another log')
     differ = [name for name in identity if asked.get(name) != identity[name]]
     if differ:
         raise InputError(f'{log} holds replies of another run ({", ".join(differ)} differ): '
@@ -240,11 +281,9 @@ def _check_log(log:str|Path, first:str, identity:dict):
 def _append(log:str|Path|None, identity:dict, replies:dict):
     if not log:
         return
-    begun = Path(log).exists()
-    with open(log, 'a', encoding='utf-8') as file:
-        if not begun:
-            file.write(json.dumps(identity) + '\n')
-        elif not Path(log).read_bytes().endswith(b'\n'):
-            file.write('\n')   # the last line was cut short
-        for key, text in replies.items():
-            file.write(json.dumps([*key, text], ensure_ascii=False) + '\n')
+    lines = [as_json([*key, text], indent=None) for key, text in replies.items()]
+    if not Path(log).exists():
+        lines.insert(0, json.dumps(identity) + '\n')
+    elif not Path(log).read_bytes().endswith(b'\n'):
+        lines.insert(0, '\n')   # the last line was cut short
+    append_text(log, ''.join(lines))

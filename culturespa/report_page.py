@@ -8,8 +8,6 @@ __all__ = ['KIND_COLOURS', 'FILES', 'plot_baselines', 'picture', 'methods_side_b
 
 # %% ../nbs/790_report_page.ipynb #179d7130
 import base64
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .alignment import CEILING, FLOOR, plot_scores, shown_name, write_scores
+from .alignment import CEILING, FLOOR, plot_scores, shown_name
+from .diagram import plain_names
 from .sheets import answer_sheets
 from .findings import interval, label, number
 from .maps import joint_map, plot_map
@@ -25,6 +24,7 @@ from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs
 from .measures import measure
 from .summaries import summary
 from .survey import InputError, Survey, data_path
+from .writing import as_csv, as_json, as_picture, write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,6 +64,7 @@ def _draw_scores(
     for end in lines.S[ends]:
         ax.axvline(end, color='#444', lw=1, ls=':', zorder=0)
 
+@plain_names()
 def plot_baselines(
     baselines:pd.DataFrame,         # from `baseline_table`, with the models' rows
     places:pd.DataFrame,        # from `relative_position`: intervals of the averages
@@ -99,11 +100,9 @@ def picture(
     "A figure as a data URL, the same bytes every time"
     import matplotlib.pyplot as plt
     width = round(100 * figure.get_figwidth())
-    data = io.BytesIO()
     with plt.rc_context({'svg.hashsalt': 'culturespa', 'svg.fonttype': 'path'}):
-        figure.savefig(data, format='svg', metadata=dict(Date=None, Creator=None))
-    plt.close(figure)
-    coded = base64.b64encode(data.getvalue())
+        data = as_picture(figure, 'svg', metadata=dict(Date=None, Creator=None))
+    coded = base64.b64encode(data)
     url = 'data:image/svg+xml;base64,' + coded.decode()
     return dict(name=name, width=width, alt=alt, caption=caption, url=url)
 
@@ -360,31 +359,21 @@ def render_report(
 # %% ../nbs/790_report_page.ipynb #0cbc58b0
 FILES = ['by_topic', 'baselines', 'own_label', 'components', 'formats', 'coverage']
 
-def _write_tables(
+def _table_files(
     tables:dict[str, pd.DataFrame],  # from `measure`
-    out:Path,                        # a folder that exists
-):
-    "Write scores.csv, with floors and ceilings, and the other tables"
+)->dict[str, str]:                   # name -> content
+    "scores.csv, with floors and ceilings, and the other tables"
     ends = tables['ends_by_method']
     scores = tables['scores'].merge(ends, how='left', on=[*_METHOD, 'culture'])
-    write_scores(scores, out/'scores.csv')
-    files = {name: tables[name] for name in FILES if name in tables}
-    files['differences'] = tables['differences']
-    files['culture_pairs'] = tables['pairs']
-    for name, table in files.items():
-        table.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
+    found = {name: tables[name] for name in FILES if name in tables}
+    found |= dict(scores=scores, differences=tables['differences'], culture_pairs=tables['pairs'])
+    return {f'{name}.csv': as_csv(table, '%.4f') for name, table in found.items()}
 
-def _draw_all_scores(
-    survey:Survey,
-    tables:dict[str, pd.DataFrame],
-    path:Path,                       # ends in .png
-):
-    "Write the picture of every culture's score"
-    import matplotlib.pyplot as plt
+def _picture_of_scores(survey:Survey, tables:dict[str, pd.DataFrame])->bytes:
+    "Every culture's score, as PNG"
     note = ' (synthetic)' if survey.synthetic else ''
     ax = plot_scores(tables['scores'], _ends(tables), title=survey.name + note)
-    ax.figure.savefig(path, dpi=150, metadata={'Software': None})
-    plt.close(ax.figure)
+    return as_picture(ax.figure, dpi=150, metadata={'Software': None})
 
 def write_alignment(
     survey:Survey,                   # the whole one, whichever part was asked
@@ -413,12 +402,9 @@ def write_alignment(
     notes = answers.attrs.get('notes', ())
     facts = summary(survey, tables, draws, seed, notes)
     wide = answer_sheets(survey, answers)
-    page = render_report(survey, wide, tables, facts, template, sections)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_tables(tables, out)
-    record = json.dumps(facts, indent=1, ensure_ascii=False)
-    (out/'summary.json').write_text(record + '\n', encoding='utf-8')
-    (out/'report.html').write_text(page, encoding='utf-8')
-    _draw_all_scores(survey, tables, out/'scores.png')
+    write_files(out, {
+        **_table_files(tables),
+        'summary.json': as_json(facts),
+        'report.html': render_report(survey, wide, tables, facts, template, sections),
+        'scores.png': _picture_of_scores(survey, tables)})
     return facts

@@ -7,7 +7,6 @@ __all__ = ['DECIDE_QUESTIONS', 'reuse_questions', 'reuse_answers', 'known_adapte
            'taken_in_words', 'ask_the_rest']
 
 # %% ../nbs/820_reuse.ipynb #f7fc63a6
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from .run_folder import (
     Run, check_questions, check_table, first_questions, read_record, recorded_configuration)
 from .reading import InputError, read_table
 from .survey import select, survey_digest
+from .writing import write_file
 
 # %% ../nbs/820_reuse.ipynb #b7a1d090
 # the settings that decide which questions are written
@@ -46,7 +46,7 @@ def reuse_questions(
     _check_whole(run.origin/'questions.parquet', counts)
     for name in ('questions.parquet', 'dropped.parquet', 'attempts.jsonl'):
         if (run.origin/name).exists():
-            shutil.copyfile(run.origin/name, run.out/name)
+            write_file(run.out/name, (run.origin/name).read_bytes())
     return counts
 
 def _check_whole(file:Path, counts:dict):

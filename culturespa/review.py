@@ -4,18 +4,17 @@
 
 # %% auto #0
 __all__ = ['EXAMPLE_COLUMNS', 'KEY', 'REVIEW_COLUMNS', 'option_texts', 'draw_examples',
-           'pair_names', 'escape_cell', 'unescape_cell', 'write_review', 'read_review',
-           'apply_review']
+           'pair_names', 'write_review', 'read_review', 'apply_review']
 
 # %% ../nbs/620_review.ipynb #c672e98a
 import hashlib
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .reading import InputError, read_csv, read_text
+from .writing import as_csv, unescape_cell, write_file
 
 # %% ../nbs/620_review.ipynb #06385c49
 EXAMPLE_COLUMNS = ['culture', 'question', 'plain', 'as_culture', 'people', 'direction']
@@ -73,22 +72,6 @@ def pair_names(
     begun = _digest(of_set)
     return ['p' + _digest(begun + row) for row in rows]
 
-# %% ../nbs/620_review.ipynb #3f56e576
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-
-def escape_cell(
-    text:str,
-)->str:
-    "Keep a spreadsheet from running a text as a formula"
-    return "'" + text if _FORMULA.match(text) else text
-
-def unescape_cell(
-    text:str,
-)->str:
-    "What `escape_cell` was given"
-    escaped = text.startswith("'") and _FORMULA.match(text)
-    return text[1:] if escaped else text
-
 # %% ../nbs/620_review.ipynb #d3dfe694
 REVIEW_COLUMNS = ['pair', 'culture', 'question_id', 'question', 'options', 'unaware', 'aware',
                   'keep']
@@ -109,9 +92,9 @@ def write_review(
         unaware=option_texts(pairs, 'unaware', questions),
         aware=option_texts(pairs, 'code', questions),
         keep=''))
-    table = table.drop_duplicates('pair').astype(str).map(escape_cell)
+    table = table.drop_duplicates('pair').astype(str)
     # the mark at its beginning tells spreadsheets that the file is UTF-8
-    table.to_csv(file, index=False, encoding='utf-8-sig')
+    write_file(file, as_csv(table).encode('utf-8-sig'))
     return len(table)
 
 def read_review(

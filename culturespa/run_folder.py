@@ -7,17 +7,16 @@ __all__ = ['GROWS', 'TABLE_KINDS', 'MAY_LACK', 'PACKAGES', 'first_questions', 'R
            'hash_questions', 'check_questions', 'Part', 'Origin', 'AskedSurvey', 'QuestionCounts',
            'Flips', 'PairCounts', 'ScoreCounts', 'Steps', 'RunRecord', 'check_table',
            'save_picture', 'read_record', 'recorded_configuration', 'agreed_configuration',
-           'check_words', 'agreed_origin', 'origin_record', 'first_record']
+           'check_words', 'agreed_origin', 'origin_record', 'agreed_server', 'first_record']
 
 # %% ../nbs/810_run_folder.ipynb #f35ee83c
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,7 @@ from .reading import (
 from .survey import Survey, one_of, select, survey_digest
 from .survey_files import load_survey
 from .tuning import Tuning, check_tracker
+from .writing import as_json, as_parquet, as_picture, intact, left_behind, write_file, write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +66,8 @@ class Run:
         start_from:str|Path|None = None,  # a run to take from what both have in common
         report_to:str = 'none',       # who is told of a training's steps: page 455
         spread:dict|None = None,      # engine and workers that ask, see `load_spread`; None: none
+        served:dict|None = None,      # url, extra, concurrency, timeout of a served model, see
+                                      # `load_model`; None: as the record says
     ):
         check_tracker(report_to)
         self.out = Path(out)
@@ -76,6 +78,7 @@ class Run:
         check_spread(**self.spread)
         self.record = read_record(self.out)
         self.configuration = agreed_configuration(self.out, self.record, configuration)
+        self.served = agreed_server(self.out, self.record, served)
         self.origin = agreed_origin(self.out, self.record, start_from)
         require_texts(self.survey.questions, self.survey.name)
         check_words(self.record, self.words, self.out)
@@ -154,7 +157,8 @@ class Run:
         "The base model, loaded when first asked for"
         c = self.configuration
         return load_model(
-            c.model, revision=c.revision, device=self.device, dtype=c.dtype, name='base')
+            c.model, revision=c.revision, device=self.device, dtype=c.dtype, name='base',
+            **self.served)
 
     def model(self, adapter:str|None = None):
         "`base`, or with an adapter of the run `base+joint`, `base+BOL`, ...: on the same weights"
@@ -171,7 +175,7 @@ class Run:
         c, adapter = self.configuration, model.record.get('adapter')
         many:Any = load_spread(
             c.model, adapter=adapter and str(Path(adapter).resolve()), revision=c.revision,
-            device=self.device, dtype=c.dtype, name=model.name, **self.spread)
+            device=self.device, dtype=c.dtype, name=model.name, **self.served, **self.spread)
         try:
             yield many
         finally:
@@ -182,7 +186,11 @@ class Run:
         path = self.out/f'{name}.parquet'
         if not path.exists():
             raise InputError(f'{self.out} has no {path.name} yet: run the step that makes it first')
-        table = read_table(path)
+        try:
+            table = read_table(path)
+        except InputError as error:
+            raise InputError(f'{path} is damaged: bring it back from a copy, '
+                             'or begin another run') from error
         if 'options' in table:
             table['options'] = table.options.map(_as_list)
         if name == 'questions':
@@ -190,11 +198,9 @@ class Run:
         return check_table(path, name, table)
 
     def write(self, **tables:pd.DataFrame):
-        "Write tables, each in one piece or not at all"
-        for name, table in tables.items():
-            temporary = self.out/f'.{name}.tmp'
-            table.to_parquet(temporary, index=False)
-            os.replace(temporary, self.out/f'{name}.parquet')
+        "Write tables, all of them or none"
+        files = {f'{name}.parquet': as_parquet(table) for name, table in tables.items()}
+        write_files(self.out, files)
 
     def note(self, step:str, **counts:Any):
         "Write into the record what went in and out of a step"
@@ -202,10 +208,7 @@ class Run:
         self.record['configuration'] = self.configuration.model_dump(mode='json')
         if counts:
             self.record.setdefault('steps', {})[step] = counts
-        self.out.mkdir(parents=True, exist_ok=True)
-        temporary = self.out/'.record.tmp'
-        temporary.write_text(json.dumps(self.record, indent=1, default=int) + '\n')
-        os.replace(temporary, self.out/'record.json')
+        write_file(self.out/'record.json', as_json(self.record, default=int))
 
     @contextmanager
     def writing(self):
@@ -213,6 +216,8 @@ class Run:
         if not self.record:
             self.base       # a model that cannot be loaded leaves no folder behind
         with holding(self.out/'.lock', self.out):
+            for left in left_behind(self.out):
+                left.unlink(missing_ok=True)
             self.record = read_record(self.out)      # another process may have added to it
             if self.record:
                 agreed_configuration(self.out, self.record, self.configuration)
@@ -345,9 +350,7 @@ def save_picture(
     path:Path,          # ends in .png
 ):
     "Write a picture and forget it"
-    import matplotlib.pyplot as plt
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    write_file(path, as_picture(figure, dpi=150))
 
 # %% ../nbs/810_run_folder.ipynb #e82fda4a
 def read_record(
@@ -402,7 +405,8 @@ def _check_free(out:Path, wanted:Configuration|None)->Configuration:
     if wanted is None:
         raise InputError(f'{out} is no run folder (it has no record.json): '
                          'make one with `culturespa questions` or `culturespa run`')
-    if out.exists() and (not out.is_dir() or any(file.name != '.lock' for file in out.iterdir())):
+    ours = {out/'.lock', *left_behind(out)}
+    if out.exists() and (not out.is_dir() or set(out.iterdir()) - ours):
         raise InputError(f'{out} holds other files and no record.json: '
                          'give a new or empty folder as --out')
     return wanted
@@ -449,15 +453,41 @@ def origin_record(
     content = read_bytes(origin/'record.json')
     return dict(folder=str(origin), record_sha256=hashlib.sha256(content).hexdigest())
 
+# %% ../nbs/810_run_folder.ipynb #46b183ef
+def agreed_server(
+    out:Path,
+    record:dict,          # empty for a new folder
+    wanted:dict|None,     # url, extra, concurrency, timeout; None, or values that are: not said
+)->dict:                  # for `load_model`; empty: the model is on this machine
+    "Where the folder's model is asked. Raises `InputError` if it was another kind of model"
+    given = {name: value for name, value in (wanted or {}).items() if value is not None}
+    first = record.get('model') or {}
+    known = {}
+    if first.get('kind') == 'served':
+        known = dict(url=first.get('url'), extra=first.get('extra'))
+    if first and not known and given:
+        raise InputError(f'{out} was begun with a model on this machine, not with one behind a '
+                         'server: use another --out')
+    if given and not (known | given).get('url'):
+        raise InputError(f'{", ".join(given)}: only for a model behind a server: give --url')
+    return known | given
+
 # %% ../nbs/810_run_folder.ipynb #acea3139
 PACKAGES = ('torch', 'transformers', 'peft', 'trl', 'numpy', 'pandas')
+
+def _versions()->dict[str, str]:
+    "Of those that are installed: a served model needs few of them"
+    found = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 def first_record(run:Run)->dict:
     "What a run is begun with: versions, model, survey, hash of the wording"
     survey = run.survey
-    versions = {package: version(package) for package in PACKAGES}
     return dict(
-        versions=dict(culturespa=__version__, python=platform.python_version(), **versions),
+        versions=dict(culturespa=__version__, python=platform.python_version(), **_versions()),
         model=run.base.record,
         survey=dict(
             name=survey.name,

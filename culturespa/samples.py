@@ -10,7 +10,6 @@ __all__ = ['IGNORED', 'training_chats', 'reply_end', 'tokenize_sample', 'next_to
 # %% ../nbs/440_samples.ipynb #e2425a27
 import itertools
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from .models import Model, Sampling
 from .prompts import Prompter
 from .reading import HALVES, InputError, need_schema, parse_json, read_text
 from .survey import codes_of
+from .writing import as_json, write_file
 
 # %% ../nbs/440_samples.ipynb #4deaff96
 def training_chats(
@@ -217,10 +217,8 @@ def write_replay(
     samples = own_replies(model, chats)
     if not samples:
         raise InputError(f'{model.name} has no reply to any of {len(chats)} prompts to replay')
-    lines = [json.dumps(sample, ensure_ascii=False) for sample in samples]
-    temporary = file.with_name(f'.{file.name}.tmp')
-    temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    os.replace(temporary, file)
+    lines = [as_json(sample, indent=None) for sample in samples]
+    write_file(file, ''.join(lines))
 
 class Message(BaseModel):
     role:str

@@ -139,6 +139,7 @@ class SpreadModel:
         seeds:list|None=None,
         enough:Callable|None=None,
         tick:Callable|None=None,
+        heard:Callable|None=None,
     )->list:
         "One reply per chat, in order; every worker has a share of the chats"
         shares = self._shares(len(chats))
@@ -146,7 +147,7 @@ class SpreadModel:
         for share in shares:
             own = seeds[share] if seeds else None
             jobs.append(('generate', chats[share], sampling, own, enough))
-        found = self._in_order(jobs, shares, tick)
+        found = self._in_order(jobs, shares, tick, heard)
         return [text for texts in found for text in texts]
 
     def option_probabilities(
@@ -169,11 +170,19 @@ class SpreadModel:
         step = max(1, -(-n // self.engine.workers))
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
-    def _in_order(self, jobs:list, shares:list, tick:Callable|None)->list:
+    def _in_order(
+        self,
+        jobs:list,
+        shares:list,
+        tick:Callable|None,
+        heard:Callable|None=None,
+    )->list:
         "The results in the order of the jobs"
         found:list = [None] * len(jobs)
         for number, result in self.engine.results(jobs):
             found[number] = result
+            if heard:
+                heard(dict(enumerate(result, shares[number].start)))
             if tick:
                 tick(shares[number].stop - shares[number].start)
         return found

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .local import LocalModel
-from .models import (Model, Sampling, check_model, mass_outside,
+from .models import (Model, Sampling, check_model, mass_outside, whole_characters,
                                without_thoughts)
 from .served_scores import ServerScorer
 from .survey import InputError
@@ -85,6 +85,7 @@ class ServedModel:
         seeds:list=None,          # sent along; nothing is promised about them
         enough:Callable=None,     # not used: a server ends its replies itself
         tick:Callable=None,
+        heard:Callable=None,      # called with {row: text} of every reply
     )->list:                      # one text per chat, in order
         "One reply per chat. Raises `ConnectionError` when the server stays away"
         seeds = list(range(len(chats))) if seeds is None else seeds
@@ -98,7 +99,10 @@ class ServedModel:
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_new_tokens,
                 seed=seeds[row] % 2**31)
-            return without_thoughts(_text_of(reply))
+            text = without_thoughts(_text_of(reply))
+            if heard:
+                heard({row: text})
+            return text
 
         return self._many(call, len(chats), tick)
 
@@ -133,7 +137,7 @@ class ServedModel:
         self.used['requests'] += 1
         for name in ('prompt_tokens', 'completion_tokens'):
             number = usage.get(name) if isinstance(usage, dict) else None
-            if isinstance(number, int):
+            if isinstance(number, int) and 0 <= number < 2**53:
                 self.used[name] += number
 
 def _text_of(reply:dict)->str:
@@ -142,7 +146,7 @@ def _text_of(reply:dict)->str:
         text = reply['choices'][0]['message']['content'] or ''
     except (KeyError, IndexError, TypeError):
         raise Trouble('a reply without choices') from None
-    return str(text).encode(errors='replace').decode()    # no half characters
+    return whole_characters(text)
 
 # %% ../nbs/290_served.ipynb #012e0d9e
 FREE = ['Write any whole number from 1 to 1000. The number only.',

@@ -9,6 +9,7 @@ __all__ = ['UNSEEN', 'USE_SAMPLE', 'LISTED', 'LISTED_MOST', 'SHOWN', 'PLAINLY', 
 
 # %% ../nbs/280_served_scores.ipynb #0a75e212
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -147,7 +148,7 @@ def read_listing(
         first = choice['logprobs']['content'][0]
         token = str(first['token']).strip()
         pairs = [(str(one['token']), _probability(one)) for one in first['top_logprobs']]
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         pairs = []
     if not pairs:
         raise Undecided('the server gives no logprobs, so option probabilities cannot be had: '
@@ -159,10 +160,10 @@ def read_listing(
 
 def _probability(one:Mapping)->float:
     "Of a token with its logprob. Raises `ValueError` where it is none"
-    p = float(np.exp(float(one['logprob'])))
-    if not 0 <= p <= 1 + 1e-4:
-        raise ValueError(f'a probability of {p}')
-    return p
+    logprob = float(one['logprob'])
+    if not logprob <= 1e-4:      # a little more than 0 is rounding
+        raise ValueError(f'a logarithm of a probability of {logprob}')
+    return float(np.exp(logprob))
 
 # %% ../nbs/280_served_scores.ipynb #cf51314a
 def whole_reply_probability(
@@ -172,14 +173,14 @@ def whole_reply_probability(
     sampling:Sampling,
 )->float:
     "How probable a label is as the whole reply, its end included. Raises `Undecided`"
+    before, whole = _places(before), _places(whole)
     begins = [_token_of(entry) for entry in before]
     if [_token_of(entry) for entry in whole[:len(before)]] != begins:
         raise Undecided('the chat template writes replies otherwise than it asks for them, so they '
                         f'cannot be scored: {USE_SAMPLE}')
     text, p = '', 1.
     for entry in whole[len(before):]:
-        own, *others = entry.values()
-        pairs = [(one['decoded_token'], _probability(one)) for one in (own, *others)]
+        pairs = _pairs_at(entry)
         weigh, all_weights = Listing(pairs).weighing(sampling)
         p *= weigh(pairs[0][1]) / all_weights
         if text.strip() == label and pairs[0][0].strip():
@@ -187,9 +188,27 @@ def whole_reply_probability(
         text += pairs[0][0]
     raise Undecided(f'the chat template does not end the reply {label!r}: {USE_SAMPLE}')
 
-def _token_of(entry:Mapping|None)->str|None:
+def _places(listed:Any)->list[dict]:
+    "One entry for each token of a prompt; that of the first is empty. Raises `Undecided`"
+    entries = listed if isinstance(listed, list) else [listed]
+    if not all(isinstance(entry, dict | None) for entry in entries):
+        raise Undecided(f'the server lists no tokens of a prompt: {USE_SAMPLE}')
+    return [entry or {} for entry in entries]
+
+def _pairs_at(entry:dict)->list[tuple]:
+    "Text and probability of the tokens at one place. Raises `Undecided`"
+    try:
+        pairs = [(str(one['decoded_token']), _probability(one)) for one in entry.values()]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        pairs = []
+    if not pairs:
+        raise Undecided(f'the server does not say how probable a token of a prompt is: '
+                        f'{USE_SAMPLE}')
+    return pairs
+
+def _token_of(entry:dict)->str|None:
     "Number of the token that stands in a prompt: the first one of its entry"
-    return next(iter(entry)) if entry else None
+    return next(iter(entry), None)
 
 # %% ../nbs/280_served_scores.ipynb #10996bcb
 LISTED = 20          # likeliest tokens that every server with a list shows
@@ -281,5 +300,5 @@ def _prompt_tokens(reply:dict)->int:
     "How many tokens were read. Raises `Undecided` if the server does not say"
     try:
         return int(reply['usage']['prompt_tokens'])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise Undecided('the server does not count its tokens') from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from .families import lora_targets
 from .model_files import (
-    SMALL_FILES, check_size, find_dtype, find_frame, find_model, load_tokenizer)
+    QUANTISED, SMALL_FILES, check_size, find_dtype, find_frame, find_model, load_tokenizer)
 from .models import first_line
 from .survey import InputError
 
@@ -50,6 +50,13 @@ def _matrices(lm:Any)->dict[str, int]:
     return dict(body=round(body), head=head.weight.numel())
 
 # %% ../nbs/490_shapes.ipynb #0b282c7c
+def _layer_numbers(lm:Any)->int:
+    "Numbers in the linear layers but the head: those that quantised loading keeps in few bits"
+    import torch
+    head = lm.get_output_embeddings()
+    layers = [part for part in lm.modules() if isinstance(part, torch.nn.Linear)]
+    return sum(part.weight.numel() for part in layers if part is not head)
+
 class ModelShape:
     "What a model's configuration and tokenizer say of it. Raises `InputError`"
 
@@ -57,7 +64,7 @@ class ModelShape:
         self,
         path:str|Path,       # a folder, a hub name, or 'demo'
         revision:str=None,   # of the model on the hub
-        dtype:str=None,      # one of `DTYPES`; None: as the configuration says
+        dtype:str=None,      # of `DTYPES` or `QUANTISED`; None: as the configuration says
     ):
         folder = find_model(path, revision, SMALL_FILES)
         self.name = str(path)
@@ -67,7 +74,8 @@ class ModelShape:
         self.config = self.lm.config.get_text_config()
         self.parameters = self.lm.num_parameters()
         self.matrices = _matrices(self.lm)
-        self.dtype = find_dtype(dtype, 'cpu') if dtype else self.lm.dtype
+        self.dtype = find_dtype(dtype, 'cuda') if dtype else self.lm.dtype
+        self.bits = QUANTISED.get(str(dtype))     # None: a number is as large as `dtype`
 
     def count_tokens(
         self,
@@ -80,7 +88,11 @@ class ModelShape:
 
     def weight_bytes(self)->int:
         "Memory of the weights"
-        return self.parameters * self.dtype.itemsize
+        size = self.dtype.itemsize
+        if self.bits is None:
+            return self.parameters * size
+        few = _layer_numbers(self.lm)
+        return (self.parameters - few) * size + few * self.bits // 8
 
     def asking_flops(
         self,

@@ -7,15 +7,16 @@ __all__ = ['stored_result', 'changes', 'plot_changes']
 
 # %% ../nbs/900_stored_results.ipynb #7cc6757c
 import io
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from .diagram import plain_names
 from .release import find_release
 from .survey import InputError, data_path
+from .writing import as_csv, unescaped, write_file
 
 # %% ../nbs/900_stored_results.ipynb #f5745599
 def stored_result(
@@ -32,12 +33,10 @@ def stored_result(
     here = find_release() is not None if here is None else here
     if not here:
         return _read(path.read_text(encoding='utf-8'))
-    text = compute().reset_index(drop=True).to_csv(index=False, float_format='%.8g')
+    text = as_csv(compute().reset_index(drop=True), '%.8g')
     found = _read(text)
     if not path.exists():
-        temporary = path.with_suffix('.tmp')
-        temporary.write_text(text, encoding='utf-8')
-        os.replace(temporary, path)
+        write_file(path, text)
     stored = _read(path.read_text(encoding='utf-8'))
     what = f'{name} is not what {path.name} holds: delete the file to store it anew'
     pd.testing.assert_frame_equal(found, stored, rtol=1e-3, atol=1e-3, obj=what)
@@ -45,7 +44,7 @@ def stored_result(
 
 def _read(text:str)->pd.DataFrame:
     "A table as its file holds it: words are words, also when they look like nothing"
-    table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[''])
+    table = unescaped(pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=['']))
     words = table.select_dtypes(exclude='number').columns
     return table.fillna(dict.fromkeys(words, ''))
 
@@ -65,6 +64,7 @@ def changes(
     return by_run[model] - by_run.base
 
 # %% ../nbs/900_stored_results.ipynb #632c8e78
+@plain_names()
 def plot_changes(
     values:dict[str, pd.Series],   # label -> from `changes`; the first is drawn on top
     title:str,

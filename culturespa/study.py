@@ -24,13 +24,15 @@ from .claims import Claim, check_claims, claim_table, scores_by_run
 from .combinations import combination_table
 from .configuration import (
     Configuration, asked_models, configure, derive)
+from .diagram import plain_names
 from .inference import continents, intervals
 from .pipeline import STEPS, evaluations, survey_answers
-from .run_folder import Run, holding, save_picture
+from .run_folder import Run, holding
 from .sheets import SHEET, answer_sheets
 from .reading import InputError, first_mistake, read_json, read_toml
 from .survey import Survey, one_of, select
 from .survey_files import load_survey
+from .writing import as_csv, as_json, as_picture, write_file, write_files
 
 # %% ../nbs/860_study.ipynb #d78a3f73
 class Seeds(BaseModel):
@@ -253,10 +255,9 @@ def _claim_folder(out:Path, study:Study):
     elif out.exists() and any(out.iterdir()):
         raise InputError(f'{out} holds other files and no study.json: '
                          'give a new or empty folder as --out')
-    out.mkdir(parents=True, exist_ok=True)
     arms = {arm.name: arm.why for arm in study.arms}
     note = dict(title=study.title, sha256=study.sha256, arms=arms)
-    file.write_text(json.dumps(note, indent=1) + '\n')
+    write_file(file, as_json(note))
 
 class StudyNote(BaseModel):
     "What is read from study.json"
@@ -350,9 +351,11 @@ def write_results(
         averages=averages,
         combinations=_combinations_of(survey, sheets, study),
         claims=claim_table(survey, sheets, study.claims, table))
+    files:dict[str, str|bytes] = {}
     for name, own in found.items():
-        own.to_csv(out/f'{name}.csv', index=False, float_format='%.4f')
-    save_picture(plot_study(averages, table, study.title).figure, out/'study.png')
+        files[f'{name}.csv'] = as_csv(own, '%.4f')
+    files['study.png'] = as_picture(plot_study(averages, table, study.title).figure, dpi=150)
+    write_files(out, files)
     return table
 
 def _of_all_runs(plans:Sequence[Plan], runs:Sequence[Run])->tuple[pd.DataFrame, pd.DataFrame]:
@@ -410,6 +413,7 @@ def average_table(
     return found[AVERAGED].reset_index(drop=True)
 
 # %% ../nbs/860_study.ipynb #cac6a243
+@plain_names()
 def plot_study(
     averages:pd.DataFrame,  # from `average_table`
     table:pd.DataFrame,     # from `tidy_scores`, of all runs

@@ -59,9 +59,10 @@ def study_command(
 def _results(out:Path)->str:
     "The averages and the verdicts of a study, and where they lie"
     import pandas as pd
+    from culturespa.writing import unescaped
     averages = pd.read_csv(out/'averages.csv', keep_default_na=False, na_values={'S': ['']})
-    shown = averages[averages.group == 'average'].drop(columns='group')
-    claims = pd.read_csv(out/'claims.csv', keep_default_na=False)
+    shown = unescaped(averages[averages.group == 'average'].drop(columns='group'))
+    claims = unescaped(pd.read_csv(out/'claims.csv', keep_default_na=False))
     lines = [f'{claim.verdict:13} {claim.says}' for claim in claims.itertuples()]
     table = shown.to_string(index=False, float_format='%.1f')
     tables = ', '.join(['study', 'runs', 'averages', 'combinations', 'claims'])
@@ -144,7 +145,6 @@ def _audit(run:'Run', strategy:str, examples:int, folder:Path):
     print(_as_text(found.summary))
     if truth is not None:
         print(f'\n{BY_TRUTH}')
-    folder.mkdir(parents=True, exist_ok=True)
     _write_audit(found, questions, examples, folder, f'{name}: what {strategy} trains on')
     print(_write_table_to_review(pairs, questions, folder))
 
@@ -164,16 +164,14 @@ def _write_audit(
     title:str,
 ):
     "audit.csv, audit.png, examples.csv"
-    import matplotlib.pyplot as plt
     from culturespa.audit import plot_audit
-    from culturespa.review import draw_examples, escape_cell
-    found.summary.to_csv(folder/'audit.csv', index=False, float_format='%.2f')
+    from culturespa.review import draw_examples
+    from culturespa.writing import as_csv, as_picture, write_files
     drawn = draw_examples(found.pairs, questions, examples)
-    texts = drawn.astype(object).fillna('').map(escape_cell)
-    texts.to_csv(folder/'examples.csv', index=False)
-    figure = plot_audit(found, title)
-    figure.savefig(folder/'audit.png', dpi=150)
-    plt.close(figure)
+    write_files(folder, {
+        'audit.csv': as_csv(found.summary, '%.2f'),
+        'examples.csv': as_csv(drawn),
+        'audit.png': as_picture(plot_audit(found, title), dpi=150)})
 
 # %% ../nbs/893_study_commands.ipynb #de99a686
 def _write_table_to_review(pairs:'pd.DataFrame', questions:'pd.DataFrame', folder:Path)->str:
@@ -202,11 +200,11 @@ def _is_review_of(file:Path, pairs:'pd.DataFrame')->bool:
 def _write_reviewed(run:'Run', strategy:str, reviewed:Path, folder:Path)->str:
     "pairs_reviewed.parquet; what was left out, in words"
     from culturespa.review import apply_review
+    from culturespa.writing import as_parquet, write_file
     pairs = _pairs_of(run, strategy)
     left = apply_review(pairs, reviewed)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder/'pairs_reviewed.parquet'
-    left.to_parquet(file, index=False)
+    write_file(file, as_parquet(left))
     dropped = len(pairs) - len(left)
     return (f'{dropped:,} of {len(pairs):,} pairs of {strategy} got a no; '
             f'the other {len(left):,} are in {file}. The run is as it was.')
@@ -311,14 +309,16 @@ def _write_transfer(survey:'Survey', answers:'pd.DataFrame', folder:Path)->str:
     "transfer.csv, transfer_own.csv, transfer.png; what they say, in words"
     from culturespa.transfer import (
         gain_square, own_against_others, transfer_matrix, transfer_relation, transfer_verdict)
+    from culturespa.writing import as_csv, write_files
     matrix = transfer_matrix(survey, answers)
     own = own_against_others(survey, answers)
     gains = gain_square(matrix)
     relation = transfer_relation(gains)
-    matrix.to_csv(folder/'transfer.csv', index=False, float_format='%.6g')
-    own.to_csv(folder/'transfer_own.csv', index=False, float_format='%.6g')
     name = survey.name + (', synthetic' if survey.synthetic else '')
-    _draw_transfer(gains, relation, f'Who helps whom ({name})', folder/'transfer.png')
+    write_files(folder, {
+        'transfer.csv': as_csv(matrix, '%.6g'),
+        'transfer_own.csv': as_csv(own, '%.6g'),
+        'transfer.png': _transfer_picture(gains, relation, f'Who helps whom ({name})')})
     shown = own[['culture', 'own', 'others', 'difference', 'low', 'high', 'gives']]
     return '\n'.join([
         f'\nGain in S over the base, under P1 ({name})\n',
@@ -327,15 +327,14 @@ def _write_transfer(survey:'Survey', answers:'pd.DataFrame', folder:Path)->str:
         _with_people(survey, relation),
         f'\nIn {folder}: transfer.csv, transfer_own.csv, transfer.png'])
 
-def _draw_transfer(gains:'pd.DataFrame', relation:'pd.DataFrame', title:str, file:Path):
-    "The gains, cultures that help each other side by side"
-    import matplotlib.pyplot as plt
+def _transfer_picture(gains:'pd.DataFrame', relation:'pd.DataFrame', title:str)->bytes:
+    "The gains, cultures that help each other side by side, as PNG"
     from culturespa.matrices import culture_order
     from culturespa.transfer import plot_transfer, why_no_relation
+    from culturespa.writing import as_picture
     related = not why_no_relation(relation) and len(relation) == len(gains)
     ax = plot_transfer(gains, culture_order(relation) if related else None, title)
-    ax.figure.savefig(file, dpi=150)
-    plt.close(ax.figure)
+    return as_picture(ax.figure, dpi=150)
 
 def _with_people(survey:'Survey', relation:'pd.DataFrame')->str:
     "Do cultures help each other whose people are alike? In words"

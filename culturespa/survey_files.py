@@ -21,6 +21,8 @@ from .reading import (
 from .survey import (
     CULTURE_COLUMNS, QUESTION_COLUMNS, SHARE_COLUMNS, InputError, Survey, check_cultures,
     check_questions, check_shares, data_path, load_cultures, need_columns, one_of)
+from .writing import (
+    as_csv, as_json, as_parquet, left_behind, unescaped, write_files)
 
 # %% ../nbs/110_survey_files.ipynb #df1232c7
 def write_survey(
@@ -30,18 +32,18 @@ def write_survey(
     "Write `survey` as a folder for `load_survey`. Raises `InputError` for a folder of another kind"
     folder = Path(folder)
     check_survey_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     options = survey.questions.options.map(_as_json)
-    survey.questions.assign(options=options).to_csv(folder/'questions.csv', index=False)
-    survey.shares.to_parquet(folder/'shares.parquet', index=False)
-    survey.cultures.to_csv(folder/'cultures.csv', index=False)
+    files:dict[str, str|bytes] = {
+        'questions.csv': as_csv(survey.questions.assign(options=options)),
+        'shares.parquet': as_parquet(survey.shares),
+        'cultures.csv': as_csv(survey.cultures)}
     if survey.truth is not None:
-        survey.truth.to_parquet(folder/'truth.parquet', index=False)
+        files['truth.parquet'] = as_parquet(survey.truth)
     if survey.neighbours:
-        (folder/'neighbours.json').write_text(json.dumps(survey.neighbours))
+        files['neighbours.json'] = as_json(survey.neighbours, indent=None)
     record = dict(survey.record, name=survey.name, synthetic=survey.synthetic)
-    text = json.dumps(record, indent=1, ensure_ascii=False)
-    (folder/'record.json').write_text(text + '\n', encoding='utf-8')
+    files['record.json'] = as_json(record)
+    write_files(folder, files)
     return folder
 
 def _as_json(options:list|None)->str:
@@ -56,7 +58,7 @@ def check_survey_folder(
         return
     if not folder.is_dir():
         raise InputError(f'{folder} is a file: a new or empty folder is needed')
-    there = {file.name for file in folder.iterdir()}
+    there = {file.name for file in {*folder.iterdir()} - {*left_behind(folder)}}
     if there and not {'questions.csv', 'shares.parquet', 'shares.csv'} & there:
         raise InputError(f'{folder} holds other files and no survey: '
                          'give a new or empty folder as --out')
@@ -110,7 +112,7 @@ def _need_tables(folder:Path):
 def _read_questions(path:Path)->pd.DataFrame:
     texts = dict.fromkeys(['question_id', 'language', 'topic', 'question'], str)
     numbers = dict(n_options=[''], first_code=[''])
-    table = read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers)
+    table = unescaped(read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers))
     table['options'] = _read_options(path, table)
     need_columns(str(path), table, [name for name in QUESTION_COLUMNS if name != 'n_options'])
     if 'n_options' not in table:
@@ -137,6 +139,8 @@ def _read_shares(folder:Path)->pd.DataFrame:
     if not file.exists():
         file = folder/'shares.csv'
     shares = read_table(file, dtype=dict(question_id=str, culture=str), keep_default_na=False)
+    if file.suffix == '.csv':
+        shares = unescaped(shares)
     need_columns(str(file), shares, SHARE_COLUMNS)
     need_kinds(shares, dict.fromkeys(SHARE_COLUMNS, 'cell'), file)
     shares['question_id'] = shares.question_id.astype(str)    # ids may be numbers
@@ -154,7 +158,7 @@ def _read_cultures(folder:Path)->pd.DataFrame:
     file = folder/'cultures.csv'
     if not file.exists():
         return load_cultures()
-    cultures = read_csv(file, keep_default_na=False, na_values=dict(x=[''], y=['']))
+    cultures = unescaped(read_csv(file, keep_default_na=False, na_values=dict(x=[''], y=[''])))
     need_columns(str(file), cultures, CULTURE_COLUMNS)
     words = dict.fromkeys(CULTURE_COLUMNS, 'text') | dict(x='number?', y='number?')
     return need_kinds(cultures, words, file)

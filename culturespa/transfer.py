@@ -21,6 +21,7 @@ from .answers import ask
 from .asking import AskSettings
 from .batteries import batteries
 from .diagnostics import label_p
+from .diagram import plain_names
 from .inference import MIN_BATTERIES, jackknife
 from .prompts import Prompter
 from .sheets import answer_sheets
@@ -347,6 +348,7 @@ def why_no_relation(
     return ''
 
 # %% ../nbs/670_transfer.ipynb #6aa18b51
+@plain_names()
 def plot_transfer(
     gains:pd.DataFrame,   # adapter x culture, from `gain_square`
     order:list[str]|None=None,   # of the cultures; None: as they are

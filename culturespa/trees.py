@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.cluster import hierarchy
 
+from .diagram import plain_names
 from .matrices import culture_linkage, pair_distances, pair_values
 from .relation import pearson
 from .survey import one_of
@@ -43,6 +44,7 @@ def _draw_tree(
     ax.set(title=title, xlabel='100 - similarity')
     ax.spines[['top', 'right', 'left']].set_visible(False)
 
+@plain_names()
 def plot_trees(
     matrices:dict[str, pd.DataFrame],  # title -> culture x culture
 ):                                     # matplotlib figure
@@ -59,6 +61,7 @@ def plot_trees(
         ax.set_xlim(1.05 * highest, 0)
     return fig
 
+@plain_names()
 def plot_clustermap(
     matrix:pd.DataFrame,  # culture x culture
     title:str='',

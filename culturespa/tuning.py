@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from .adapter_folder import check_target, move_into_place, same_training
+from .adapter_folder import (
+    check_target, move_into_place, newest_state, same_training, seal_state)
 from .families import lora_targets
 from .local import LocalModel
+from .model_files import QUANTISED, dtype_name
 from .models import Model
 from culturespa.processes import (
     filled_sampler, first_alone, is_first, join_processes, part_of_batch, process_count,
@@ -32,6 +34,7 @@ from .samples import IGNORED, batch_targets, target_loss, tokenize_sample
 from .served import load_model
 from .reading import InputError, read_json
 from .survey import one_of
+from .writing import write_file
 
 # %% ../nbs/455_tuning.ipynb #1dab0243
 SCHEDULES = ['linear', 'cosine', 'constant', 'constant_with_warmup']  # as transformers names them
@@ -56,8 +59,9 @@ class Tuning:
         for name in ('rank', 'alpha', 'batch', 'batch_specific', 'micro_batch'):
             self._need(name, 'a whole number of at least 1', (int,), lambda v: v >= 1)
         self._need('seed', 'a whole number of at least 0', (int,), lambda v: v >= 0)
-        for name in ('learning_rate', 'epochs'):
-            self._need(name, 'a number above 0', (int, float), lambda v: 0 < v < float('inf'))
+        for name, most in dict(learning_rate=1, epochs=1000).items():
+            accepted = f'a number above 0, at most {most}'
+            self._need(name, accepted, (int, float), lambda v, most=most: 0 < v <= most)
         for name in ('dropout', 'warmup'):
             self._need(name, 'a part: at least 0, below 1', (int, float), lambda v: 0 <= v < 1)
         self._need('targets', 'names of layers, such as q_proj,v_proj', (str,), lambda v: True)
@@ -125,7 +129,7 @@ def trainer_settings(
         activation_checkpointing=not on_processor,
         save_strategy='steps',
         save_steps=.25,              # of all steps
-        save_total_limit=1,
+        save_total_limit=2,          # the newest may be torn
         logging_steps=1,
         report_to=report_to,
         project='culturespa',
@@ -136,17 +140,6 @@ def trainer_settings(
         max_length=None)
 
 # %% ../nbs/455_tuning.ipynb #e527923f
-def _checkpoint(folder:Path, plan:str)->str|None:
-    "The newest whole state of this very training; states of another are thrown away"
-    note = folder/'plan.txt'
-    if note.is_file() and note.read_text() == plan:
-        whole = sorted(folder.glob('checkpoint-*/trainer_state.json'), key=os.path.getmtime)
-        return str(whole[-1].parent) if whole else None      # the state is written last
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    note.write_text(plan)
-    return None
-
 def _plan(rows:list, settings:Tuning, batch:int, model:LocalModel)->str:
     "A hash of all that decides an adapter"
     kind = {name: value for name, value in model.record.items() if name in ('weights', 'dtype')}
@@ -164,7 +157,8 @@ def lent(
     lm = model.lm
     trainable = {name: weight.requires_grad for name, weight in lm.named_parameters()}
     uses_cache = lm.config.use_cache
-    lm.requires_grad_(True)
+    if dtype_name(lm) not in QUANTISED:     # numbers in few bits have no gradient
+        lm.requires_grad_(True)
     try:
         yield lm
     finally:
@@ -236,7 +230,7 @@ def train_adapter(
     partial = out.with_name(f'.{out.name}.partial')
     plan = _plan(rows, settings, batch, base)
     with first_alone():
-        checkpoint = _checkpoint(partial, plan)
+        checkpoint = newest_state(partial, plan)
     same = same_training(known, plan)
     if same:
         record = _copied(same, partial)
@@ -261,7 +255,19 @@ def _checked_base(model:str|Path|LocalModel, samples:Sequence[dict], load:dict)-
     base = load_model(model, **load)
     if not isinstance(base, LocalModel) or base.adapter:
         raise InputError(f'{base.name} cannot be trained: a base model on this machine is needed')
+    _need_accelerators(base.lm)
     return base
+
+def _need_accelerators(lm:Any):
+    "A spread model is trained only if no part lies where nothing computes. Raises `InputError`"
+    places = set(getattr(lm, 'hf_device_map', {}).values())
+    outside = sorted(str(place) for place in places if str(place) in ('cpu', 'disk'))
+    if len(places) > 1 and outside:
+        raise InputError(f'parts of the model lie on {" and ".join(outside)}: tuning needs all of '
+                         'it on accelerators; --dtype 4bit makes it smaller')
+    if len(places) > 1 and process_count() > 1:
+        raise InputError('several processes each need a whole model: leave out --device auto, or '
+                         'start one process')
 
 def _trained(
     base:LocalModel,
@@ -283,7 +289,7 @@ def _trained(
     losses = _losses(trainer)
     if is_first():
         lines = [f'{step},{loss:.6g}' for step, loss in losses]
-        (folder/'loss.csv').write_text('\n'.join(['step,loss', *lines]) + '\n')
+        write_file(folder/'loss.csv', '\n'.join(['step,loss', *lines]) + '\n')
     return _training_record(base, trainer, rows, settings, losses)
 
 def _losses(trainer:Any)->list[tuple[int, float]]:
@@ -319,6 +325,7 @@ def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
         data_collator=_pad_with_targets(pad) if has_targets else pad,
         peft_config=lora_settings(settings, lm))
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_sealing())
     if not quiet:
         trainer.add_callback(_quiet_bar())
     return trainer
@@ -339,6 +346,18 @@ def _plain_trainer():
             return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
 
     return PlainTrainer
+
+def _sealing():
+    "Seals every state that is saved, once all processes have written theirs"
+    from transformers import TrainerCallback
+
+    class Sealing(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            wait_for_all()
+            if is_first():
+                seal_state(Path(args.output_dir)/f'checkpoint-{state.global_step}')
+
+    return Sealing()
 
 def _quiet_bar():
     "A bar without a line of numbers every tenth step"
@@ -366,6 +385,7 @@ def _training_record(
         weights=base.record['weights'],
         model=str(base.record['path']),
         revision=base.record['revision'],
+        dtype=base.record['dtype'],
         steps=trainer.state.global_step,
         samples=len(rows),
         epochs=settings.epochs,

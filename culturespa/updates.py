@@ -18,9 +18,11 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
+from .diagram import plain_names
 from .local import LocalModel
 from .model_files import find_adapter
 from .reading import InputError, read_json, reading
+from .writing import write_files
 
 # %% ../nbs/690_updates.ipynb #68000005
 WEIGHTS = 'adapter_model.safetensors'
@@ -108,7 +110,7 @@ def thinned_adapter(
     out:str|Path,           # a folder, written
 )->Path:                    # the folder
     "A copy of an adapter that leaves some modules as they are. Raises `InputError`"
-    from safetensors.torch import save_file
+    from safetensors.torch import save
     folder, out = find_adapter(adapter), Path(out)
     _, tensors = _read_adapter(folder)
     halves = _b_of(tensors)
@@ -117,11 +119,11 @@ def thinned_adapter(
         raise InputError(f'{adapter} does not touch {min(unknown)}')
     for module in dropped:
         tensors[halves[module]].zero_()
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, out/WEIGHTS, metadata=dict(format='pt'))
+    files = {WEIGHTS: save(tensors, metadata=dict(format='pt'))}
     for name in ('adapter_config.json', 'base.json'):
         if (folder/name).is_file():
-            shutil.copy(folder/name, out/name)
+            files[name] = (folder/name).read_bytes()
+    write_files(out, files)
     return out
 
 def drop_one(
@@ -174,6 +176,7 @@ def heat_table(
     layers = wide.index.astype(int)
     return wide.set_axis(layers)[single.matrix.unique()]
 
+@plain_names()
 def plot_heat(
     wide:pd.DataFrame,   # from `heat_table`
     title:str = '',

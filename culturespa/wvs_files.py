@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from .labelled_files import labelled_facts, labelled_pieces
 from .reading import InputError, LONGEST_HEAD, need_file, reading
 from .survey import data_path
 
@@ -208,19 +209,6 @@ def open_csv(
     numbers = set() if _holds_words(layout, items) else items
     return Microdata(path, layout.names, partial(_csv_pieces, layout, numbers), first_row=2)
 
-# %% ../nbs/160_wvs_files.ipynb #87431fd0
-def _read_labelled(path:Path, **options:Any)->tuple:
-    "Rows and facts of an SPSS or Stata file. Raises `InputError` where pyreadstat complains"
-    import pyreadstat
-    kind = path.suffix[1:]
-    read = pyreadstat.read_dta if kind.lower() == 'dta' else pyreadstat.read_sav
-    try:
-        return read(str(path), **options)
-    except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        complaint = f"cannot be read as {kind} (cut short, or another format): {reason}"
-        raise InputError(f"{path} {complaint}") from error
-
 # %% ../nbs/160_wvs_files.ipynb #ebac0198
 def _labelled_pieces(
     path:Path,
@@ -228,45 +216,31 @@ def _labelled_pieces(
     promised:int,             # rows the file says it has, 0 if it does not say
     wanted:list[str],
 )->Iterator[pd.DataFrame]:
-    "The `wanted` columns, 20,000 rows at a time"
-    columns = [spelling[name] for name in wanted]
-    start, size = 0, 20_000
-    while True:
-        part, _ = _read_labelled(path, row_offset=start, row_limit=size, usecols=columns,
-                                 user_missing=True)
+    "The `wanted` columns, some thousand rows at a time"
+    start = 0
+    for part in labelled_pieces(path, [spelling[name] for name in wanted]):
         part.columns = [column_name(column) for column in part.columns]
-        if len(part):
-            yield part
         start += len(part)
-        if len(part) < size:
-            break
+        yield part
     if start < promised:
         complaint = f"the file ends here, its header promises {promised} rows"
         raise InputError(f"{path}, row {start + 1}: {complaint}")
 
 # %% ../nbs/160_wvs_files.ipynb #c8f70a81
-def _answer_labels(labels:dict)->dict[int, str]:
-    "Labels of answers; those of missing codes, which are negative or letters, are left out"
-    kept = {}
-    for code, label in labels.items():
-        if isinstance(code, (int, float)) and code >= 0:
-            kept[int(code)] = str(label)
-    return kept
-
 def open_labelled(
     path:Path,  # .sav, .zsav or .dta
 )->Microdata:
     "Open an SPSS or Stata file. Raises `InputError` if it cannot be read"
-    _, facts = _read_labelled(path, metadataonly=True)
-    names = [column_name(column) for column in facts.column_names]
+    facts = labelled_facts(path)
+    names = [column_name(column) for column in facts['columns']]
     spelling:dict[str, str] = {}
-    for name, column in zip(names, facts.column_names):
+    for name, column in zip(names, facts['columns']):
         spelling.setdefault(name, column)
-    tables = facts.variable_value_labels.items()
-    labels = {column_name(column): _answer_labels(table) for column, table in tables}
-    questions = facts.column_names_to_labels.items()
+    tables = facts['labels'].items()
+    labels = {column_name(column): table for column, table in tables}
+    questions = facts['titles'].items()
     titles = {column_name(column): title for column, title in questions if title}
-    read = partial(_labelled_pieces, path, spelling, facts.number_rows or 0)
+    read = partial(_labelled_pieces, path, spelling, facts['rows'] or 0)
     return Microdata(path, names, read, 1, titles, labels)
 
 # %% ../nbs/160_wvs_files.ipynb #b155e1b8

@@ -8,9 +8,7 @@ __all__ = ['RELEASE', 'WVS_LICENCE', 'made_microdata', 'made_labels', 'write_mic
 
 # %% ../nbs/180_wvs_sources.ipynb #62c100f2
 import hashlib
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -24,6 +22,7 @@ from .survey import QUESTION_COLUMNS, codes_of, data_path
 from .survey_files import load_survey
 from .wvs import load_codebook, load_countries, load_missing, new_code
 from .wvs_files import Microdata, open_microdata
+from .writing import unescaped, write_file
 
 # %% ../nbs/180_wvs_sources.ipynb #33e447cc
 _MISSING_RATES = {-1: .08, -2: .03, -3: .01, -5: .003}   # shares of old people's answers
@@ -116,7 +115,7 @@ def _write_words(
         words[item] = people[item].map(labels[item] | missing)
         headers[item] = f'{item} {title}'
     table = people.assign(**words).rename(columns=headers)
-    table.to_csv(path, index=False, sep=';')
+    write_file(path, table.to_csv(index=False, sep=';'))
 
 # %% ../nbs/180_wvs_sources.ipynb #18ac011e
 def _write_sav(
@@ -161,7 +160,7 @@ def write_microdata(
     elif path.suffix != '.csv':
         _write_dta(people, path, labels or {})
     elif labels is None:
-        people.to_csv(path, index=False)
+        write_file(path, people.to_csv(index=False))
     else:
         _write_words(people, path, labels)
     return path
@@ -207,11 +206,10 @@ def _copy(
         path = source/Path(file).relative_to(top)   # the source may be the folder `data` itself
     if not path.is_file():
         return False
-    if _sha256(path) != sha256:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
         _refuse_hash(str(source), file, sha256)
-    part = target.with_name(target.name + '.part')
-    shutil.copyfile(path, part)
-    os.replace(part, target)
+    write_file(target, content)
     return True
 
 # %% ../nbs/180_wvs_sources.ipynb #b1e6cfaf
@@ -331,7 +329,7 @@ def _question_table(path:Path)->pd.DataFrame:
 # %% ../nbs/180_wvs_sources.ipynb #7edba1d4
 def _read_question_table(path:Path)->pd.DataFrame:
     "A questions.csv of the user's"
-    table = read_csv(path, dtype=str, keep_default_na=False)
+    table = unescaped(read_csv(path, dtype=str, keep_default_na=False))
     for column in ('question_id', 'question', 'options'):
         if column not in table:
             needed = "question_id, question and options are needed"

@@ -2,6 +2,8 @@
 import pytest
 from culturespa.adapter_folder import *
 
+import contextlib
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -46,6 +48,29 @@ def test_an_adapter_is_replaced_and_nothing_else_is():
         assert '| samples | 9 |' in (adapter/'README.md').read_text()
         card = (adapter/'README.md').read_text()
         assert temporary not in card and 'base_model:' not in card
+
+
+def test_a_torn_state_is_named_and_passed_over():
+    with tempfile.TemporaryDirectory() as temporary:
+        torn = Path(temporary)/'.joint.partial'
+        assert newest_state(torn, 'a1') is None
+        for number in range(5):
+            half = torn/f'checkpoint-{number}'
+            half.mkdir()
+            (half/'optimizer.pt').write_bytes(bytes(9))
+            seal_state(half)
+        assert newest_state(torn, 'a1') == str(torn/'checkpoint-4')
+        (torn/'checkpoint-4'/'optimizer.pt').write_bytes(bytes(8) + b'1')
+        (torn/'checkpoint-3'/'optimizer.pt').unlink()
+        (torn/'checkpoint-2'/'seal.json').write_text('[1]')
+        (torn/'checkpoint-1'/'seal.json').write_bytes(b'{"optimizer')
+        with contextlib.redirect_stderr(io.StringIO()) as named:
+            assert newest_state(torn, 'a1') == str(torn/'checkpoint-0')
+        lines = named.getvalue().splitlines()
+        assert ['checkpoint-4' in lines[0], len(lines)] == [True, 4]
+        (torn/'plan.txt').write_bytes(b'\xff')
+        assert newest_state(torn, 'a1') is None and newest_state(torn, 'a1') is None
+        assert not list(torn.glob('checkpoint-*'))
 
 
 def test_an_adapter_that_is_not_whole_is_not_copied():

@@ -11,6 +11,7 @@ import pytest
 
 from culturespa.survey import ANSWER_COLUMNS, ANSWER_KEY, InputError
 from culturespa.toys import made_answers, made_survey
+from culturespa.writing import is_intact
 
 folder = Path(tempfile.mkdtemp())
 made = made_survey({'USA': [1, 2], 'KEN': [3, 1]}, options=[4, 2])
@@ -29,14 +30,15 @@ def test_a_question_that_says_something_else_has_another_hash():
 
 def test_a_part_is_there_whole_or_not_at_all():
     import errno
-    import pyarrow.parquet as pq
+
+    from culturespa import writing
 
     def full(*args, **options):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     hashes = question_hashes(made.questions)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pq, 'write_table', full)
+        patched.setattr(writing.os, 'fsync', full)
         with pytest.raises(OSError):
             write_part(kenyan([3, 1]), hashes, folder/'parts/a.parquet')
     assert list((folder/'parts').iterdir()) == []
@@ -131,6 +133,32 @@ def test_parts_are_counted_and_reworded_questions_refused():
     for read in (count_part, lambda f: answered_in([f], 'original', 0, known)):
         with pytest.raises(InputError, match='is damaged: delete it'):
             read(file)
+
+
+def test_a_bit_that_turned_over_is_refused_in_one_line():
+    import random
+
+    out = folder/'turned'
+    place = part_folder(out, 'survey', 'base', 'P1', 'KEN')
+    hashes = question_hashes(made.questions)
+    file = place/part_name('original', 0, hashes)
+    write_part(kenyan([3, None]), hashes, file)
+    sound, whole, drawn = read_kept(out), file.read_bytes(), random.Random(0)
+    refusals = 0
+    for bit in drawn.sample(range(8 * len(whole)), 60):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(content)
+        for read in (lambda: read_kept(out), lambda: read_part(file), lambda: count_part(file)):
+            try:
+                found = read()
+            except InputError as error:
+                assert str(error).endswith('delete it and repeat the command that made it')
+                assert str(error).startswith(f'{file} is damaged') and '\n' not in str(error)
+                refusals += 1
+        if is_intact(bytes(content)):
+            pd.testing.assert_frame_equal(read_kept(out), sound)      # the note itself was hit
+    assert refusals > 150
 
 
 def test_a_second_writer_is_refused():

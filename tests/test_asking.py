@@ -70,7 +70,8 @@ def test_codes_are_mapped_back():
         shown, places = reordered(questions.loc[1], order), option_order(order, 4)
         assert [questions.loc[1, 'options'][k] for k in places] == shown['options']
     assert option_order('rotated1', 3) == [1, 2, 0]
-    for wrong in ('shuffled', 'rotated', 'rotated-1', '1'):
+    endless = 'rotated' + '9' * 5000
+    for wrong in ('shuffled', 'rotated', 'rotated-1', '1', '', 'rotated²', endless, 1):
         with pytest.raises(InputError, match='unknown order'):
             option_order(wrong, 4)
 

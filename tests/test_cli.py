@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 
 def typed(line):
     "Type a line; returns exit code, output, errors"
@@ -20,6 +21,24 @@ def typed(line):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(words)
     return code, out.getvalue(), err.getvalue()
+
+LIBRARIES = ('torch', 'transformers', 'peft', 'trl', 'datasets', 'accelerate', 'safetensors',
+             'tokenizers', 'huggingface_hub')
+
+WITHOUT = f'''
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+def find_others(name, *more):
+    return None if name.split('.')[0] in {LIBRARIES} else find(name, *more)
+PathFinder.find_spec = staticmethod(find_others)
+from culturespa.cli import main
+main()
+'''
+
+def typed_without_libraries(line):
+    "Type a line where the extra `models` is not installed"
+    command = [sys.executable, '-c', WITHOUT, *line.split()]
+    return subprocess.run(command, capture_output=True, text=True)
 
 def test_every_mistake_is_one_line_and_exit_code_2():
     with tempfile.TemporaryDirectory() as folder:
@@ -38,6 +57,14 @@ def test_every_mistake_is_one_line_and_exit_code_2():
             (f'{run} --preset fast', 'paper'), (f'answers --out {new} --on moon', 'survey'),
             (files, 'not JSON'), (f'{files} --draws 0', 'draws'),
             (f'{run} --topics ;', 'nothing selected'),
+            (f'{run} --temperature nan', 'nan is no finite number'),
+            (f'{run} --temperature 1e9', 'temperature'), (f'{run} --top-p nan', 'finite'),
+            (f'{run} --learn-temperature inf', 'finite'),
+            (f'{run} --tuning learning_rate=NaN', 'learning_rate'),
+            (f'{run} --tuning learning_rate=1e9', 'at most 1'), (f'{run} --replay nan', 'finite'),
+            (f'assess --out {new} --temperature 1e9', 'temperature'),
+            (f'assess --out {new} --orders back', 'rotated1'),
+            (f'assess --out {new} --orders back --dry-run', 'rotated1'),
             (f'run --out {new} --model nowhere/such/model --survey demo', 'no model'),
             (f'align --out {new} --draws 9', '--answers'), (f'{run} --strategies rdx', 'crqpc'),
             (f'{run} --strategies ,', 'strategies'), (f'{run} --methods ,', 'methods'),
@@ -184,6 +211,35 @@ def test_nothing_typed_shows_the_commands():
     assert typed('data')[0] == 0
 
 
+def test_every_help_page_has_an_example_that_the_parser_takes_and_a_link():
+    import shlex
+
+    from culturespa.help_pages import EXAMPLES, PAGES
+    tree = typer.main.get_command(app)
+    pages = {'': tree, **tree.commands}
+    for group in ('data', 'adapters'):
+        pages |= {f'{group} {name}': one for name, one in tree.commands[group].commands.items()}
+    assert set(pages) == set(EXAMPLES)
+    for name in pages:
+        code, out, _ = typed(f'{name} -h')
+        assert code == 0 and f'More: {PAGES}/{EXAMPLES[name][0]}.ipynb' in out, name
+        for example in EXAMPLES[name][1:]:
+            assert f'  culturespa {example}\n' in out, name
+            words = shlex.split(example)
+            path = ' '.join(words[:2]) if words[0] in ('data', 'adapters') else words[0]
+            pages[path].make_context(path, words[len(path.split()):])    # raises if it is not taken
+
+
+def test_no_text_of_others_steers_the_terminal():
+    with tempfile.TemporaryDirectory() as folder:
+        asked = ['ask', 'Is \x1b[2Jtea good?', '--options', 'Yes\x07;No\x9b', '--culture', 'BOL']
+        code, out, error = typed(asked)
+        assert code == 0 and 'Is \\u001b[2Jtea' in out and 'Yes\\u0007' in out
+        assert not {'\x1b', '\x07', '\x9b'} & set(out + error)
+        code, out, error = typed(['ask', 'Tea?', '--options', 'Yes;No', '--culture', '\x1b[31mred'])
+        assert code == 2 and 'x1b[31m' in error and '\x1b' not in error
+
+
 def test_the_version_is_the_packages():
     from culturespa import __version__
     assert typed('--version') == (0, f'culturespa {__version__}\n', '')
@@ -242,3 +298,30 @@ def test_help_is_instant_because_nothing_heavy_is_loaded():
     code = f'import sys; import culturespa.cli; print([m for m in {heavy} if m in sys.modules])'
     asked = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert asked.stdout.strip() == '[]', asked
+
+
+def test_tables_are_scored_and_servers_asked_without_what_runs_models():
+    from culturespa.survey_files import load_survey
+    from culturespa.toys import ScriptedServer, chat_reply
+    with tempfile.TemporaryDirectory() as folder:
+        modal = load_survey('demo').modal[['USA', 'ZWE']].stack().rename('code').reset_index()
+        modal.assign(method='P1').to_csv(f'{folder}/table.csv', index=False)
+        scored = typed_without_libraries(
+            f'align --survey demo --answers {folder}/table.csv --out {folder}/scored --draws 50')
+        assert scored.returncode == 0 and 'Alignment score S' in scored.stdout, scored.stderr
+        server = ScriptedServer(lambda n, request: (200, chat_reply('2')))
+        assessed = typed_without_libraries(
+            f'assess --model m --url {server.url} --survey demo --cultures USA --methods P1 '
+            f'--repeats 1 --draws 50 --quiet --out {folder}/assessed')
+        assert assessed.returncode == 0 and len(server.seen) >= 260, assessed.stderr
+        run = typed_without_libraries(
+            f'run --model m --url {server.url} --survey demo --cultures USA --questions survey '
+            f'--topics Faith --learn-topics Food --stop-after answers --quiet --out {folder}/run')
+        assert run.returncode == 0 and 'answers:' in run.stdout, run.stderr
+        Path(folder, 'config.json').write_text('{}')        # a model, but for its weights
+        for line in ('ask Tea? --options Yes;No', f'run --preset demo --out {folder}/x --quiet',
+                     f'run --model {folder} --survey demo --out {folder}/x --dry-run'):
+            refused = typed_without_libraries(line)
+            assert refused.returncode == 2 and refused.stderr.count('\n') == 1, refused.stderr
+            assert "pip install 'culturespa[models]'" in refused.stderr
+        assert not Path(folder, 'x').exists()

@@ -78,6 +78,30 @@ def test_wrong_values_are_named():
     assert configure('paper').non_answers and configure('demo', per_topic=3).per_topic == 3
 
 
+def test_what_makes_no_sense_is_refused_wherever_it_is_given():
+    from culturespa.models import Sampling
+
+    senseless = [
+        *(('temperature', value) for value in ('nan', 'inf', '-inf', '1e9')),
+        *(('top_p', value) for value in ('nan', 'inf', '0.0', '1.5'))]
+    everywhere = [(name, value) for name in ('learn_temperature', 'writing_temperature', 'replay',
+                                             'fraction') for value in ('nan', 'inf', '1e9')]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'run.toml'
+        for name, value in [*senseless, *everywhere]:
+            given = {name: float(value)}
+            file.write_text(f'{name} = {value}')
+            ways = [
+                lambda: configure('demo', **given),
+                lambda: derive(configure('demo'), **given),        # as an arm of a study does
+                lambda: configure('demo', **read_settings(file)),
+                lambda: read_configuration(configure('demo').model_dump() | given)]
+            ways += [lambda: Sampling(**given)] if (name, value) in senseless else []
+            for way in ways:
+                with pytest.raises(InputError, match=name):
+                    way()
+
+
 def test_what_a_record_holds_is_checked_as_what_is_typed():
     typed = configure('demo').model_dump(mode='json')
     assert read_configuration(typed) == configure('demo')

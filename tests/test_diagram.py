@@ -2,6 +2,23 @@
 import pytest
 from culturespa.diagram import *
 
+def test_a_name_is_no_formula():
+    import io
+    import matplotlib.pyplot as plt
+    from matplotlib import rcParams
+    def drawn(name):
+        survey = dict(name=name, synthetic=True, questions=260, cultures=['USA'])
+        steps = dict(questions=dict(attempts=6, kept=5), answers=dict(answers=9, unparsed=0),
+                     pairs=dict(comparable=9, moved=5), tuning={})
+        figure = draw_method(dict(steps=steps, survey=survey))
+        figure.savefig(io.BytesIO())
+        return figure
+
+    said_there = [text.get_text() for text in drawn('Survey of $x^$').axes[0].texts]
+    assert any('Survey of $x^$' in text for text in said_there) and rcParams['text.parse_math']
+    plt.close('all')
+
+
 def test_every_count_of_the_record_is_in_the_picture_and_what_is_missing_is_zero():
     import matplotlib.pyplot as plt
     steps = dict(

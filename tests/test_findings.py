@@ -17,6 +17,28 @@ def text_about(survey, *answers, draws=200):
     tables = measure(survey, pd.concat(answers), draws=draws)
     return tables, ' '.join(findings(tables))
 
+def test_one_sentence_says_no_more_than_both_tests_allow():
+    gain = dict(a_model='base+rds', a_method='P1', b_model='base', b_method='P1', order='original',
+                culture='average', difference=2., low=1.2, high=2.9, cultures=3, shared=40., p=.004,
+                note='')
+
+    def one(**changes):
+        table = pd.DataFrame([gain | changes, gain | dict(culture='USA', difference=-9.)])
+        return in_a_sentence(table, ('base+rds', 'P1'), ('base', 'P1'))
+
+    assert one() == ('rds answers 2.0 [1.2, 2.9] points nearer to the people of 3 cultures than P1 '
+                     '(p = .004, 40 questions).').replace('rds', label('base+rds', 'P1'))
+    loss = one(difference=-2., low=-2.9, high=-1.2)
+    assert '2.0 [1.2, 2.9] points further from' in loss and 'nearer' not in loss
+    for undecided in (dict(p=.2), dict(low=-.1), dict(difference=-.5, low=-1.5, high=.4, p=.3)):
+        said = one(**undecided)
+        assert 'could be chance' in said and 'nearer' not in said and 'further' not in said
+    nothing = dict(p=float('nan'), low=float('nan'), high=float('nan'))
+    assert one(**nothing, note='fewer than 20 questions').endswith('fewer than 20 questions.')
+    assert one(**nothing).startswith('No verdict') and 'nan' not in one(**nothing)
+    assert one(order='reversed') == '' and one(a_model='base+cds') == ''
+
+
 def test_findings_do_not_praise_what_is_not_sure():
     demo = six_cultures()
     plain = persona_answers(demo, .3, 'unaware')

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -331,6 +332,24 @@ def test_the_check_names(project, spoil, checked, said):
     assert all("\n" not in line for line in problems(project))
 
 
+def test_what_only_an_extra_brings_is_imported_where_it_is_used(project):
+    (project / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["numpy"]\n'
+        '[project.optional-dependencies]\nmodels = ["torch", "own[more]"]\ndev = ["pytest"]\n'
+    )
+    module = project / "culturespa/one.py"
+    lazy = "import numpy\ndef one():\n    import torch\n    import own\n"
+    module.write_text(lazy)
+    assert problems(project, check.dependencies_agree) == []
+    for early in ("import torch\n", "try:\n    import torch\nexcept ImportError:\n    pass\n"):
+        module.write_text(early + lazy)
+        (said,) = problems(project, check.dependencies_agree)
+        assert said.startswith("one.py: torch is imported at the top, and only an extra brings it")
+    module.write_text(lazy + "    import pytest\n")
+    assert "pytest is imported by one.py and not declared" in problems(
+        project, check.dependencies_agree)[0]
+
+
 def test_files_missing_from_git_are_named(project):
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
     subprocess.run(["git", "init", "-q"], check=True)
@@ -404,6 +423,57 @@ def test_anchors_and_menus():
     assert markup.slug("4. What `S` hides, and why") == "what-s-hides-and-why"
     assert markup.github_slug("What `S` hides, and why") == "what-s-hides-and-why"
     assert "nbs/index.ipynb" in [page for _, entries in markup.menu(ROOT) for page in entries]
+
+
+def test_a_promise_without_its_test_is_found(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text("def test_kept(tmp_path):\n    pass\n")
+    rows = ["| promise | test |", "| --- | --- |", "| One | `tests/test_a.py::test_kept` |",
+            "| Two | `tests/test_a.py::test_ke` |", "| Three | `tests/test_b.py::test_b` |",
+            "| Four | we try |"]
+    (tmp_path / "SECURITY.md").write_text("\n".join(rows))
+    found = list(check.promises_kept(tmp_path))
+    assert [line.split(": ")[1][:22] for line in found] == [
+        "tests/test_a.py has no", "tests/test_b.py has no", "no test holds this pro"]
+
+
+def test_a_hash_of_another_version_is_found(tmp_path):
+    (tmp_path / "requirements.lock").write_text("a==1\nb==2\nc==3\n")
+    good = " --hash=sha256:" + "0" * 64
+    (tmp_path / "requirements.hashes").write_text(f"# made\na==1{good}\nb==3{good}\nc==3\n")
+    said = list(check.hashes_agree(tmp_path))
+    assert len(said) == 2 and "b==3 is not in" in said[0] and "c==3 has no hash" in said[1]
+
+
+def test_only_what_has_one_build_is_hashed():
+    import lock
+    one = ("a-1-py3-none-any.whl", "a-1-py2.py3-none-any.whl", "a-1.tar.gz", "a-1.zip")
+    several = ("a-1-cp311-cp311-manylinux_2_28_x86_64.whl", "a-1-py311-none-any.whl",
+               "a-1-cp39-abi3-macosx_11_0_arm64.whl")
+    assert all(lock.ONE_BUILD.search(name) for name in one)
+    assert not any(lock.ONE_BUILD.search(name) for name in several)
+    hashed = (ROOT / "requirements.hashes").read_text()
+    assert "\ntransformers==" in hashed and "torch==" not in hashed and "://" not in hashed
+
+
+def test_known_faults_are_said_in_a_line_each():
+    import audit
+    fault = dict(id="PYSEC-1", fix_versions=["1.1", "2.0"])
+    packages = [dict(name="a", version="1.0", vulns=[fault, dict(id="X-2", fix_versions=[])]),
+                dict(name="b", version="1", vulns=[])]
+    assert audit.faults(packages) == [
+        "a 1.0: PYSEC-1, mended in 1.1, 2.0", "a 1.0: X-2, mended in no version yet"]
+
+
+def test_the_workflow_runs_what_a_submission_must_pass():
+    import yaml
+    text = (ROOT / ".github" / "workflows" / "check.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    assert jobs["run"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    assert dict(run="bash .ci/run") in steps and dict(run="make docs") in steps
+    actions = [step["uses"] for step in steps if "uses" in step]
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+\.\d+\.\d+", action) for action in actions)
 
 
 def test_the_lock_names_no_place_and_no_build():

@@ -4,12 +4,46 @@ from culturespa.measures import *
 
 import pandas as pd
 import pytest
+from culturespa.sheets import answer_sheets
 from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
 from culturespa.toys import persona_answers
 
 def six_cultures():
     return select(load_survey('demo'), cultures=['USA', 'GBR', 'BOL', 'CHN', 'THA', 'ZWE'])
+
+def test_models_are_compared_on_what_all_of_them_answered():
+    from culturespa.comparison import compare
+    demo = six_cultures()
+    asked = [persona_answers(demo, lean, model=name, seed=seed)
+             for seed, (name, lean) in enumerate(dict(a=.2, b=.5, c=.8).items())]
+    asked[0] = asked[0][~asked[0].question_id.isin(demo.questions.question_id[:30])]
+    asked[1] = asked[1][asked[1].culture != 'CHN']
+    sheets = answer_sheets(demo, pd.concat(asked))
+    table = side_by_side(demo, sheets, against='b', draws=200)
+    average = table[table.culture == 'average'].set_index('model')
+    assert set(average.questions) == {len(demo.questions) - 30} and set(average.cultures) == {5}
+    assert 'CHN' not in set(table.culture)
+    both = sheets.drop('c', level='model')      # what c left out plays no part: it left out nothing
+    pair = compare(demo, both, ('a', 'P1'), ('b', 'P1'), draws=200).set_index('culture')
+    assert average.difference['a'] == pytest.approx(pair.difference['average'])
+    assert average.difference['a'] == pytest.approx(average.score['a'] - average.score['b'])
+    assert (average.holm.dropna() >= average.p.dropna()).all() and pd.isna(average.p['b'])
+
+
+def test_models_without_a_common_question_are_refused():
+    demo = six_cultures()
+    one, two = persona_answers(demo, .2, model='a'), persona_answers(demo, .5, model='b')
+    half = set(demo.questions.question_id[:100])
+    one, rest = one[one.question_id.isin(half)], two[~two.question_id.isin(half)]
+    with pytest.raises(InputError, match='no question was answered by all of a, b as the same'):
+        side_by_side(demo, answer_sheets(demo, pd.concat([one, rest])), draws=200)
+    with pytest.raises(InputError, match='a alone: two models or more'):
+        side_by_side(demo, answer_sheets(demo, one), draws=200)
+    other = two.assign(method='P2')
+    with pytest.raises(InputError, match='no method was used with all of a, b'):
+        side_by_side(demo, answer_sheets(demo, pd.concat([one, other])), draws=200)
+
 
 def test_answers_of_another_survey_are_refused():
     demo = six_cultures()

@@ -2,6 +2,7 @@
 import pytest
 from culturespa.model_files import *
 
+import json
 import tempfile
 import warnings
 warnings.filterwarnings('ignore', message='IProgress not found')
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+import culturespa.model_files as model_files
 from culturespa.models import random_adapter, random_model
 from culturespa.survey import InputError
 transformers.utils.logging.set_verbosity_error()
@@ -26,6 +28,16 @@ def framed(template):
     tokenizer.chat_template = "{% for m in messages %}{% if m.role != 'assistant' %}" \
         "({{m.content}}){% else %}" + template
     return find_frame(tokenizer)
+
+def test_a_model_is_refused_in_one_line_where_nothing_can_run_it():
+    import sys
+    with pytest.MonkeyPatch.context() as patched:
+        for library in ('peft', 'trl'):
+            patched.setitem(sys.modules, library, None)      # as if it were not installed
+        assert lacking_libraries() == ['peft', 'trl']
+        with pytest.raises(InputError, match=r"need peft, trl: pip install 'culturespa\[models\]'"):
+            need_libraries()
+
 
 def test_fingerprint_tells_weights_apart():
     again, other = random_model(toys/'again'), random_model(toys/'other', seed=1)
@@ -58,6 +70,38 @@ def test_files_are_refused_in_one_line():
     with pytest.raises(InputError, match='no safetensors') as refused:
         load_weights(pickled, 'cpu', torch.float32)
     assert '\n' not in str(refused.value)
+    half_pickled = random_adapter(toys/'half pickled', toy)
+    (half_pickled/'adapter_model.safetensors').rename(half_pickled/'other.safetensors')
+    (half_pickled/'adapter_model.bin').write_bytes(b'')
+    with pytest.raises(InputError, match='no safetensors'):
+        find_adapter(half_pickled)
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    harms = (dict(template=endless), 'does not end within'), (dict(), 'code to be fetched')
+    for harm, words in harms:
+        harmful = random_model(toys/'harmful', **harm)
+        config = json.loads((harmful/'config.json').read_text())
+        if not harm:
+            (harmful/'config.json').write_text(json.dumps(config | dict(use_kernels=True)))
+        with pytest.raises(InputError, match=words):
+            load_weights(harmful, 'cpu', torch.float32)
+            load_tokenizer(harmful)
+
+
+def test_few_bits_are_refused_where_they_cannot_be():
+    import sys
+    import types
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, 'bitsandbytes', None)      # as if it were not installed
+        with pytest.raises(InputError, match=r"bitsandbytes: pip install 'culturespa\[quan"):
+            load_weights(toy, 'cpu', torch.float32, '4bit')
+    def broken(token):
+        raise RuntimeError('shape is invalid\nand so on')
+    broken.device = torch.device('cpu')
+    with pytest.raises(InputError, match='run in 4bit on cpu: shape is invalid$'):
+        model_files._try_once(broken, 'toy', '4bit')
+    assert find_dtype('8bit', 'cpu') == torch.float32
+    assert find_dtype('8bit', 'cuda') == torch.bfloat16
+    assert find_device('auto') == find_device()       # one device: nothing to spread over
 
 
 def test_a_reply_is_read_from_its_tokens():
@@ -93,6 +137,9 @@ def test_an_adapter_must_fit_its_base():
     assert check_adapter(stray, base) == stray.resolve()      # from elsewhere: it does not say
     (stray/'base.json').write_text(json.dumps(dict(weights='0123456789abcdef')))
     with pytest.raises(InputError, match='belongs to another model'):
+        check_adapter(stray, base)
+    (stray/'base.json').write_text('{"weights":')
+    with pytest.raises(InputError, match='base.json cannot be read'):
         check_adapter(stray, base)
     with pytest.raises(InputError, match='no adapter_config.json'):
         check_adapter(toys, base)

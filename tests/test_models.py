@@ -37,8 +37,10 @@ toy = random_model(toys/'toy')
 tokenizer = transformers.AutoTokenizer.from_pretrained(toy)
 
 def test_settings_without_a_meaning_are_refused():
-    temperatures = [dict(temperature=value) for value in (-1, float('nan'), float('inf'))]
-    others = [dict(top_p=0), dict(top_p=1.1), dict(max_new_tokens=0)]
+    senseless = (-1, float('nan'), float('inf'), 10.5, 1e300, 'hot', True, None)
+    temperatures = [dict(temperature=value) for value in senseless]
+    others = [dict(top_p=value) for value in (0, 1.1, float('nan'), '1')]
+    others += [dict(max_new_tokens=value) for value in (0, 2.5, float('nan'), '9')]
     for wrong in temperatures + others:
         with pytest.raises(InputError, match=next(iter(wrong))):
             Sampling(**wrong)

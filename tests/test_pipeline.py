@@ -103,6 +103,26 @@ def test_the_filter_of_the_configuration_is_that_of_the_writer():
                     questions_step(begun)
 
 
+def test_a_served_model_is_scored_by_the_steps_one_by_one():
+    from culturespa.toys import ScriptedServer, chat_reply
+    with tempfile.TemporaryDirectory() as folder:
+        server = ScriptedServer(lambda n, request: (200, chat_reply(str(1 + n % 3))))
+        setting = small(model='m', questions='survey', topics=('Faith',), learn_topics=('Food',))
+        at = dict(url=server.url, concurrency=4)
+        first = run_pipeline(
+            Path(folder)/'run', setting, quiet=True, say=str, served=at, stop_after='pairs')
+        assert list(first.steps) == ['questions', 'answers', 'pairs']
+        later = Run(Path(folder)/'run')                  # the record knows the address
+        assert later.base.record['url'] == server.url
+        with pytest.raises(InputError, match='behind a server, and tuning needs weights'):
+            tune_step(later)
+        survey_answers_step(later)
+        align_step(later)
+        assert list(later.steps['survey']) == ['base'] and (later.out/'scores.csv').exists()
+    with pytest.raises(InputError, match='accepted are questions, answers'):
+        steps_until('tea')
+
+
 def test_steps_one_by_one_give_what_the_whole_gives():
     with tempfile.TemporaryDirectory() as folder:
         whole, single = Path(folder)/'whole', Path(folder)/'single'

@@ -2,6 +2,8 @@
 import pytest
 from culturespa.questions import *
 
+import contextlib
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -76,6 +78,50 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one():
             assert len(log.read_text().splitlines()) == lines
 
 
+def test_replies_are_kept_and_shown_one_by_one():
+    import tqdm.auto
+    survey, lines, shown = load_survey('demo'), [], []
+    whole = generate_questions(clerk(), QuestionWriter(survey, per_topic=4), quiet=True)[0]
+
+    class Bar:
+        "What tqdm is asked to show, instead of showing it"
+        n = 0
+        def __init__(self, total, **style): assert total == 13 * 4
+        def refresh(self): shown.append(self.n)
+        def close(self): pass
+
+    def tired(chat, seed):
+        lines.append(len(log.read_text().splitlines()) if log.exists() else 0)
+        if len(lines) == 40:
+            raise ConnectionError('the machine was taken away')
+        return clerk().reply(chat, seed)
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        log = Path(folder)/'attempts.jsonl'
+        patched.setattr(tqdm.auto, 'tqdm', Bar)
+        with pytest.raises(ConnectionError):
+            generate_questions(ScriptedModel(tired), QuestionWriter(survey, per_topic=4), log)
+        assert lines == [0, *range(2, 41)]      # the first line says who was asked
+        assert shown == [n // 2 for n in range(1, 40)]     # 104 attempts for 52 questions
+        again = generate_questions(clerk(), QuestionWriter(survey, per_topic=4), log)[0]
+        assert shown[-1] == 52
+    pd.testing.assert_frame_equal(whole, again)
+
+
+def test_a_model_that_cannot_tell_what_it_said_so_far_is_asked_all_the_same():
+    survey = load_survey('demo')
+    class Plain:
+        "The oldest form of `generate`"
+        name, record = 'scripted', dict(kind='scripted', name='scripted')
+        def generate(self, chats, sampling, seeds):
+            return clerk().generate(chats, sampling, seeds)
+
+    plain, reporting = [
+        generate_questions(model, QuestionWriter(survey, per_topic=2), quiet=True)[0]
+        for model in (Plain(), clerk())]
+    pd.testing.assert_frame_equal(plain, reporting)
+
+
 def test_replies_of_another_model_are_not_taken():
     survey = load_survey('demo')
     with tempfile.TemporaryDirectory() as folder:
@@ -92,6 +138,34 @@ def test_replies_of_another_model_are_not_taken():
         log.write_text('["Food", 0, "Is tea good?"]')
         with pytest.raises(InputError, match='does not say'):
             generate_questions(clerk(), QuestionWriter(survey, per_topic=1), log, quiet=True)
+
+
+def test_a_damaged_log_or_reply_stops_nothing():
+    survey = load_survey('demo')
+
+    def half_said(chat, seed):
+        "A reply that no file can hold, and one whose number has no end"
+        if seed % 3 == 0:
+            return '{"question": "\ud83d", "options": ' + '9' * 5_000
+        return json.dumps(dict(question=f'Is {seed % 10**6} \ud800 good?', options=['Yes', 'No']))
+
+    def logged(log):
+        writer = QuestionWriter(survey, per_topic=2)
+        return generate_questions(ScriptedModel(half_said), writer, log, quiet=True)[0]
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder)/'attempts.jsonl'
+        undamaged = logged(log)
+        undamaged.to_json(Path(folder)/'kept.json')
+        first, second, *others = log.read_text().split('\n')
+        damaged = [second[:-9], '7', '[[], 1, ""]', '["Food", 1, 2]', '[' * 9_000, '9' * 5_000]
+        log.write_text('\n'.join([first, *damaged, *others]))
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            pd.testing.assert_frame_equal(logged(log), undamaged)
+        assert '6 of ' in said.getvalue() and said.getvalue().count('\n') == 1
+        log.write_text(first[:30])           # killed before the first line was whole
+        pd.testing.assert_frame_equal(logged(log), undamaged)
+        assert log.read_text().startswith(first)
 
 
 def test_a_model_that_never_writes_a_question_ends_the_loop():

@@ -26,3 +26,18 @@ def test_methods_without_a_common_question_still_get_a_report():
     average = scores[scores.culture == 'average']
     assert set(average.method) == {'unaware', 'P1'} and average.score.notna().all()
     assert 'Map of people' not in page and 'Similarity of every two cultures' in page
+
+
+def test_a_survey_may_be_called_anything():
+    import tempfile
+    from pathlib import Path
+    strange = 'of $x^$ <b> & co'
+    topics = invented_survey().questions.topic + strange
+    named = invented_survey()
+    named = replace(named, name=strange, questions=named.questions.assign(topic=topics))
+    said = [persona_answers(named, 0, 'unaware', f'base {strange}'),
+            persona_answers(named, .5, model=f'base {strange}')]
+    with tempfile.TemporaryDirectory() as folder:
+        write_alignment(named, pd.concat(said), folder, draws=100)
+        assert (Path(folder)/'scores.png').stat().st_size > 1000
+        assert 'of $x^$ &lt;b&gt; &amp; co' in (Path(folder)/'report.html').read_text()

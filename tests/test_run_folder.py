@@ -23,6 +23,18 @@ def test_a_damaged_record_is_named():
                 read_record(Path(folder))
 
 
+def test_a_folder_keeps_to_its_kind_of_model():
+    local = dict(model=dict(kind='local', path='demo'))
+    with pytest.raises(InputError, match='begun with a model on this machine'):
+        agreed_server(Path('run'), local, dict(url='http://new/v1'))
+    with pytest.raises(InputError, match='timeout: only for a model behind a server: give --url'):
+        agreed_server(Path('run'), {}, dict(timeout=3.))
+    assert agreed_server(Path('run'), local, dict(url=None)) == {}
+    with pytest.raises(InputError, match='revision is not for it'):
+        Run('runs/new', configure('default', model='m', survey='demo', revision='main'),
+            served=dict(url='http://localhost:1/v1')).base
+
+
 def test_two_processes_do_not_lose_each_others_notes():
     place = Path(tempfile.mkdtemp())/'run'
     place.mkdir()
@@ -83,6 +95,30 @@ def test_folders_of_another_kind_are_refused():
     (place/'record.json').write_text(json.dumps(victim))
     with pytest.raises(InputError, match='configuration that cannot be used: unknown strategy'):
         Run(place)
+
+
+def test_what_a_killed_process_began_stops_nobody():
+    place = Path(tempfile.mkdtemp())
+    begun = place/'.record.json.0123abcd.tmp'
+    begun.write_text('{"configur')
+    fresh = Run(place, configure('demo', cultures=('USA',)), quiet=True)
+    with fresh.writing():
+        assert not begun.exists()
+    assert Run(place, quiet=True).configuration == fresh.configuration
+
+
+def test_a_table_whose_bit_turned_over_is_refused_in_one_line():
+    place = Path(tempfile.mkdtemp())
+    record = dict(configuration=configure('demo').model_dump(mode='json'))
+    (place/'record.json').write_text(json.dumps(record))
+    kept = Run(place)
+    kept.write(pairs=pd.DataFrame(dict(culture=['BOL'], code=[3])))
+    content = bytearray((place/'pairs.parquet').read_bytes())
+    content[len(content) // 3] ^= 1
+    (place/'pairs.parquet').write_bytes(content)
+    with pytest.raises(InputError, match='pairs.parquet is damaged') as refused:
+        kept.table('pairs')
+    assert '\n' not in str(refused.value)
 
 
 def test_a_first_try_asks_the_first_questions_and_stays_one():

@@ -77,6 +77,24 @@ def test_assess_takes_workers_only_with_an_engine():
         assert list(Path(folder).iterdir()) == []
 
 
+def test_one_model_alone_is_not_compared_and_a_runs_folder_is_kept():
+    with tempfile.TemporaryDirectory() as folder:
+        own = load_survey('demo').modal[['USA', 'ZWE']].stack().rename('code').reset_index()
+        for name in ('a', 'b'):
+            own.assign(method='P1', model=name).to_csv(f'{folder}/{name}.csv', index=False)
+        both = f'compare {folder}/a.csv {folder}/b.csv --survey demo --draws 50'
+        with pytest.raises(InputError, match='a alone: two models or more are needed'):
+            typed(f'compare {folder}/a.csv --survey demo --draws 50')
+        with pytest.raises(InputError, match='accepted are a, b'):
+            typed(f'{both} --against c')
+        (Path(folder)/'run').mkdir()
+        (Path(folder)/'run'/'record.json').write_text('{}')
+        with pytest.raises(InputError, match='is the folder of a run or a survey'):
+            typed(f'{both} --out {folder}/run')
+        alike = typed(f'{both} --against b')
+        assert 'difference: to b' in alike and '260 questions and 2 cultures' in alike
+
+
 def test_a_task_for_another_program_is_written_once_and_mistakes_leave_nothing():
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)/'task'

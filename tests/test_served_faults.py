@@ -141,6 +141,27 @@ def test_ctrl_c_keeps_what_a_server_had_said(tmp_path):
     assert len(kept) == 3 and kept.code.notna().all()
 
 
+def test_ctrl_c_ends_the_command_while_a_server_is_silent(tmp_path):
+    asked = threading.Event()
+
+    def silent(n, request):
+        asked.set()
+        time.sleep(60)
+
+    url = ScriptedServer(silent).url.replace('//', '//ada:sk-secret@') + '?key=sk-hidden'
+    command = [sys.executable, '-m', 'culturespa', 'assess', '--model', 'm', '--url', url,
+               '--survey', 'demo', '--cultures', 'USA', '--out', str(tmp_path/'out')]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert asked.wait(120), 'nothing was asked'
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        said = b''.join(process.communicate(timeout=30))
+    assert time.monotonic() - begin < 5 and process.returncode == 130    # two, on a busy machine
+    assert b'culturespa: interrupted' in said and b'Traceback' not in said
+    written = [file.read_bytes() for file in tmp_path.rglob('*') if file.is_file()]
+    assert not any(b'sk-' in content for content in [said, *written])
+
+
 def test_probabilities_had_before_a_failure_serve_every_repeat(tmp_path):
     listed = {'0': .1, '1': .6, '2': .2, '3': .0995}
     able = ScriptedServer(lambda n, request: (200, chat_reply('1', listed)))

@@ -74,6 +74,13 @@ def test_prompts_are_scored_where_first_tokens_do_not_decide():
             prompt += [place(ord(digit), .5, digit) for digit in digits] + [place(2, .9, '<end>')]
         return dict(prompt_logprobs=prompt)
 
+    unusable = (7, ['?'], [{}], [{'5': 7}], [{'5': dict(logprob=9, decoded_token='1')}])
+    for nonsense in unusable:
+        with pytest.raises(Undecided):
+            whole_reply_probability([None], nonsense, '1', Sampling(1., 1.))
+        with pytest.raises(Undecided):
+            whole_reply_probability([], nonsense, '1', Sampling(1., 1.))
+
     tea = [dict(role='user', content='Tea?')]
     by_tokens = run_apart(lambda: ServerScorer().score(like_vllm, tea, ['1', '10']))
     assert by_tokens == pytest.approx([.5 * .9, .5 * .5 * .9])

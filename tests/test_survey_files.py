@@ -59,6 +59,48 @@ def test_a_survey_is_not_written_into_a_folder_of_another_kind():
     assert write_survey(toy_survey(), write_survey(toy_survey(), place/'new')) == place/'new'
 
 
+def test_a_full_disk_leaves_the_survey_that_was_there():
+    import resource
+
+    place = write_survey(toy_survey(), Path(tempfile.mkdtemp())/'old')
+    before = {file.name: file.read_bytes() for file in place.iterdir()}
+    size = len(before['questions.csv']) + 50
+    assert size < len(before['shares.parquet'])        # the first file fits, the second does not
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(OSError, match='shares.parquet'):
+            write_survey(replace(toy_survey(), name='new'), place)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {file.name: file.read_bytes() for file in place.iterdir()} == before
+
+
+def test_a_survey_reads_back_whatever_its_texts_begin_with():
+    from culturespa.survey import survey_digest
+
+    survey = toy_survey()
+    questions = survey.questions.assign(question=['=1+1', "'- how often?", 'Ünlü – 漢\\ud800'])
+    survey = replace(survey, name='=x', questions=questions, record=dict(made='é'))
+    place = Path(tempfile.mkdtemp())/'formulas'
+    place.mkdir()
+    (place/'.questions.csv.0123abcd.tmp').touch()        # a killed process left it
+    back = read_folder(write_survey(survey, place))
+    assert back.questions.question.tolist() == questions.question.tolist()
+    assert survey_digest(back) == survey_digest(survey) and back.name == '=x'
+    assert "\nq1,en,Food,'=1+1," in (place/'questions.csv').read_text(encoding='utf-8')
+
+
+def test_a_bit_that_turned_over_in_shares_is_refused():
+    place = write_survey(toy_survey(), Path(tempfile.mkdtemp())/'turned')
+    content = bytearray((place/'shares.parquet').read_bytes())
+    content[60] ^= 16
+    (place/'shares.parquet').write_bytes(content)
+    with pytest.raises(InputError, match='shares.parquet.*damaged') as refused:
+        read_folder(place)
+    assert '\n' not in str(refused.value)
+
+
 def test_a_survey_survives_the_disk():
     from pandas.testing import assert_frame_equal
     neighbours, truth = {'q1': ['q2']}, toy_shares()

@@ -89,6 +89,10 @@ def test_a_server_that_echoes_the_key_puts_it_nowhere():
             post_to(lambda n, request: (status_echoed, echo))
         assert 'sk-secret' not in str(echoed.value) and str(echoed.value).isprintable()
     assert post_to(lambda n, request: (200, dict(said='sk-secret'))) == dict(said='***')
+    spelled = rb'{"error": {"message": "bad key \u0073k-\u0073ecret"}, "said": ["s\u006b-secret"]}'
+    with pytest.raises(InputError, match='bad key [*]{3}'):
+        post_to(lambda n, request: (400, spelled))
+    assert post_to(lambda n, request: (200, spelled))['said'] == ['***']
 
 
 def test_prompts_do_not_follow_to_another_server():
@@ -102,6 +106,9 @@ def test_prompts_do_not_follow_to_another_server():
     assert post_to(lambda n, request: (308, b'', here) if n == 1 else (200, dict(n=n))) == dict(n=2)
     with pytest.raises(InputError, match='on and on'):
         post_to(lambda n, request: (308, b'', here))
+    for nowhere in ('http://[::1', '/' + 'a' * 70_000):
+        with pytest.raises(InputError, match='to what is no address'):
+            post_to(lambda n, request: (308, b'', dict(Location=nowhere)))
 
 
 def test_no_log_holds_the_key():
@@ -190,3 +197,22 @@ def test_ctrl_c_ends_a_silent_server_and_keeps_what_was_had():
         many_at_once(hosts_of(silent.url, most=1), echo_row, 9)
     assert time.monotonic() - begin < 3
     assert stopped.value.answered == {0: 0, 1: 1}
+
+
+def test_ctrl_c_ends_a_search_for_a_name_without_end():
+    asleep = threading.Event()
+
+    def search_without_end(*asked, **how):
+        threading.Timer(.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        asleep.wait(20)
+        raise OSError('nobody knows this name')
+
+    begin = time.monotonic()
+    with pytest.MonkeyPatch.context() as no_names:
+        no_names.setattr(transport.socket, 'getaddrinfo', search_without_end)
+        with pytest.raises(KeyboardInterrupt):
+            many_at_once(hosts_of('http://models.example/v1'), echo_row, 1)
+        assert time.monotonic() - begin < 2
+        left_alone = [one for one in threading.enumerate() if 'search' in one.name]
+        assert len(left_alone) == 1 and left_alone[0].daemon     # the process may end without it
+        asleep.set()

@@ -66,6 +66,7 @@ def test_settings_that_make_no_sense_are_refused():
     mistakes = [
         dict(rank=0), dict(rank=4.5), dict(rank='four'), dict(rank=True), dict(epochs=0),
         dict(learning_rate=-1), dict(learning_rate=float('nan')), dict(batch=0), dict(seed=-1),
+        dict(learning_rate=1e4), dict(learning_rate=float('inf')), dict(epochs=1e9),
         dict(dropout=2), dict(warmup=-.1), dict(schedule='cosin'), dict(targets=['q_proj'])]
     for wrong in mistakes:
         with pytest.raises(InputError, match=next(iter(wrong))):
@@ -86,6 +87,19 @@ def test_the_adapter_moves_and_the_base_does_not():
         config = json.loads((place/dtype/'adapter_config.json').read_text())
         matrices = 'q_proj k_proj v_proj o_proj gate_proj up_proj down_proj'
         assert set(config['target_modules']) == set(matrices.split())
+
+
+def test_a_spread_model_is_trained_only_where_all_of_it_computes():
+    from types import SimpleNamespace
+    from culturespa.tuning import _need_accelerators
+    _need_accelerators(SimpleNamespace(hf_device_map={'': 'cpu'}))
+    _need_accelerators(SimpleNamespace(hf_device_map={'model.layers.0': 0, 'model.layers.1': 1}))
+    with pytest.raises(InputError, match='parts of the model lie on cpu and disk'):
+        _need_accelerators(SimpleNamespace(hf_device_map={'a': 0, 'b': 'cpu', 'c': 'disk'}))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv('WORLD_SIZE', '2')
+        with pytest.raises(InputError, match='several processes each need a whole model'):
+            _need_accelerators(SimpleNamespace(hf_device_map={'a': 0, 'b': 1}))
 
 
 def test_the_same_seed_trains_the_same_adapter():
@@ -151,16 +165,25 @@ def test_a_training_is_taken_up_only_by_the_same_one():
     def resumed_from(samples, settings):
         "The checkpoint that a training starts from"
         seen = []
-        honest = train_adapter.__globals__['_checkpoint']
+        honest = train_adapter.__globals__['newest_state']
         def note(*given):
             seen.append(honest(*given))
             return seen[-1]
         with pytest.MonkeyPatch.context() as patched:
-            patched.setitem(train_adapter.__globals__, '_checkpoint', note)
+            patched.setitem(train_adapter.__globals__, 'newest_state', note)
             train_adapter('demo', samples, place/'BOL', settings, quiet=True)
         return seen[0]
 
-    assert interrupted(bolivian(32), quick)
+    last, newest = interrupted(bolivian(32), quick)
+    weights = place/'BOL'/'adapter_model.safetensors'
+    assert resumed_from(bolivian(32), quick).endswith(newest)
+    undisturbed = weights.read_bytes()
+    interrupted(bolivian(32), quick)
+    torn = place/'.BOL.partial'/newest/'optimizer.pt'
+    torn.write_bytes(torn.read_bytes()[:-9])
+    assert resumed_from(bolivian(32), quick).endswith(last)
+    assert weights.read_bytes() == undisturbed
+    interrupted(bolivian(32), quick)
     assert resumed_from(bolivian(32), quick) is not None
     faster = replace(quick, learning_rate=1e-3)
     certain = with_certain_targets(bolivian(32))

@@ -4,9 +4,10 @@ One line per thing that does not.
 
 Pages parse and are clean; package and tests are what the pages export, nothing is orphaned or
 missing from git; pages import earlier pages only; menus and pages match; links and anchors lead
-somewhere; README.md is index.ipynb; stored outputs hold no errors, warnings, temporary paths or
-addresses; and, where the authors' release is at hand (in ../shared/release, or where
-CULTURESPA_RELEASE says), nothing tracked holds a question text of the survey.
+somewhere; locked versions and hashes agree; every promise of SECURITY.md has its test; README.md is
+index.ipynb; stored outputs hold no errors, warnings, temporary paths or addresses; and, where the
+authors' release is at hand (in ../shared/release, or where CULTURESPA_RELEASE says), nothing
+tracked holds a question text of the survey.
 """
 
 import argparse
@@ -432,26 +433,40 @@ def code_sound(root):
 BEHIND_THE_SCENES = {
     "accelerate": "transformers trains with it",
     "safetensors": "transformers reads weights with it",
+    "bitsandbytes": "transformers loads weights in 4 and 8 bits with it",
 }
 
 
-def declared(root: Path) -> set[str]:
-    "Names of the distributions that pyproject.toml asks for; of the extras, all but `dev`"
+def declared(root: Path) -> dict[str, set[str]]:
+    "Extra -> distributions that pyproject.toml asks for, '' being those everybody gets; no `dev`"
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = list(project.get("dependencies", ()))
-    for extra, more in project.get("optional-dependencies", {}).items():
-        if extra != "dev":  # what pages, tests and tools need
-            lines += more
-    names = [re.match(r"[\w.-]+", line)[0] for line in lines]
-    return {name.lower().replace("_", "-") for name in names}
+    asked = {"": project.get("dependencies", ()), **project.get("optional-dependencies", {})}
+    asked.pop("dev", None)  # what pages, tests and tools need
+    found = {}
+    for extra, lines in asked.items():
+        names = [re.match(r"[\w.-]+", line)[0] for line in lines]
+        found[extra] = {name.lower().replace("_", "-") for name in names} - {PACKAGE}
+    return found
 
 
-def imported(root: Path) -> dict[str, str]:
-    "Distribution -> a module of the package that imports it"
+def outside_functions(tree: ast.AST):
+    "The statements that run when a module is imported"
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        lazy = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if not lazy and not for_types:
+            waiting += ast.iter_child_nodes(node)
+
+
+def imported(root: Path, nodes=ast.walk) -> dict[str, str]:
+    "Distribution -> a module of the package that imports it, in one of the nodes"
     distributions = metadata.packages_distributions()
     found = {}
     for path in sorted((root / PACKAGE).glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
@@ -464,15 +479,53 @@ def imported(root: Path) -> dict[str, str]:
 
 
 def dependencies_agree(root):
-    "What pyproject.toml declares is what the package imports"
+    "What pyproject.toml declares is what the package imports; what is in extras waits for its use"
     if not (root / "pyproject.toml").exists():
         return []
-    asked, used = declared(root), imported(root)
-    missing = [f"pyproject.toml: {name} is imported by {used[name]} and not declared"
-               for name in sorted(used.keys() - asked)]
+    extras, used = declared(root), imported(root)
+    asked = set().union(*extras.values())
+    said = [f"pyproject.toml: {name} is imported by {used[name]} and not declared"
+            for name in sorted(used.keys() - asked)]
     unused = asked - used.keys() - BEHIND_THE_SCENES.keys()
-    return missing + [f"pyproject.toml: {name} is declared and never imported"
-                      for name in sorted(unused)]
+    said += [f"pyproject.toml: {name} is declared and never imported" for name in sorted(unused)]
+    at_once = imported(root, outside_functions)
+    early = (asked - extras[""]) & at_once.keys()
+    return said + [f"{at_once[name]}: {name} is imported at the top, and only an extra "
+                   "brings it: import it in the function that needs it" for name in sorted(early)]
+
+
+def hashes_agree(root):
+    "Every package with a hash has the version of the lock"
+    lock, hashed = root / "requirements.lock", root / "requirements.hashes"
+    if not (lock.exists() and hashed.exists()):
+        return
+    locked = set(lock.read_text(encoding="utf-8").splitlines())
+    for line in hashed.read_text(encoding="utf-8").splitlines():
+        pinned, _, digest = line.partition(" --hash=sha256:")
+        if line.startswith("#"):
+            continue
+        if pinned not in locked:
+            yield f"requirements.hashes: {pinned} is not in requirements.lock: run `make lock`"
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            yield f"requirements.hashes: {pinned} has no hash: run `make lock`"
+
+
+def promises_kept(root):
+    "Every test that SECURITY.md names is there, and every promise names one"
+    page = root / "SECURITY.md"
+    if not page.exists():
+        return
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("| ") or line.startswith(("| ---", "| promise")):
+            continue
+        named = re.findall(r"`(tests/\w+\.py)::(test_\w+)`", line)
+        if not named:
+            yield f"SECURITY.md: no test holds this promise: {line[2:60]}..."
+        for file, test in named:
+            path = root / file
+            source = path.read_text(encoding="utf-8") if path.exists() else ""
+            if not re.search(rf"^def {test}\(", source, re.M):
+                yield f"SECURITY.md: {file} has no {test}"
 
 
 def code_breathes(root):
@@ -494,6 +547,8 @@ CHECKS = [
     release_kept_out,
     code_sound,
     dependencies_agree,
+    hashes_agree,
+    promises_kept,
     code_breathes,
 ]
 

@@ -2,9 +2,10 @@
 
 This is what `make setup` runs.
 
-Needs Python 3.11 or later with venv, and nothing else. uv installs if it is on PATH, plain pip
-otherwise. An index or folder of wheels that pip is configured to look in is handed on to uv,
-which does not read pip's configuration.
+Needs Python 3.11 or later with venv, and nothing else. First come the packages whose hashes are
+known, then the rest in the locked versions. uv installs if it is on PATH, plain pip otherwise. An
+index or folder of wheels that pip is configured to look in is handed on to uv, which does not read
+pip's configuration.
 """
 
 import os
@@ -48,6 +49,16 @@ def uv_environment() -> dict[str, str]:
     return {name: value for name, value in found.items() if value and name not in os.environ}
 
 
+def install(uv: str | None, wanted: list) -> int:
+    "The exit status of uv, or of pip where there is none"
+    if uv:
+        command, env = [uv, "pip", "install", "--python", PYTHON], os.environ | uv_environment()
+    else:
+        command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
+        env = dict(os.environ)
+    return subprocess.run([*command, *wanted], env=env, cwd=ROOT).returncode
+
+
 def main():
     if sys.version_info < (3, 11):
         stop(
@@ -61,28 +72,20 @@ def main():
             stop(
                 "`python -m venv` failed; on Debian and Ubuntu `apt install python3-venv` brings it"
             )
-    wanted = ["-c", ROOT / "requirements.lock", "-e", f"{ROOT}[dev,abilities]"]
     uv = shutil.which("uv")
-    if uv:
-        command, env = (
-            [uv, "pip", "install", "--python", PYTHON, *wanted],
-            os.environ | uv_environment(),
-        )
-    else:
-        command, env = (
-            [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *wanted],
-            dict(os.environ),
-        )
     print(
         f"installing about 210 packages (2 GB) with {'uv' if uv else 'pip'}: "
         "a few minutes the first time",
         flush=True,
     )
-    if subprocess.run(command, env=env, cwd=ROOT).returncode:
-        stop(
-            "the packages could not be installed; the reason stands above, "
-            "and `make setup` tries again"
-        )
+    hashed = ["--no-deps", "--require-hashes", "-r", ROOT / "requirements.hashes"]
+    versions = ["-c", ROOT / "requirements.lock", "-e", f"{ROOT}[models,abilities,dev]"]
+    for wanted in (hashed, versions):
+        if install(uv, wanted):
+            stop(
+                "the packages could not be installed; the reason stands above, "
+                "and `make setup` tries again"
+            )
 
 
 if __name__ == "__main__":

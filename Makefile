@@ -33,7 +33,7 @@ $(READY): pyproject.toml requirements.lock requirements.hashes
 check: setup  ## everything that must agree: pages, exports, tests, menus, links, README, outputs
 	$(BIN)/python tools/check.py
 
-docs: setup  ## render the pages into _docs, with Quarto if it is there
+docs: setup  ## render the pages into _docs, as a site that needs no server
 	$(BIN)/python tools/docs.py
 
 notebooks: setup  ## execute the pages in place and clean them (PAGES='nbs/430_answers.ipynb ...')

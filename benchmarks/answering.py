@@ -31,9 +31,9 @@ WORDS, SHARED, LENGTH = (
 )  # invented words, tokens in the shared start, tokens in a prompt
 
 
-def random_llama(folder: Path) -> Path:
-    "A Llama of about 100 M random parameters, 32,000 words, every word a token"
-    import torch, transformers
+def word_tokenizer():
+    "A tokenizer of invented words, every word a token, with a chat template"
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     names = [
@@ -65,7 +65,14 @@ def random_llama(folder: Path) -> Path:
         "{{m['role']}} : {{m['content']}} {{eos_token}} {% endfor %}"
         "{% if add_generation_prompt %}assistant :{% endif %}"
     )
-    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def random_llama(folder: Path) -> Path:
+    "A Llama of about 100 M random parameters, 32,000 words, every word a token"
+    import torch, transformers
+
+    word_tokenizer().save_pretrained(folder)
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=32_000,
@@ -135,10 +142,9 @@ def demo_chats(n: int) -> tuple[list, list]:
 def ways(model, sampling, chats, labels, batch: int) -> dict:
     "The five ways as functions that answer all chats once"
     import torch
-    from culturespa.models import render_chat
+    import transformers
 
     lm, tokenizer = model.lm, model.tokenizer
-    import transformers
 
     config = transformers.GenerationConfig(
         do_sample=True,
@@ -146,13 +152,13 @@ def ways(model, sampling, chats, labels, batch: int) -> dict:
         top_p=sampling.top_p,
         top_k=0,
         max_new_tokens=sampling.max_new_tokens,
-        eos_token_id=model.ends,
+        eos_token_id=model.weights.ends,
         pad_token_id=tokenizer.pad_token_id,
     )
     tokenizer.padding_side = "left"
 
     def texts(some):
-        return [render_chat(tokenizer, c, model.system_role) for c in some]
+        return [model.weights.frame.render(chat) for chat in some]
 
     @torch.inference_mode()
     def batched(size):
@@ -163,12 +169,12 @@ def ways(model, sampling, chats, labels, batch: int) -> dict:
                 padding=True,
                 return_tensors="pt",
                 return_token_type_ids=False,
-            ).to(model.device)
+            ).to(lm.device)
             out = lm.generate(**inputs, generation_config=config)
             tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
     def fresh(call):
-        model._starts.clear()  # the shared start is computed anew in every round
+        model.reader.forget()  # the shared start is computed anew in every round
         call()
 
     found = {
@@ -226,24 +232,22 @@ def wait(device: str):
 
 def work(model, chats, labels) -> float:
     "Floating-point operations that scoring cannot do without"
-    c, prompts = model.lm.config, model._ids(chats)
+    c, prompts = model.lm.config, model.weights.ids(chats)
     shared = len(os.path.commonprefix(prompts))
     layer = sum(p.numel() for p in model.lm.model.layers[0].parameters() if p.ndim == 2)
     head, width = (
         c.hidden_size * c.vocab_size,
         c.num_attention_heads * getattr(c, "head_dim", c.hidden_size // c.num_attention_heads),
     )
-    spared = (
-        2 * sum(p.numel() for p in model.lm.model.layers[-1].mlp.parameters()) if model.trims else 0
-    )
+    last = model.lm.model.layers[-1].mlp
+    spared = 2 * sum(p.numel() for p in last.parameters()) if model.reader.trims else 0
     flops = c.num_hidden_layers * (2 * layer * shared + 4 * width * shared**2 / 2) - spared * (
         shared - 1
     )
     for prompt, some in zip(prompts, labels):
-        rest, nodes = (
-            len(prompt) - shared,
-            len({w[:k] for l in some for w in [model._ways(l)[0]] for k in range(1, len(w) + 1)}),
-        )
+        replies = [tuple(model.weights.frame.reply_ids(label)) for label in some]
+        beginnings = {reply[:k] for reply in replies for k in range(1, len(reply) + 1)}
+        rest, nodes = len(prompt) - shared, len(beginnings)
         sees = rest * shared + rest**2 / 2 + nodes * (len(prompt) + 1)
         flops += (
             c.num_hidden_layers * (2 * layer * (rest + nodes) + 4 * width * sees)
@@ -274,14 +278,15 @@ def measure(name, model, sampling, chats, labels, rounds, batch) -> dict:
     import torch
 
     calls, seconds, peaks = ways(model, sampling, chats, labels, batch), {}, []
+    device = str(model.lm.device)
     for r in range(rounds + 1):  # the first round warms up
         if r:
-            peaks.append(peak(model.device, model.lm.dtype))
+            peaks.append(peak(device, model.lm.dtype))
         for way, call in calls.items():
-            wait(model.device)
+            wait(device)
             begin = time.perf_counter()
             call()
-            wait(model.device)
+            wait(device)
             if r:
                 seconds.setdefault(way, []).append(time.perf_counter() - begin)
         print(
@@ -293,19 +298,19 @@ def measure(name, model, sampling, chats, labels, rounds, batch) -> dict:
     need = work(model, chats, labels)
     rates = {w: len(chats) / median(s) for w, s in seconds.items()}
     ratio = {w: median(s / e for s, e in zip(seconds[w], seconds["score"])) for w in seconds}
-    tokens = [len(p) for p in model._ids(chats)]
+    tokens = [len(p) for p in model.weights.ids(chats)]
     return dict(
         model=name,
         parameters=sum(p.numel() for p in model.lm.parameters()),
         dtype=model.record["dtype"],
-        device=model.device,
+        device=device,
         threads=torch.get_num_threads(),
         items=len(chats),
         rounds=rounds,
         batch=batch,
-        budget=model.budget,
+        budget=model.reader.budget,
         tokens_per_prompt=sum(tokens) / len(tokens),
-        shared=len(os.path.commonprefix(model._ids(chats))),
+        shared=len(os.path.commonprefix(model.weights.ids(chats))),
         answers_per_second=rates,
         score_is_faster_by=ratio,
         seconds=seconds,

@@ -152,9 +152,9 @@ def _newest_sealed(folder:Path)->str|None:
     "Torn states are named and thrown away"
     steps = {}
     for state in folder.glob('checkpoint-*'):
-        step = re.fullmatch(r'checkpoint-(\d{1,12})', state.name)
-        if step:
-            steps[int(step[1])] = state
+        numbered = re.fullmatch(r'checkpoint-(\d{1,12})', state.name)
+        if numbered:
+            steps[int(numbered[1])] = state
     for step in sorted(steps, reverse=True):
         if _seal_fits(steps[step]):
             return str(steps[step])

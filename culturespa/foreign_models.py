@@ -131,14 +131,16 @@ def _fill(asked:dict)->int:
     longest = 0
     for chat in _chats():
         for prompt in (True, False):
-            settings = TEMPLATE | dict(add_generation_prompt=prompt, enable_thinking=not prompt)
+            settings:Any = TEMPLATE | dict(
+                add_generation_prompt=prompt, enable_thinking=not prompt)
             try:
-                texts, _ = render_jinja_template(
+                found:Any = render_jinja_template(
                     [chat], chat_template=asked['template'], **settings, **asked['tokens'])
             except MemoryError:
                 raise
             except Exception:      # templates fail in their own ways, which is said where it counts
                 continue
+            texts, _ = found
             longest = max(longest, *map(len, texts))
     return longest
 

@@ -96,7 +96,8 @@ def _as_arrow(part:pd.DataFrame)->pa.Table:
     "The numbers and the texts of every column, one beside the other: Stata's may hold both"
     columns = {}
     for name, cells in part.items():
-        numbers, texts = cells, [None] * len(cells)
+        numbers = cells
+        texts:list[str|None] = [None] * len(cells)
         if not pd.api.types.is_numeric_dtype(cells):
             numbers = pd.to_numeric(cells.where(cells.map(_is_number)))
             texts = [None if _is_number(cell) else str(cell) for cell in cells]

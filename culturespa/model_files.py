@@ -6,9 +6,9 @@
 __all__ = ['MODEL_LIBRARIES', 'SMALL_FILES', 'SAFE_FILES', 'HUB_NAME', 'DTYPES', 'QUANTISED',
            'MOST_PARTS', 'REPLY_MARK', 'THOUGHT_MARK', 'ASKED', 'lacking_libraries',
            'need_libraries', 'find_model', 'find_adapter', 'fingerprint', 'find_device',
-           'find_dtype', 'placement', 'dtype_name', 'check_size', 'load_weights', 'load_tokenizer',
-           'with_template', 'Frame', 'find_frame', 'end_tokens', 'template_ending',
-           'check_adapter', 'peft_model', 'fingerprint_of']
+           'find_dtype', 'without_bars', 'placement', 'dtype_name', 'check_size', 'load_weights',
+           'load_tokenizer', 'with_template', 'Frame', 'find_frame', 'end_tokens',
+           'template_ending', 'check_adapter', 'peft_model', 'fingerprint_of']
 
 # %% ../nbs/240_model_files.ipynb #2f537cd2
 import hashlib
@@ -16,6 +16,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -28,6 +29,9 @@ from .models import (BEGINS, ENDS, TODAY, fill_template, first_line, knows_syste
                                render_chat, template_text, without_thoughts)
 from .reading import InputError, is_there, read_json, shown
 from .survey import data_path, one_of
+
+# peft and trl call transformers by names that it is about to drop: news for them, not for a reader
+warnings.filterwarnings('ignore', '`(is_)?gradient_checkpointing', FutureWarning)
 
 # %% ../nbs/240_model_files.ipynb #a14ec43a
 MODEL_LIBRARIES = ('torch', 'transformers', 'tokenizers', 'safetensors', 'peft', 'trl', 'datasets',
@@ -148,6 +152,19 @@ def find_dtype(
         raise InputError(f'dtype {name} is unknown; there are {", ".join([*DTYPES, *QUANTISED])}')
     return getattr(torch, plain)
 
+# %% ../nbs/240_model_files.ipynb #c0fe5b93
+@contextmanager
+def without_bars():
+    "Transformers load without a bar of their own; whoever had bars has them back afterwards"
+    from transformers.utils import logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
 # %% ../nbs/240_model_files.ipynb #a10900e8
 def placement(
     device:str,            # as `find_device` gives it
@@ -217,6 +234,7 @@ def check_size(
                 raise InputError(f'{file} cannot be read: {name} is {shown(count)}, '
                                  f'accepted is a number up to {most:,}')
 
+@without_bars()
 def load_weights(
     folder:Path,
     device:str,

@@ -9,7 +9,7 @@ __all__ = ['process_count', 'is_first', 'join_processes', 'first_alone', 'wait_f
 # %% ../nbs/445_processes.ipynb #959139ce
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -85,6 +85,7 @@ def filled_sampler(
     samples:int,
     multiple:int,  # samples of one round, over all processes
     seed:int,
+    arrange:Callable[[list], list] = list,  # what is done with the order of an epoch
 ):                 # a sampler of torch; the blank is number `samples`
     "The random order that one process would take, filled up with blanks"
     from accelerate.data_loader import SeedableRandomSampler
@@ -98,7 +99,7 @@ def filled_sampler(
             self.order.set_epoch(epoch)
 
         def __iter__(self):
-            return iter(filled_up(list(self.order), multiple, blank=samples))
+            return iter(arrange(filled_up(list(self.order), multiple, blank=samples)))
 
         def __len__(self):
             return len(filled_up(range(samples), multiple, blank=samples))

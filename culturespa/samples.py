@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IGNORED', 'training_chats', 'reply_end', 'tokenize_sample', 'next_token_targets',
-           'batch_targets', 'target_loss', 'with_certain_targets', 'read_prompts', 'own_replies',
-           'write_replay', 'Message', 'Sample', 'draw_replay']
+           'batch_targets', 'answer_loss', 'target_loss', 'with_certain_targets', 'read_prompts',
+           'own_replies', 'write_replay', 'Message', 'Sample', 'draw_replay']
 
 # %% ../nbs/440_samples.ipynb #e2425a27
 import itertools
@@ -132,8 +132,21 @@ def batch_targets(
     for row in rows:
         tokens += [torch.tensor(own) for own in row['tokens']]
         shares += [torch.tensor(own) for own in row['shares']]
+    if not tokens:
+        return torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1)
     fill = torch.nn.utils.rnn.pad_sequence
     return fill(tokens, batch_first=True), fill(shares, batch_first=True)
+
+def answer_loss(
+    logits:Any,        # tensor (tokens that carry loss, vocabulary)
+    tokens:Any,        # this and the next as `batch_targets` gives them
+    shares:Any,
+    count:Any = None,  # tokens to divide by; None: those of this batch
+):                     # a number that has gradients
+    "Cross entropy between targets and the model's distributions, one a token that carries loss"
+    log_p = logits.float().log_softmax(-1)
+    total = -(shares * log_p.gather(-1, tokens)).sum()
+    return total / (len(tokens) if count is None else count)
 
 def target_loss(
     logits:Any,        # tensor (rows, positions, vocabulary)
@@ -142,11 +155,9 @@ def target_loss(
     shares:Any,
     count:Any = None,  # tokens to divide by; None: those of this batch
 ):                     # a number that has gradients
-    "Cross entropy between targets and the model's next-token distribution"
+    "The same of logits at every position: those of tokens that carry loss are picked"
     learned = labels[:, 1:] != IGNORED     # a position says what comes at the next
-    log_p = logits[:, :-1][learned].float().log_softmax(-1)
-    total = -(shares * log_p.gather(-1, tokens)).sum()
-    return total / (len(tokens) if count is None else count)
+    return answer_loss(logits[:, :-1][learned], tokens, shares, count)
 
 # %% ../nbs/440_samples.ipynb #9326de15
 def with_certain_targets(

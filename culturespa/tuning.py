@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'DEMO_TUNING', 'TRACKERS', 'LAST_STEPS', 'Tuning', 'lora_settings',
-           'batch_sizes', 'trainer_settings', 'lent', 'check_tracker', 'train_adapter',
+           'batch_sizes', 'trainer_settings', 'lent', 'check_tracker', 'Way', 'train_adapter',
            'mean_log_probability']
 
 # %% ../nbs/455_tuning.ipynb #2874954f
@@ -13,8 +13,9 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,17 @@ import numpy as np
 
 from .adapter_folder import (
     check_target, move_into_place, newest_state, same_training, seal_state)
+from .compact import (
+    READ, alike_together, can_compact, compact, compact_batch, padded_batch, with_shares)
 from .families import lora_targets
 from .local import LocalModel
 from .model_files import QUANTISED, dtype_name
 from .models import Model
+from .packing import only_positions
 from culturespa.processes import (
     filled_sampler, first_alone, is_first, join_processes, part_of_batch, process_count,
     wait_for_all)
-from .samples import IGNORED, batch_targets, target_loss, tokenize_sample
+from .samples import IGNORED, answer_loss, tokenize_sample
 from .served import load_model
 from .reading import InputError, read_json
 from .survey import one_of
@@ -198,6 +202,13 @@ def _tracked_beside(out:Path):
 # %% ../nbs/455_tuning.ipynb #2915e344
 LAST_STEPS = 10  # `last_loss` is their mean
 
+@dataclass(frozen=True)
+class Way:
+    "How samples become batches"
+    short:bool        # every token once?
+    collate:Callable  # samples -> batch
+    sampler:Any       # of torch
+
 def train_adapter(
     model:str|Path|LocalModel,  # folder, hub name, 'demo', or the base itself: left unchanged
     samples:Sequence[dict],     # see `training_chats`
@@ -281,8 +292,10 @@ def _trained(
     from transformers import set_seed
     set_seed(settings.seed)
     folder = Path(options.output_dir)/'adapter'
-    with lent(base) as lm:
-        trainer = _trainer(lm, base.tokenizer, rows, settings, options, quiet)
+    learned = [with_shares(row) for row in rows]
+    way = _way(base, learned, settings, options)
+    with lent(base) as lm, compact(lm) if way.short else nullcontext():
+        trainer = _trainer(lm, base.tokenizer, learned, settings, options, way, quiet)
         trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model(str(folder))
         trainer.model.unload()
@@ -302,50 +315,22 @@ def _copied(same:Path, partial:Path)->dict:
         shutil.copytree(same, partial/'adapter', dirs_exist_ok=True)
     return read_json(same/'base.json', dict)
 
-def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, quiet:bool):
+def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, way:Way, quiet:bool):
     from datasets import Dataset
-    from transformers import DataCollatorForSeq2Seq, PrinterCallback
-    from trl import SFTTrainer
-    pad = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED)
-    has_targets = 'tokens' in rows[0]
-    kind:Any = SFTTrainer
-    if _needs_plain_loss(lm):
-        kind = _plain_trainer()
-    if has_targets:
-        kind = _target_trainer()
-    if process_count() > 1:
-        round_of_all = options.per_device_train_batch_size * process_count()
-        kind = _shared(kind, filled_sampler(len(rows), round_of_all, settings.seed))
-        rows = [*rows, _blank(rows[0])]
-    trainer = kind(
+    from transformers import PrinterCallback
+    trainer = _answer_trainer(lm, way)(
         lm,
         args=options,
         processing_class=tokenizer,
-        train_dataset=Dataset.from_list(rows),
-        data_collator=_pad_with_targets(pad) if has_targets else pad,
+        # the blank one at the end is dealt to several processes alone
+        train_dataset=Dataset.from_list([*rows, _blank(rows[0])]),
+        data_collator=way.collate,
         peft_config=lora_settings(settings, lm))
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_sealing())
     if not quiet:
         trainer.add_callback(_quiet_bar())
     return trainer
-
-def _needs_plain_loss(lm)->bool:
-    "Can TRL's short way to the loss not find what lies below the head, or count the experts?"
-    config = lm.config.get_text_config()
-    has_experts = hasattr(config, 'num_local_experts')
-    return lm.base_model is lm or has_experts and not hasattr(config, 'num_experts')
-
-def _plain_trainer():
-    "TRL's trainer with the loss that the model itself computes"
-    from transformers import Trainer
-    from trl import SFTTrainer
-
-    class PlainTrainer(SFTTrainer):
-        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
-
-    return PlainTrainer
 
 def _sealing():
     "Seals every state that is saved, once all processes have written theirs"
@@ -396,49 +381,60 @@ def _training_record(
         settings=asdict(settings))
 
 # %% ../nbs/455_tuning.ipynb #536d9a09
-def _pad_with_targets(pad:Callable)->Callable:
-    "A collator that pads tokens and labels as ever, and adds the targets"
-    import torch
-    nothing = torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1)
-
-    def collate(rows:list)->dict:
-        plain = [{name: row[name] for name in ('input_ids', 'labels')} for row in rows]
-        all_blank = not any(row['tokens'] for row in rows)
-        tokens, shares = nothing if all_blank else batch_targets(rows)
-        return dict(pad(plain), tokens=tokens, shares=shares)
-    return collate
-
-def _target_trainer():
-    "TRL's trainer with `target_loss`"
-    from trl import SFTTrainer
-
-    class TargetTrainer(SFTTrainer):
-        def compute_loss(
-            self, model, inputs, return_outputs=False, num_items_in_batch=None,
-        ):
-            targets = [inputs.pop(name) for name in ('labels', 'tokens', 'shares')]
-            outputs = model(**inputs, use_cache=False)
-            loss = target_loss(outputs.logits, *targets, num_items_in_batch)
-            if num_items_in_batch is not None:
-                loss *= self.accelerator.num_processes     # whose gradients are averaged
-            return (loss, outputs) if return_outputs else loss
-
-    return TargetTrainer
-
-# %% ../nbs/455_tuning.ipynb #a833f539
-def _shared(kind:type, sampler:Any)->type:
-    "A trainer that takes samples in an order the processes share"
-    class SharedTrainer(kind):
-        def _get_train_sampler(self, train_dataset=None):
-            return sampler
-    return SharedTrainer
+def _way(base:LocalModel, rows:list, settings:Tuning, options:Any)->Way:
+    "The short way where the model can be read like that and nothing is left to chance in it"
+    pad = base.tokenizer.pad_token_id
+    short = settings.dropout == 0 and can_compact(base.lm, rows, pad)
+    at_once = options.per_device_train_batch_size * process_count()
+    step = at_once * options.gradient_accumulation_steps
+    texts = [row['input_ids'] for row in [*rows, _blank(rows[0])]]
+    sampler = filled_sampler(
+        len(rows),
+        at_once if process_count() > 1 else 1,
+        settings.seed,
+        partial(alike_together, step=step, rows=texts))
+    return Way(short, compact_batch if short else partial(padded_batch, pad=pad), sampler)
 
 def _blank(row:dict)->dict:
     "A sample like this one, without a token that carries loss"
-    blank = dict(row, labels=[IGNORED] * len(row['labels']))
-    if 'tokens' in row:
-        blank |= dict(tokens=[], shares=[])
-    return blank
+    return dict(row, labels=[IGNORED] * len(row['labels']), tokens=[], shares=[])
+
+# %% ../nbs/455_tuning.ipynb #a833f539
+def _answer_trainer(lm:Any, way:Way)->type:
+    "TRL's trainer with logits of answers alone"
+    from trl import SFTTrainer
+
+    class AnswerTrainer(SFTTrainer):
+        def _get_train_sampler(self, train_dataset=None):
+            return way.sampler
+
+        def training_step(self, model, inputs, num_items_in_batch=None):
+            where = inputs.pop('where').to(lm.device)
+            # on the way back layers may be computed once more: they must leave out the same
+            with only_positions(lm, where, trim=way.short):
+                return super().training_step(model, inputs, num_items_in_batch)
+
+        def compute_loss(
+            self, model, inputs, return_outputs=False, num_items_in_batch=None,
+        ):
+            read = {name: inputs[name] for name in READ if name in inputs}
+            outputs = model(**read, use_cache=False)
+            device = outputs.logits.device      # of the last part of a model that is spread
+            place, tokens, shares = (
+                inputs[name].to(device) for name in ('place', 'tokens', 'shares'))
+            loss = answer_loss(outputs.logits[0][place], tokens, shares, num_items_in_batch)
+            if num_items_in_batch is not None:
+                loss *= self.accelerator.num_processes     # whose gradients are averaged
+            if getattr(outputs, 'aux_loss', None) is not None:
+                loss = loss + self._balance(outputs.aux_loss, num_items_in_batch)
+            return (loss, outputs) if return_outputs else loss
+
+        def _balance(self, uneven, count):
+            "What a mixture of experts adds, once a step"
+            parts = 1 if count is None else self.current_gradient_accumulation_steps
+            return self.router_aux_loss_coef * uneven / parts
+
+    return AnswerTrainer
 
 # %% ../nbs/455_tuning.ipynb #37752bd0
 def mean_log_probability(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import transformers
 from safetensors.numpy import load_file
 
 from culturespa.adapter_folder import move_into_place
@@ -17,6 +18,8 @@ from culturespa.model_files import find_model, fingerprint
 from culturespa.models import random_adapter
 from culturespa.survey import InputError
 from culturespa.survey_files import load_survey
+
+transformers.utils.logging.disable_progress_bar()
 
 def made_adapter(place, scale=.1, seed=5):
     "An adapter of the demo model; its weights are random numbers"

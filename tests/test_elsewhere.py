@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import transformers
 
 from culturespa.answers import ask
 from culturespa.models import Sampling, ScriptedModel
 from culturespa.prompts import Prompter
 from culturespa.survey import ANSWER_KEY, InputError
 from culturespa.survey_files import load_survey
+
+transformers.utils.logging.disable_progress_bar()
 
 survey = load_survey('demo')
 prompter = Prompter(survey)

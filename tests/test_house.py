@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
-import check, density, docs, export, markup, readme
+import check, density, export, markup, pages, readme
 
 
 def cell(source, *outputs):
@@ -360,6 +360,29 @@ def test_files_missing_from_git_are_named(project):
     ]
 
 
+def test_what_a_page_writes_to_stderr_is_named_and_never_stored():
+    from nbformat import from_dict
+
+    widget = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "0%"}
+    bar = dict(output_type="display_data", metadata={}, data=widget)
+    loud = cell("load()", stream("done\n"), stream("Loading weights: 3%\n", "stderr"), bar)
+    book = from_dict(dict(cells=[markdown("# L"), loud]))
+    assert pages.pink(book) == ["cell 2 writes to stderr: Loading weights: 3%"]
+    assert [pages.is_stored(output) for output in book.cells[1].outputs] == [True, False, False]
+
+
+def test_pictures_without_words_are_named(project):
+    picture = dict(output_type="display_data", metadata={}, data={"image/png": "aGk="})
+    mute = "nbs/03_p.ipynb, cell 2: a picture without words"
+    write_page(project, "03_p", "# P\n![](images/x.png)", cell("plot()", picture))
+    first, second = problems(project, check.pictures_described)
+    assert first.startswith(mute) and "#| fig-alt" in first
+    assert second == "nbs/03_p.ipynb: the picture images/x.png has no words between its brackets"
+    described = cell("#| fig-alt: Two dots\nplot()", picture)
+    write_page(project, "03_p", "# P\n![a dot](images/x.png)", described)
+    assert problems(project, check.pictures_described) == []
+
+
 def test_readme_moves_links_tables_and_pictures(project):
     html = "<table><tr><th></th><th>score</th></tr><tr><th>P1</th><td>66.6</td></tr></table>"
     picture = dict(output_type="display_data", metadata={}, data={"image/png": "aGk="})
@@ -372,7 +395,7 @@ def test_readme_moves_links_tables_and_pictures(project):
             "#| echo: false\nt",
             dict(output_type="display_data", metadata={}, data={"text/html": html}),
         ),
-        cell("#| label: scores\nplot()", picture),
+        cell("#| label: scores\n#| fig-alt: Two dots\nplot()", picture),
         cell("#| hide\nsecret", stream("secret")),
     )
     text, pictures = readme.render(project)
@@ -383,26 +406,8 @@ def test_readme_moves_links_tables_and_pictures(project):
     assert "|  | score |\n| :--- | ---: |\n| P1 | 66.6 |" in text and "secret" not in text
     assert (
         pictures == {"nbs/images/readme-scores.png": b"hi"}
-        and "![](nbs/images/readme-scores.png)" in text
+        and "![Two dots](nbs/images/readme-scores.png)" in text
     )
-
-
-def test_pages_are_rendered_with_links_equations_and_anchors(project):
-    write_page(
-        project,
-        "01_two",
-        "# Two\n> After [one](00_one.ipynb#one).\n\n## A part\nUse `one`: $x^2$ <script>",
-        *TWO[1:],
-    )
-    assert docs.render(project, project / "_docs") == 3
-    text = (project / "_docs/01_two.html").read_text()
-    assert (
-        'href="00_one.html#one"' in text
-        and "<math" in text
-        and 'id="a-part"' in text
-        and ">Two</a>" in text
-    )
-    assert 'id="one"' in (project / "_docs/00_one.html").read_text()
 
 
 @pytest.mark.parametrize("page", export.pages(ROOT), ids=lambda p: p.stem)

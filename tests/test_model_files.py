@@ -55,6 +55,16 @@ def test_a_configuration_cannot_ask_for_layers_without_end():
     check_size(toy)
 
 
+def test_weights_are_loaded_without_a_word():
+    import contextlib, io
+    transformers.utils.logging.enable_progress_bar()
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        load_weights(toy, 'cpu', torch.float32)
+    assert said.getvalue() == '' and transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+
+
 def test_files_are_refused_in_one_line():
     bare = random_model(toys/'bare', template='')
     with pytest.raises(InputError, match='no chat template'):

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import transformers
 
 from culturespa.models import Sampling, ScriptedModel
 from culturespa.prompts import Prompter
 from culturespa.served import load_model
 from culturespa.survey import InputError
 from culturespa.survey_files import load_survey
+
+transformers.utils.logging.disable_progress_bar()
 
 def loss_and_gradient(model, row, targets=None):
     "Of one row: the loss on targets, or without any the usual one, and its gradient by one matrix"

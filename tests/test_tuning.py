@@ -215,6 +215,23 @@ def test_a_step_takes_the_batch_that_was_asked_for():
     assert list(losses.step) == [1, 2] and short['last_loss'] == round(losses.loss.mean(), 4)
 
 
+def test_the_short_way_takes_the_steps_of_the_usual_one():
+    place, samples = Path(tempfile.mkdtemp()), bolivian(20)
+    quick = replace(QUICK, epochs=2, batch=12, micro_batch=4)      # accumulates, last step not full
+    first = train_adapter('demo', samples, place/'short', quick, quiet=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(train_adapter.__globals__, 'can_compact', lambda *given: False)
+        usual = train_adapter('demo', samples, place/'usual', quick, quiet=True)
+    told = [pd.read_csv(place/name/'loss.csv') for name in ('short', 'usual')]
+    assert len(told[0]) == 4 and first['plan'] == usual['plan']
+    np.testing.assert_allclose(told[0].loss, told[1].loss, rtol=1e-4)
+    # with dropout each token has luck of its own: nothing may be shared
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(train_adapter.__globals__, 'compact', None)
+        chancy = replace(quick, epochs=1, dropout=.1)
+        train_adapter('demo', samples[:4], place/'chancy', chancy, quiet=True)
+
+
 def test_two_processes_train_what_one_trains():
     place, samples = Path(tempfile.mkdtemp()), bolivian(13)      # 13: the last step is not full
     quick = replace(QUICK, epochs=1, batch=8, micro_batch=4)

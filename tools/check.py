@@ -5,9 +5,9 @@ One line per thing that does not.
 Pages parse and are clean; package and tests are what the pages export, nothing is orphaned or
 missing from git; pages import earlier pages only; menus and pages match; links and anchors lead
 somewhere; locked versions and hashes agree; every promise of SECURITY.md has its test; README.md is
-index.ipynb; stored outputs hold no errors, warnings, temporary paths or addresses; and, where the
-authors' release is at hand (in ../shared/release, or where CULTURESPA_RELEASE says), nothing
-tracked holds a question text of the survey.
+index.ipynb; stored outputs hold no errors, warnings, temporary paths or addresses; every picture is
+described in words; and, where the authors' release is at hand (in ../shared/release, or where
+CULTURESPA_RELEASE says), nothing tracked holds a question text of the survey.
 """
 
 import argparse
@@ -33,7 +33,10 @@ from markup import (
     links_and_anchors,
     load,
     menu,
+    module_of,
     page_markdown,
+    picture_alt,
+    pictures_without_words,
     split_target,
 )
 
@@ -210,15 +213,6 @@ def code_cells(book: dict):
                 pass
 
 
-def module_of(book: dict) -> str | None:
-    "The module a page makes"
-    for cell in book["cells"]:
-        name = cell["cell_type"] == "code" and directives(cell["source"]).get("default_exp")
-        if name:
-            return name
-    return None
-
-
 def is_later(made: Path, page: Path) -> bool:
     "Whether a page uses one that comes after it; a page without a number may use any"
     here = page_number(page)
@@ -339,6 +333,26 @@ def outputs_sound(root):
             for output in cell.get("outputs", []):
                 for fault in faults(output):
                     yield f"nbs/{page.name}, cell {number}: stored output {fault}"
+
+
+def is_picture(output: dict) -> bool:
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
+def pictures_described(root):
+    "Who cannot see a picture is told what it shows"
+    for page, book in readable(root):
+        for number, cell in enumerate(book["cells"], 1):
+            drawn = any(is_picture(output) for output in cell.get("outputs", []))
+            if drawn and not picture_alt(directives(cell["source"])):
+                yield (
+                    f"nbs/{page.name}, cell {number}: a picture without words: "
+                    "say what it shows in a line `#| fig-alt: ...` at the cell's top"
+                )
+    for path, text in prose(root).items():
+        for link in pictures_without_words(text):
+            name = path.relative_to(root.resolve())
+            yield f"{name}: the picture {link} has no words between its brackets"
 
 
 def plain(text: str) -> str:
@@ -544,6 +558,7 @@ CHECKS = [
     links_alive,
     readme_in_step,
     outputs_sound,
+    pictures_described,
     release_kept_out,
     code_sound,
     dependencies_agree,

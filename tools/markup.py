@@ -65,6 +65,11 @@ def code(source: str) -> str:
     return re.sub(r"\A(\s*#\s*\|.*(\n|\Z))+", "", source).strip("\n")
 
 
+def picture_alt(said: dict[str, str]) -> str:
+    "What a cell's `#| fig-alt:` says of its picture; empty if it says nothing"
+    return said.get("fig-alt", "").strip("\"'")
+
+
 def title(book: dict) -> str:
     "What the page's first heading says"
     for cell in book["cells"]:
@@ -98,6 +103,20 @@ class Attributes(HTMLParser):
         self.ids += [v for k, v in attrs if k in ("id", "name") and v]
 
 
+def pictures_without_words(text: str) -> list[str]:
+    "Addresses of pictures in a Markdown text that have no alternative text"
+    found = []
+
+    def walk(nodes):
+        for node in nodes:
+            if node["type"] == "image" and not node.get("children"):
+                found.append(node["attrs"]["url"])
+            walk(node.get("children", []))
+
+    walk(mistune.create_markdown(renderer="ast", plugins=PLUGINS)(text))
+    return found
+
+
 def links_and_anchors(text: str) -> tuple[list[str], set[str]]:
     "Targets a Markdown text links to, pictures too, and the anchors it offers; code is not read"
     links, anchors = [], set()
@@ -123,20 +142,34 @@ def links_and_anchors(text: str) -> tuple[list[str], set[str]]:
     return links, anchors
 
 
+def exported(cell: dict) -> dict[str, ast.AST]:
+    "Public names that a cell gives to its module, and where: functions, classes and constants"
+    if cell["cell_type"] != "code" or not {"export", "exports"} & set(directives(cell["source"])):
+        return {}
+    try:
+        body = ast.parse(code(cell["source"])).body
+    except SyntaxError:
+        return {}
+    found = {node.name: node for node in body if hasattr(node, "name")}
+    for node in body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        constants = [target.id for target in targets if isinstance(target, ast.Name)]
+        found |= {name: node for name in constants if name[0].isupper()}
+    return {name: node for name, node in found.items() if not name.startswith("_")}
+
+
 def definitions(book: dict) -> set[str]:
-    "Names of functions and classes that a page exports: its documentation has an anchor for each"
-    names = set()
+    "Public names that a page exports: its documentation has an anchor for each"
+    return {name for cell in book["cells"] for name in exported(cell)}
+
+
+def module_of(book: dict) -> str | None:
+    "The module a page makes"
     for cell in book["cells"]:
-        if cell["cell_type"] != "code" or not {"export", "exports"} & set(
-            directives(cell["source"])
-        ):
-            continue
-        try:
-            tree = ast.parse(code(cell["source"]))
-        except SyntaxError:
-            continue
-        names |= {node.name for node in tree.body if hasattr(node, "name")}
-    return names
+        name = cell["cell_type"] == "code" and directives(cell["source"]).get("default_exp")
+        if name:
+            return name
+    return None
 
 
 def page_markdown(book: dict) -> str:

@@ -5,7 +5,8 @@ This is what `make notebooks` and .ci/run do.
 In place: fresh outputs are stored and the page is cleaned. With --copy the page is only tried,
 its file stays as it is. Each page has a kernel of its own, in the folder of the pages;
 `--jobs 2` runs two at once. Cells marked `#| eval: false` are left out; with --copy so are tests,
-which `make test` runs anyway. Ends with 'N passed, N failed'.
+which `make test` runs anyway. A page that writes to stderr fails: Jupyter shows that in pink.
+Ends with 'N passed, N failed'.
 """
 
 import argparse
@@ -52,6 +53,22 @@ def execute(page: Path, timeout: int, copy: bool):
     return book
 
 
+def pink(book) -> list[str]:
+    "Warnings, bars and library news: what cells write to stderr"
+    said = []
+    for number, cell in enumerate(book.cells, 1):
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                said.append(f"cell {number} writes to stderr: {output['text'].strip()[:200]}")
+    return said
+
+
+def is_stored(output) -> bool:
+    "Neither stderr nor a live widget, such as a bar, which no other page can show"
+    widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return output.get("name") != "stderr" and not widget
+
+
 def store(book, page: Path):
     "Write an executed page back, cleaned as nbdev cleans"
     import nbformat
@@ -59,7 +76,7 @@ def store(book, page: Path):
 
     for cell in book.cells:  # progress and library news differ from machine to machine
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+            cell.outputs = [output for output in cell.outputs if is_stored(output)]
     nbformat.write(book, page)
     os.chdir(ROOT)
     nbdev_clean(str(page))
@@ -76,11 +93,15 @@ def run(page: Path, timeout: int, copy: bool) -> tuple[bool, str]:
     start = time.time()
     try:
         book = execute(page, timeout, copy)
+        said = pink(book)
         if not copy:
             store(book, page)
     except Exception as error:
         return False, f"{page.name}: FAILED after {time.time() - start:.0f} s\n{why(error)}"
-    return True, f"{page.name}: {time.time() - start:.0f} s"
+    took = f"{time.time() - start:.0f} s"
+    if said:
+        return False, "\n".join([f"{page.name}: FAILED after {took}", *said])
+    return True, f"{page.name}: {took}"
 
 
 def results(chosen: list[Path], jobs: int, timeout: int, copy: bool):

@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from markup import code, directives, load
+from markup import code, directives, load, picture_alt
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- Made from nbs/index.ipynb by `make readme`: change that page. -->\n"
@@ -84,17 +84,17 @@ def from_root(text: str) -> str:
     return "".join(parts)
 
 
-def shown(output: dict, name: str) -> tuple[str, dict[str, bytes]]:
-    "One stored output as Markdown, and the picture file it needs"
+def shown(output: dict, name: str, alt: str) -> tuple[str, dict[str, bytes]]:
+    "One stored output as Markdown, and the picture file it needs; `alt` says what a picture shows"
     data = output.get("data", {})
     if "text/markdown" in data:
         return from_root(data["text/markdown"]), {}
     if "image/svg+xml" in data:
         path = f"nbs/images/{name}.svg"
-        return f"![]({path})", {path: data["image/svg+xml"].encode()}
+        return f"![{alt}]({path})", {path: data["image/svg+xml"].encode()}
     if "image/png" in data:
         path = f"nbs/images/{name}.png"
-        return f"![]({path})", {path: base64.b64decode(data["image/png"])}
+        return f"![{alt}]({path})", {path: base64.b64decode(data["image/png"])}
     if "<table" in data.get("text/html", ""):
         return table(data["text/html"]), {}
     said = output.get("text") or data.get("text/plain", "")
@@ -114,7 +114,7 @@ def code_cell(cell: dict, number: int) -> tuple[list[str], dict[str, bytes]]:
         return parts, pictures
     name = f"readme-{said.get('label') or number}"
     for part, output in enumerate(cell.get("outputs", []), 1):
-        text, made = shown(output, name if part == 1 else f"{name}-{part}")
+        text, made = shown(output, name if part == 1 else f"{name}-{part}", picture_alt(said))
         parts.append(text)
         pictures |= made
     return parts, pictures

@@ -90,16 +90,15 @@ def merge_adapter_command(
 ):
     "Write base and adapter as one model, if it answers as the two do"
     quiet_libraries()
-    import json
-
     from culturespa.adapters import base_of, draw_prompts, merge_adapter
+    from culturespa.reading import read_json
     from culturespa.survey_files import load_survey
     asked = draw_prompts(load_survey(typed['survey'] or 'demo'), questions)
     base = base_of(folder) if typed['model'] is None else dict(path=typed['model'])
     revision = typed['revision'] or base.get('revision')
     merge_adapter(base['path'], folder, out, dtype, asked, tolerance,
                   revision=revision, device=typed['device'])
-    said = json.loads((out/'merge.json').read_text())
+    said = read_json(out/'merge.json')
     print(f"merged in {dtype}: {said['prompts']} questions answered alike, the largest difference "
           f"of a probability is {said['largest_difference']:.1g} (accepted: {said['tolerance']:g})"
           f'\nModel in {out}')

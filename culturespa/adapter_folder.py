@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FETCHED', 'CARD', 'SEAL', 'hub_name', 'base_in_words', 'short_card', 'check_target',
-           'move_into_place', 'seal_state', 'newest_state', 'adapter_note', 'same_training']
+           'move_into_place', 'seal_state', 'newest_state', 'AdapterNote', 'adapter_note',
+           'same_training']
 
 # %% ../nbs/450_adapter_folder.ipynb #099ef0aa
 import hashlib
@@ -15,9 +16,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from .model_files import HUB_NAME
-from .survey import InputError
+from .reading import InputError, read_json
 from .writing import as_json, write_file, write_files
 
 # %% ../nbs/450_adapter_folder.ipynb #02bc75ae
@@ -160,15 +164,24 @@ def _newest_sealed(folder:Path)->str|None:
     return None
 
 # %% ../nbs/450_adapter_folder.ipynb #7feefa02
+class AdapterNote(BaseModel):
+    "What is read from base.json"
+    model_config = ConfigDict(extra='allow')
+    model:str|None = None
+    revision:str|None = None
+    weights:str|None = None
+    adapter:str = ''
+    survey:str|None = None
+    settings:dict[str, Any] = {}
+
 def adapter_note(
     folder:str|Path,
 )->dict:              # base.json; empty if there is none, or none that can be read
     "What an adapter says of itself"
     try:
-        note = json.loads((Path(folder)/'base.json').read_text())
-    except (OSError, ValueError, RecursionError):
+        return read_json(Path(folder)/'base.json', AdapterNote)
+    except InputError:
         return {}
-    return note if isinstance(note, dict) else {}
 
 def same_training(
     known:Sequence[Path],  # folders of adapters

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['PAPER_TUNING', 'PRESETS', 'WRITING', 'PLACES', 'OWN_QUESTIONS', 'Configuration',
-           'first_mistake', 'configure', 'read_configuration', 'check_configuration', 'adapter_of',
-           'asked_models', 'derive', 'read_toml', 'read_settings']
+           'configure', 'read_configuration', 'check_configuration', 'adapter_of', 'asked_models',
+           'derive', 'read_settings']
 
 # %% ../nbs/800_configuration.ipynb #710a317a
 import re
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from .pairs import STRATEGIES
 from .models import HIGHEST_TEMPERATURE
 from .prompts import METHODS
 from .filters import FILTERS
-from .survey import InputError, one_of
+from .reading import (
+    InputError, first_mistake, is_there, read_toml, reading, shown)
+from .survey import one_of
 from .tuning import DEMO_TUNING, Tuning
 
 # %% ../nbs/800_configuration.ipynb #f39c07a9
@@ -103,30 +104,22 @@ def _with_questions(preset:str, given:dict)->dict:
                              f'{given["questions"]}: leave one of the two out')
     if given['questions'] == OWN_QUESTIONS:
         return {'per_topic': None, **given}
-    path = Path(given['questions']).expanduser().resolve()
-    return {'per_topic': None, **given, 'questions': str(path)}
+    return {'per_topic': None, **given, 'questions': _resolved('questions', given['questions'])}
+
+def _resolved(name:str, place:object)->str:
+    "A place as it is called from any folder. Raises `InputError` for what is none"
+    with reading(f'{name} is {shown(place)}', 'which is no place'):
+        return str(Path(str(place)).expanduser().resolve())
 
 def _absolute(given:dict)->dict:
     "Places as they are called from any folder"
     found = {}
     for name in PLACES:
-        path = Path(str(given.get(name, ''))).expanduser()
         is_name = str(given.get(name)) in ('demo', 'en', 'None')
-        if not is_name and path.exists():
-            found[name] = str(path.resolve())
+        place = '' if is_name else _resolved(name, given.get(name, ''))
+        if place and is_there(place):
+            found[name] = place
     return given | found
-
-# %% ../nbs/800_configuration.ipynb #85509732
-def first_mistake(
-    error:ValidationError,
-)->str:
-    "The first value that is wrong: its name, what was given, and what is asked of it"
-    first = error.errors()[0]
-    name = '.'.join(map(str, first['loc']))
-    message = first['msg'][:1].lower() + first['msg'][1:]
-    if first['type'] == 'missing':     # given is everything else
-        return f'{name}: {message}'
-    return f"{name} is {first['input']!r}: {message}"
 
 # %% ../nbs/800_configuration.ipynb #bd136582
 def configure(
@@ -244,22 +237,6 @@ def derive(
     tuning = origin.tuning | given.pop('tuning', {})
     return read_configuration({**origin.model_dump(), **given, 'tuning': tuning})
 
-# %% ../nbs/800_configuration.ipynb #ref1a7e6
-def read_toml(
-    path:Path,
-)->tuple[bytes, dict]:   # the file as it is, and what it says
-    "Read a TOML file. Raises `InputError`"
-    try:
-        content = path.read_bytes()
-        return content, tomllib.loads(content.decode())
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror}') from None
-    except RecursionError:
-        raise InputError(f'{path} is no TOML: it is nested too deeply') from None
-    except ValueError as error:     # no TOML, no UTF-8, or a number with thousands of digits
-        raise InputError(f'{path} is no TOML: {error}') from None
-
-
 # %% ../nbs/800_configuration.ipynb #b171d005
 def read_settings(
     path:Path,     # TOML: settings of `Configuration`, and preset
@@ -271,5 +248,6 @@ def read_settings(
         one_of(f'setting in {path}:', name, names)
     tuning = values.get('tuning', {})
     if not isinstance(tuning, dict):
-        raise InputError(f'{path}: tuning is {tuning!r}: a table is needed, as {{epochs = 2}}')
+        raise InputError(f'{path}: tuning is {shown(tuning)}: a table is needed, '
+                         'as {epochs = 2}')
     return values

@@ -29,7 +29,9 @@ Source = Annotated[Text, option('--source', help='a folder or a mirror to take t
 @data.command('release', **helped('data release'))
 def data_release(out:Out, source:Source = None, quiet:Quiet = False):
     "Fetch the data files the paper's authors released"
+    from culturespa.reading import need_no_other
     from culturespa.wvs_sources import WVS_LICENCE, fetch_release
+    need_no_other(out)
     print(WVS_LICENCE)
     table = fetch_release(out, source, progress=not quiet)
     for state, n in table.state.value_counts().items():
@@ -82,9 +84,11 @@ def data_demo(
     from dataclasses import replace
     from culturespa.demo_model import train_model
     from culturespa.demo_world import World, make_survey
+    from culturespa.reading import need_no_other
     from culturespa.prompts import rank_survey
     from culturespa.survey import InputError
     from culturespa.survey_files import load_survey, write_survey
+    need_no_other(out)
     if (out/'model'/'demo.json').exists():
         raise InputError(f'{out} holds a demo world already: give another --out')
     world, shipped = World(kind, world_seed), load_survey('demo')

@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['LM_EVAL_TASK', 'CARRIED', 'INSPECT_TASK', 'EXPORTS', 'task_items', 'export_lm_eval',
-           'lm_eval_rows', 'export_inspect', 'inspect_rows', 'gather_answers']
+           'lm_eval_rows', 'export_inspect', 'InspectSample', 'InspectLog', 'inspect_rows',
+           'gather_answers']
 
 # %% ../nbs/485_elsewhere.ipynb #a22183a2
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from .answer_files import read_answer_file, read_rows
 from .answer_store import read_kept
@@ -20,7 +22,8 @@ from .answers import check_wanted, plan_blocks
 from .asking import block_chats
 from .prompts import Prompter
 from .release import read_answers
-from .survey import InputError, Survey, codes_of
+from .reading import InputError, need_schema, parse_json, read_json, read_text
+from .survey import Survey, codes_of
 from .writing import as_json, write_files
 
 # %% ../nbs/485_elsewhere.ipynb #2813931e
@@ -97,17 +100,15 @@ def _carried(path:Path, row:int, item:Any)->dict:
     if lacks:
         raise InputError(f'{path}, row {row}: {", ".join(lacks)} missing: a log of a task that '
                          '`culturespa export` wrote is needed')
-    return {name: item[name] for name in CARRIED}
+    carried = {name: item[name] for name in CARRIED}
+    return need_schema(carried, dict[str, str], f'{path}, row {row}')
 
 def _lines(path:Path)->list:
     "What stands in the lines of a file. Raises `InputError`"
-    found = []
-    try:
-        for line in path.read_text(encoding='utf-8').splitlines():
-            found.append(json.loads(line))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f'{path}, row {len(found) + 1} cannot be read: {error}') from None
-    return found
+    lines = read_text(path, 'log of lm-eval').split('\n')
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return [parse_json(line, f'{path}, row {row}') for row, line in enumerate(lines, 1)]
 
 def lm_eval_rows(
     path:Path,        # samples_culturespa_*.jsonl
@@ -118,7 +119,7 @@ def lm_eval_rows(
         item = sample.get('doc') if isinstance(sample, dict) else None
         carried = _carried(path, row, item)
         replies = sample.get('resps')
-        if not replies or not isinstance(replies[0], list):
+        if not isinstance(replies, list) or not replies or not isinstance(replies[0], list):
             raise InputError(f'{path}, row {row}: resps missing: run lm-eval with --log_samples')
         for repeat, text in enumerate(replies[0]):
             rows.append(carried | dict(repeat=repeat, text=str(text), row=row))
@@ -168,6 +169,18 @@ def export_inspect(
 EXPORTS = {'lm-eval': export_lm_eval, 'inspect': export_inspect}
 
 # %% ../nbs/485_elsewhere.ipynb #d54088f9
+class InspectSample(BaseModel):
+    "What is read of a reply"
+    metadata:Any = None
+    error:Any = None
+    output:dict[str, Any] | None = None
+    epoch:Annotated[int, Field(ge=1, le=10**6)] = 1
+
+class InspectLog(BaseModel):
+    "What is read of a log"
+    eval:dict[str, Any]
+    samples:list[InspectSample] | None
+
 def _is_inspect(content:Any)->bool:
     return isinstance(content, dict) and {'eval', 'samples'} <= set(content)
 
@@ -175,21 +188,17 @@ def inspect_rows(
     path:Path,        # a log in JSON
 )->pd.DataFrame|None: # model, `CARRIED`, repeat, text, row; None: no log of Inspect
     "The replies in a log of Inspect, failed samples left out. Raises `InputError` naming the row"
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error}') from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'{path} is not JSON: {error}') from None
+    content = read_json(path)
     if not _is_inspect(content):
         return None
+    need_schema(content, InspectLog, path)
     model = str(content['eval'].get('model', 'model'))
     rows = []
     for row, sample in enumerate(content['samples'] or (), 1):
         carried = _carried(path, row, sample.get('metadata'))
         if sample.get('error'):
             continue
-        text = (sample.get('output') or {}).get('completion', '')
+        text = str((sample.get('output') or {}).get('completion', ''))
         repeat = int(sample.get('epoch', 1)) - 1
         rows.append(carried | dict(model=model, repeat=repeat, text=text, row=row))
     return pd.DataFrame(rows)

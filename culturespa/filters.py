@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LONGEST_REPLY', 'MOST_BRACES', 'NON_ANSWER', 'NUMBERED', 'MARKED', 'FOUR_PHRASES',
-           'ANY_MEANING', 'FILTERS', 'json_object', 'Dropped', 'read_question', 'are_options',
-           'is_non_answer', 'non_answer_codes', 'avoids', 'split_option', 'clean_options',
-           'explain_ends', 'clean_options_paper', 'Filters', 'is_bare_scale', 'check_options',
-           'Sieve', 'filter_questions', 'left_after']
+           'ANY_MEANING', 'FILTERS', 'LONGEST_TEXT', 'json_object', 'Dropped', 'read_question',
+           'are_options', 'is_non_answer', 'non_answer_codes', 'avoids', 'split_option',
+           'clean_options', 'explain_ends', 'clean_options_paper', 'Filters', 'is_bare_scale',
+           'check_options', 'check_sizes', 'Sieve', 'filter_questions', 'left_after']
 
 # %% ../nbs/405_filters.ipynb #4fcd39d9
 import json
@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from .models import whole_characters
-from .survey import one_of
+from .reading import HALVES
+from .survey import MOST_OPTIONS, one_of
 
 # %% ../nbs/405_filters.ipynb #33a452ce
 LONGEST_REPLY = 50_000   # characters in which an object is looked for
@@ -129,7 +130,7 @@ NUMBERED = re.compile(r"""
     (?: \s*[.):=](?!\d)\s*      # "1. Yes", "1) Yes", "1: Yes"; but "1.5 million" is words
       | \s+-\s+(?![\d\s])       # "1 - Yes"; but "0 - 1 hours" is words
       | \s+(?=\() )             # "1 (Yes)"
-    (?P<words>.+)
+    (?P<words>\S.*)
   | (?P<alone>\d{1,9})
 """, re.X)
 
@@ -263,6 +264,21 @@ def check_options(
         raise Dropped('repeated options', 'options')
 
 # %% ../nbs/405_filters.ipynb #3ad5807c
+LONGEST_TEXT = dict(question=10_000, option=1000)    # characters
+
+def check_sizes(
+    question:str,
+    options:Sequence[str],
+):
+    "Nobody is asked a book, or a thousand options; and a text needs whole characters. `Dropped`"
+    longest = max(map(len, options), default=0)
+    if len(question) > LONGEST_TEXT['question'] or longest > LONGEST_TEXT['option']:
+        raise Dropped('a text without end', 'malformed')
+    if len(options) > MOST_OPTIONS:
+        raise Dropped(f'more than {MOST_OPTIONS:,} options', 'options')
+    if HALVES.search(' '.join([question, *options])):
+        raise Dropped('half of a character', 'malformed')
+
 class Sieve:
     "The filters of a preset in their order. Raises `InputError` on an unknown preset"
     def __init__(self,
@@ -279,6 +295,7 @@ class Sieve:
         "Let a question through. Raises `Dropped` with filter and reason"
         if question in self.taken:
             raise Dropped('duplicate', 'duplicate')
+        check_sizes(question, options)
         if not self.rules.forgives:
             self.taken.add(question)
         if is_bare_scale(question, options, self.rules.explained):

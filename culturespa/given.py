@@ -20,9 +20,9 @@ import pandas as pd
 
 from .filters import are_options, filter_questions, left_after
 from .questions import question_row
-from .survey import QUESTION_COLUMNS, SCALES, InputError, Survey, one_of
-from .survey_files import read_json
-from .writing import intact, unescaped
+from .reading import InputError, parse_json, read_bytes, read_json, read_table, shown
+from .survey import QUESTION_COLUMNS, SCALES, Survey, one_of
+from .writing import unescaped
 
 # %% ../nbs/415_given.ipynb #58c0a9f2
 QUESTION_FILES = 'generated_questions_topic_*.json'   # the authors' names, one file a topic
@@ -68,7 +68,7 @@ def file_hashes(
     "What tells changed files of questions from those that were read"
     hashes = {}
     for file in question_files(path):
-        content = file.read_bytes()
+        content = read_bytes(file, 'questions file')
         hashes[file.name] = hashlib.sha256(content).hexdigest()
     return hashes
 
@@ -97,14 +97,9 @@ def _read_items(file:Path)->list:
             kind = type(items).__name__
             raise InputError(f"{file} holds a {kind}: a list of questions is needed")
         return items
-    try:
-        if file.suffix == '.csv':
-            table = unescaped(pd.read_csv(file, dtype=str, keep_default_na=False))
-        else:
-            table = pd.read_parquet(intact(file))
-    except Exception as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{file} cannot be read as {file.suffix[1:]}: {first}") from error
+    table = read_table(file, dtype=str, keep_default_na=False)
+    if file.suffix == '.csv':
+        table = unescaped(table)
     return table.to_dict('records')
 
 # %% ../nbs/415_given.ipynb #1d45b8ef
@@ -114,12 +109,13 @@ def _read_item(item:object, where:str)->tuple:
     "One row as in GIVEN_COLUMNS from the third. Raises `InputError` that begins with `where`"
     if not isinstance(item, Mapping):
         raise InputError(
-            f"{where}: it is {item!r}, accepted is an entry with question, option_lst and class")
+            f"{where}: it is {shown(item)}, "
+            "accepted is an entry with question, option_lst and class")
     item = {AUTHORS_NAMES.get(name, name): value for name, value in item.items()}
     first_code = _optional(item, 'first_code', ['0', '1'], where)
     return (
-        _optional(item, 'question_id'),
-        _optional(item, 'language'),
+        _optional(item, 'question_id', where=where),
+        _optional(item, 'language', where=where),
         _text(item, 'topic', where),
         _text(item, 'question', where),
         _read_options(item.get('options'), where),
@@ -130,7 +126,7 @@ def _text(item:Mapping, name:str, where:str)->str:
     "What a row must say of `name`"
     text = item.get(name)
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f"{where}: {name} is {text!r}, accepted is a text")
+        raise InputError(f"{where}: {name} is {shown(text)}, accepted is a text")
     return text.strip()
 
 def _optional(
@@ -141,6 +137,8 @@ def _optional(
 )->str|None:
     "What a row says of `name`, None if nothing"
     value = item.get(name)
+    if not isinstance(value, str | int | float | np.generic | None):
+        raise InputError(f"{where}: {name} is {shown(value)}, accepted is a text, or nothing")
     missing = value is None or value != value      # NaN differs from itself
     text = '' if missing else str(value).strip()
     if not text:
@@ -156,13 +154,13 @@ def _read_options(value:object, where:str)->list[str]:
     options = value
     if isinstance(value, str):
         try:
-            options = json.loads(value)
-        except json.JSONDecodeError:
+            options = parse_json(value, where)
+        except InputError:
             options = None
     elif isinstance(value, np.ndarray):
         options = value.tolist()
     if not are_options(options):
-        raise InputError(f"{where}: options is {value!r}, "
+        raise InputError(f"{where}: options is {shown(value)}, "
                          'accepted is a list of texts such as ["Yes", "No"]')
     return [str(option).strip() for option in options]
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MODEL_LIBRARIES', 'SMALL_FILES', 'SAFE_FILES', 'HUB_NAME', 'DTYPES', 'QUANTISED',
-           'REPLY_MARK', 'THOUGHT_MARK', 'ASKED', 'lacking_libraries', 'need_libraries',
-           'find_model', 'find_adapter', 'fingerprint', 'find_device', 'find_dtype',
-           'without_bars', 'placement', 'dtype_name', 'load_weights', 'load_tokenizer',
-           'with_template', 'Frame', 'find_frame', 'end_tokens', 'template_ending',
-           'check_adapter', 'peft_model', 'fingerprint_of']
+           'MOST_PARTS', 'REPLY_MARK', 'THOUGHT_MARK', 'ASKED', 'lacking_libraries',
+           'need_libraries', 'find_model', 'find_adapter', 'fingerprint', 'find_device',
+           'find_dtype', 'without_bars', 'placement', 'dtype_name', 'check_size', 'load_weights',
+           'load_tokenizer', 'with_template', 'Frame', 'find_frame', 'end_tokens',
+           'template_ending', 'check_adapter', 'peft_model', 'fingerprint_of']
 
 # %% ../nbs/240_model_files.ipynb #2f537cd2
 import hashlib
@@ -27,7 +27,8 @@ from .foreign_models import (
     read_object, refuse_fetched_code, safetensors_header, try_template)
 from .models import (BEGINS, ENDS, TODAY, fill_template, first_line, knows_system_role,
                                render_chat, template_text, without_thoughts)
-from .survey import InputError, data_path, one_of
+from .reading import InputError, is_there, read_json, shown
+from .survey import data_path, one_of
 
 # peft and trl call transformers by names that it is about to drop: news for them, not for a reader
 warnings.filterwarnings('ignore', '`(is_)?gradient_checkpointing', FutureWarning)
@@ -213,6 +214,26 @@ def dtype_name(
     return str(lm.dtype).removeprefix('torch.')
 
 # %% ../nbs/240_model_files.ipynb #b5d77d57
+# of a model's configuration: how often something is built, before anything is compared
+MOST_PARTS = dict.fromkeys(('num_hidden_layers', 'num_layers', 'n_layer', 'num_local_experts',
+                            'num_experts', 'n_routed_experts'), 10_000)
+
+def check_size(
+    folder:Path,   # of a model
+):
+    "A configuration must not ask for layers without end. Raises `InputError`"
+    file = folder/'config.json'
+    if not is_there(file):
+        return
+    config = read_json(file, dict, 2**24)
+    own = config.get('text_config')
+    for part in (config, own if isinstance(own, dict) else {}):
+        for name, most in MOST_PARTS.items():
+            count = part.get(name) or 0
+            if not isinstance(count, int) or count > most:
+                raise InputError(f'{file} cannot be read: {name} is {shown(count)}, '
+                                 f'accepted is a number up to {most:,}')
+
 @without_bars()
 def load_weights(
     folder:Path,
@@ -224,6 +245,7 @@ def load_weights(
     os.environ.setdefault('USE_HUB_KERNELS', '0')     # read when transformers is loaded
     import transformers
     _need_safetensors(folder)
+    check_size(folder)
     refuse_fetched_code(folder)
     placed = placement(device, dtype, quantised)
     try:

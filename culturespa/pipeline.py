@@ -34,8 +34,9 @@ from .questions import QuestionWriter, generate_questions
 from .reuse import (
     Counts, ask_the_rest, known_adapters, reuse_questions, taken_in_words)
 from .run_folder import Run, hash_questions, save_picture
+from .reading import InputError, read_csv
 from .run_report import moved_in_words, part_notes, report_run, survey_answers
-from .survey import QUESTION_COLUMNS, InputError, one_of
+from .survey import QUESTION_COLUMNS, one_of
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
 from .writing import as_csv, unescaped, write_files
@@ -373,7 +374,7 @@ def score_again(
     models = set(run.steps.get('survey', {}))
     with run.writing():
         facts = report_run(run, figures=figures)
-        scores = pd.read_csv(run.out/'scores.csv', keep_default_na=False, na_values={'score': ['']})
+        scores = read_csv(run.out/'scores.csv', keep_default_na=False, na_values={'score': ['']})
         _draw_main_line(run, unescaped(scores))
         run.note(
             'scores', models=sorted(models), average=averages(scores),

@@ -11,7 +11,6 @@ __all__ = ['METHODS', 'SHOWS_EXAMPLES', 'NO_CULTURE', 'FIELDS', 'Templates', 'lo
 import hashlib
 import json
 import string
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,7 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .survey import InputError, Survey, data_path, one_of
+from .reading import InputError, read_toml, shown
+from .survey import Survey, data_path, one_of
 
 # %% ../nbs/200_prompts.ipynb #5ea51cb8
 METHODS = pd.DataFrame([
@@ -80,10 +80,7 @@ def load_templates(
         names = sorted(file.stem for file in shipped.glob('*.toml'))
         raise InputError(f"no templates at {where}: accepted are a TOML file, or one of "
                          f"{', '.join(names)}")
-    try:
-        table = tomllib.loads(path.read_text(encoding='utf-8'))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
+    _, table = read_toml(path)
     if not isinstance(table.get('language'), str):
         raise InputError(f"{path}: language is missing; a name such as 'en' is needed")
     text = {name: _template(path, table, name, fields.split()) for name, fields in FIELDS.items()}
@@ -102,6 +99,10 @@ def _template(path:Path, table:dict, name:str, fields:list)->str:
     except ValueError as error:
         raise InputError(f"{path}: {name} has a stray brace ({error}); "
                          "write {{ for a literal one") from error
+    for _, field, width, conversion in parts:
+        if width or conversion:
+            raise InputError(f"{path}: {name} writes more than a name in {{{shown(field)}}}: "
+                             f"accepted is {{{field}}} alone, without ! or :")
     found = {field for _, field, _, _ in parts if field is not None}
     if found != set(fields):
         raise InputError(f"{path}: {name} fills in {sorted(found)}, "

@@ -21,7 +21,8 @@ import pandas as pd
 from .filters import Dropped, Sieve, read_question
 from .models import Model, Sampling, check_model, item_seed, whole_characters
 from .prompts import Templates, load_templates, writing_chat
-from .survey import QUESTION_COLUMNS, InputError, Survey, one_of, survey_digest
+from .reading import InputError, read_bytes
+from .survey import QUESTION_COLUMNS, Survey, one_of, survey_digest
 from .writing import append_text, as_json
 
 # %% ../nbs/410_questions.ipynb #d15a83c7
@@ -242,7 +243,7 @@ def _read_log(log:str|Path|None, identity:dict)->dict:
     "Attempts of an interrupted run: (topic, attempt) -> text; lines without one are counted"
     if not log or not Path(log).exists():
         return {}
-    content = Path(log).read_text(encoding='utf-8', errors='replace')
+    content = read_bytes(log, 'log of attempts').decode('utf-8', 'replace')
     if json.dumps(identity).startswith(content):     # the power went as it was begun
         Path(log).unlink()
         return {}

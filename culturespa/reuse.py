@@ -21,9 +21,10 @@ from .asking import AskSettings
 from .models import Model
 from .prompts import NO_CULTURE
 from .run_folder import (
-    Run, check_questions, first_questions, read_record, recorded_configuration)
-from .survey import InputError, select, survey_digest
-from .writing import intact, write_file
+    Run, check_questions, check_table, first_questions, read_record, recorded_configuration)
+from .reading import InputError, read_table
+from .survey import select, survey_digest
+from .writing import write_file
 
 # %% ../nbs/820_reuse.ipynb #b7a1d090
 # the settings that decide which questions are written
@@ -51,9 +52,9 @@ def reuse_questions(
 def _check_whole(file:Path, counts:dict):
     "Questions to copy must be whole and those that were noted. Raises `InputError`"
     try:
-        questions = pd.read_parquet(intact(file))
-        rows = len(questions[['question_id', 'question', 'options']])
-    except (OSError, ValueError, KeyError):    # gone, no Parquet, or without these columns
+        questions = check_table(file, 'questions', read_table(file))
+        rows = len(questions)
+    except InputError:      # gone, no Parquet, or without these columns
         rows = None
     if rows is None or rows != counts.get('kept'):
         raise InputError(f'{file} is damaged or gone: start from another run, or from none')

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .survey import InputError
+from .reading import InputError, read_csv, read_text
 from .writing import as_csv, unescape_cell, write_file
 
 # %% ../nbs/620_review.ipynb #06385c49
@@ -114,15 +114,9 @@ def read_review(
 
 def _read_texts(file:Path)->pd.DataFrame:
     "A CSV file as texts, with commas or, as some spreadsheets write it, semicolons"
-    try:
-        lines = file.read_text(encoding='utf-8-sig').splitlines()
-        head = lines[0] if lines else ''
-        separator = ';' if head.count(';') > head.count(',') else ','
-        table = pd.read_csv(
-            file, sep=separator, dtype=str, encoding='utf-8-sig', keep_default_na=False,
-            index_col=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f'{file} cannot be read as a CSV file in UTF-8: {error}') from None
+    head, *_ = read_text(file, 'CSV file in UTF-8').splitlines() or ['']
+    separator = ';' if head.count(';') > head.count(',') else ','
+    table = read_csv(file, sep=separator, dtype=str, keep_default_na=False, index_col=False)
     return table.fillna('')
 
 def _refuse(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IGNORED', 'training_chats', 'reply_end', 'tokenize_sample', 'next_token_targets',
            'batch_targets', 'answer_loss', 'target_loss', 'with_certain_targets', 'read_prompts',
-           'own_replies', 'write_replay', 'draw_replay']
+           'own_replies', 'write_replay', 'Message', 'Sample', 'draw_replay']
 
 # %% ../nbs/440_samples.ipynb #e2425a27
 import itertools
@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from .local import LocalModel
 from .models import Model, Sampling
 from .prompts import Prompter
-from .survey import InputError, codes_of
+from .reading import HALVES, InputError, need_schema, parse_json, read_text
+from .survey import codes_of
 from .writing import as_json, write_file
 
 # %% ../nbs/440_samples.ipynb #4deaff96
@@ -171,10 +173,7 @@ def read_prompts(
 )->list[list[dict]]:        # chats, the last message the user's
     "Prompts from a file. Raises `InputError` naming the line that is none"
     path = Path(path).expanduser()
-    try:
-        lines = path.read_text(encoding='utf-8-sig').split('\n')
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'{path} cannot be read as text: {error}') from None
+    lines = read_text(path, 'file of prompts').split('\n')
     chats = []
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -185,12 +184,7 @@ def read_prompts(
 
 def _read_chat(where:str, line:str)->list[dict]:
     "One line"
-    try:
-        chat = json.loads(line)
-    except ValueError as error:
-        raise InputError(f'{where} is not JSON: {error}') from None
-    except RecursionError:
-        raise InputError(f'{where} is nested too deeply') from None
+    chat = parse_json(line, where)
     if isinstance(chat, dict):
         chat = chat.get('messages')
     is_chat = isinstance(chat, list) and chat and all(map(_is_message, chat))
@@ -207,7 +201,7 @@ def _is_message(message:object)->bool:
 
 def _is_text(text:object)->bool:
     "Half of a character cannot be written down, though JSON can name it"
-    return isinstance(text, str) and not any('\ud800' <= sign <= '\udfff' for sign in text)
+    return isinstance(text, str) and not HALVES.search(text)
 
 def own_replies(
     model:Model,                 # the base
@@ -237,6 +231,19 @@ def write_replay(
     lines = [as_json(sample, indent=None) for sample in samples]
     write_file(file, ''.join(lines))
 
+class Message(BaseModel):
+    role:str
+    content:str
+
+class Sample(BaseModel):
+    "A prompt and the reply to it"
+    prompt:list[Message] = Field(min_length=1)
+    completion:list[Message] = Field(min_length=1)
+
+def _read_sample(where:str, line:str)->dict:
+    "One line. Raises `InputError`"
+    return need_schema(parse_json(line, where), Sample, where)
+
 def draw_replay(
     file:Path,             # from `write_replay`
     n:int,                 # samples; more than there are: all of them before any comes again
@@ -245,8 +252,10 @@ def draw_replay(
 )->list[dict]:
     "Samples of what a model says anyway, in random order"
     # not splitlines: a reply may hold a character that it takes for the end of a line
-    lines = file.read_text(encoding='utf-8').split('\n')
-    own = [json.loads(line) for line in lines if line]
+    lines = read_text(file, 'file of replies').split('\n')
+    own = [_read_sample(f'{file}, line {row}', line) for row, line in enumerate(lines, 1) if line]
+    if not own:
+        raise InputError(f'{file} holds no reply: delete it, and the command makes it again')
     rng = np.random.default_rng(seed)
     rounds = -(-n // len(own))
     order = np.concatenate([rng.permutation(len(own)) for _ in range(rounds)])

@@ -69,19 +69,21 @@ def _print_outcome(run:'Run'):
 
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
-    import pandas as pd
+    from culturespa.reading import need_kinds, read_csv
     from culturespa.writing import unescaped
     file = Path(out)/'scores.csv'
-    return unescaped(pd.read_csv(file, keep_default_na=False, na_values={'score': ['']}))
+    table = unescaped(read_csv(file, keep_default_na=False, na_values={'score': ['']}))
+    kinds = dict(model='text', method='text', culture='text', score='number?')
+    return need_kinds(table, kinds, file)
 
 def _read_differences(out:str|Path)->'pd.DataFrame':
     "Likewise"
-    import pandas as pd
+    from culturespa.reading import read_csv
     from culturespa.writing import unescaped
     numbers = ['difference', 'low', 'high', 'p', 'shared', 'cultures']
     empty = {name: [''] for name in numbers}
     file = Path(out)/'differences.csv'
-    return unescaped(pd.read_csv(file, keep_default_na=False, na_values=empty))
+    return unescaped(read_csv(file, keep_default_na=False, na_values=empty))
 
 # %% ../nbs/890_scoring_commands.ipynb #43b60864
 Answers = Annotated[Optional[list[Path]], option(
@@ -136,9 +138,8 @@ def _align_run(out:Path, device:str|None, quiet:bool, as_json:bool):
 # %% ../nbs/890_scoring_commands.ipynb #6157eebd
 def _no_run(out:str|Path):
     "Other scores would take the place of a run's own"
-    from culturespa.survey import InputError
-    if (Path(out)/'record.json').exists():
-        raise InputError(f'{out} is the folder of a run or a survey: give another --out')
+    from culturespa.reading import need_no_other
+    need_no_other(out)
 
 def _score(
     survey:'Survey',

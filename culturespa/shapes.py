@@ -11,7 +11,7 @@ from typing import Any
 
 from .families import lora_targets
 from .model_files import (
-    QUANTISED, SMALL_FILES, find_dtype, find_frame, find_model, load_tokenizer)
+    QUANTISED, SMALL_FILES, check_size, find_dtype, find_frame, find_model, load_tokenizer)
 from .models import first_line
 from .survey import InputError
 
@@ -22,6 +22,7 @@ def shape_of(
     "A model without its weights and without code of its own. Raises `InputError`"
     import torch
     import transformers
+    check_size(folder)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device('meta'):

@@ -89,10 +89,9 @@ def audit_command(
 ):
     "What a run trains on: noise, direction, leaks, repeats, and a table to review"
     from culturespa.run_folder import Run
-    from culturespa.survey import InputError
+    from culturespa.reading import need_no_other
     folder = out or run/'audit'
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f'{folder} is a file: give another --out')
+    need_no_other(folder)
     opened = Run(run)
     if reviewed:
         print(_write_reviewed(opened, strategy, reviewed, folder))
@@ -112,7 +111,7 @@ def _truth(run:'Run', questions:'pd.DataFrame')->'pd.DataFrame | None':
     from culturespa.demo_world import World
     from culturespa.direction import true_shares
     record = run.whole_survey.record
-    if 'world' not in record:
+    if not {'world', 'kind', 'seed'} <= set(record):
         return None
     world = World(record['kind'], record['seed'])
     if world.hash != record['world']:
@@ -272,9 +271,11 @@ def transfer_command(
 ):
     "Each culture's adapter, asked as every other culture: which cultures help which?"
     quiet_libraries()
+    from culturespa.reading import need_no_other
     from culturespa.run_folder import Run
     from culturespa.transfer import transfer_answers
     folder = out or run/'transfer'
+    need_no_other(folder)
     opened = Run(run, device=device, quiet=quiet)
     adapters = _specific_adapters(opened)
     answers = transfer_answers(

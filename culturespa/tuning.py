@@ -36,7 +36,8 @@ from culturespa.processes import (
     wait_for_all)
 from .samples import IGNORED, answer_loss, tokenize_sample
 from .served import load_model
-from .survey import InputError, one_of
+from .reading import InputError, read_json
+from .survey import one_of
 from .writing import write_file
 
 # %% ../nbs/455_tuning.ipynb #1dab0243
@@ -312,7 +313,7 @@ def _copied(same:Path, partial:Path)->dict:
     "A finished adapter takes the place of one that would come out the same; its record"
     if is_first():
         shutil.copytree(same, partial/'adapter', dirs_exist_ok=True)
-    return json.loads((same/'base.json').read_text())
+    return read_json(same/'base.json', dict)
 
 def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, way:Way, quiet:bool):
     from datasets import Dataset

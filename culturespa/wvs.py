@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from .survey import InputError, codes_of, data_path, load_cultures
+from .reading import InputError, need_kinds, read_csv
+from .survey import codes_of, data_path, load_cultures
 from .wvs_files import Microdata, People, read_people
 
 # %% ../nbs/170_wvs.ipynb #0c663c68
@@ -84,11 +85,7 @@ def _read_countries(
     path:str|Path,     # of a CSV
 )->pd.DataFrame:
     "The user's countries. Raises `InputError` naming file and row"
-    try:
-        table = pd.read_csv(path, **_BLANKS)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as CSV: {reason}") from error
+    table = read_csv(path, **_BLANKS)
     needed = ', '.join(COUNTRY_COLUMNS)
     for column in COUNTRY_COLUMNS:
         if column not in table:
@@ -97,7 +94,8 @@ def _read_countries(
         if not re.fullmatch('[A-Z]{3}', str(culture)):
             complaint = f"culture is {culture!r}, accepted are three capital letters"
             raise InputError(f"{path}, row {row}: {complaint}")
-    return table
+    kinds = dict.fromkeys(COUNTRY_COLUMNS, 'text') | dict(numeric='whole?')
+    return need_kinds(table, kinds, path)
 
 def load_countries(
     extra:str|Path|None=None,  # CSV with the same columns, numeric and n may be empty; it wins

@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from .labelled_files import labelled_facts, labelled_pieces
-from .survey import InputError, data_path
+from .reading import InputError, LONGEST_HEAD, need_file, reading
+from .survey import data_path
 
 # %% ../nbs/160_wvs_files.ipynb #d0a6ee44
 @cache
@@ -58,8 +59,13 @@ class Microdata:
 # %% ../nbs/160_wvs_files.ipynb #2b114224
 def _first_line(path:Path, encoding:str)->str:
     "The header of a CSV file as text"
-    with open(path, 'rb') as file:
-        line = file.readline(10_000_000)   # a file without line ends must not fill the memory
+    file = need_file(path, 'CSV file', 2**40)
+    with reading(path), open(file, 'rb') as opened:
+        start = opened.read(LONGEST_HEAD)  # a file without line ends must not fill the memory
+    line, *rest = re.split(rb'[\r\n]', start, maxsplit=1)
+    if not rest and len(start) == LONGEST_HEAD:
+        raise InputError(f"{path}, row 1: no end of line in {LONGEST_HEAD:,} bytes; "
+                         "a WVS file begins with the names of its columns")
     if not line.strip():
         complaint = "no header; a WVS file begins with the names of its columns"
         raise InputError(f"{path}, row 1: {complaint}")
@@ -91,9 +97,10 @@ class CsvLayout:
         "The rows after the header"
         with open(self.path, encoding=self.encoding, errors=errors, newline='') as file:
             rows = csv.reader(file, delimiter=self.delimiter)
-            next(rows)
-            for cells in rows:
-                yield rows.line_num, cells
+            with reading(self.path, 'cannot be read as CSV'):     # csv.Error: an endless cell
+                next(rows)
+                for cells in rows:
+                    yield rows.line_num, cells
 
 # %% ../nbs/160_wvs_files.ipynb #b83f6ab4
 def csv_layout(
@@ -104,7 +111,8 @@ def csv_layout(
     line = _first_line(path, encoding)
     found = {}
     for delimiter in ',;\t|':
-        found[delimiter] = next(csv.reader([line], delimiter=delimiter))
+        with reading(path, 'cannot be read as CSV'):
+            found[delimiter] = next(csv.reader([line], delimiter=delimiter))
     delimiter = max(found, key=lambda mark: len(found[mark]))
     names = [column_name(cell) for cell in found[delimiter]]
     return CsvLayout(path, encoding, delimiter, names)

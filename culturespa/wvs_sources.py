@@ -8,7 +8,6 @@ __all__ = ['RELEASE', 'WVS_LICENCE', 'made_microdata', 'made_labels', 'write_mic
 
 # %% ../nbs/180_wvs_sources.ipynb #62c100f2
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .survey import QUESTION_COLUMNS, InputError, codes_of, data_path
+from .reading import InputError, parse_json, read_csv
+from .survey import QUESTION_COLUMNS, codes_of, data_path
 from .survey_files import load_survey
 from .wvs import load_codebook, load_countries, load_missing, new_code
 from .wvs_files import Microdata, open_microdata
@@ -306,8 +306,8 @@ def _parse_options(path:Path, row:int, text:str)->list[str]|None:
     if not text.strip():
         return None
     try:
-        options = json.loads(text)
-    except json.JSONDecodeError:
+        options = parse_json(text, path)
+    except InputError:
         options = None
     is_list = isinstance(options, list)
     if is_list and all(isinstance(option, str) and option.strip() for option in options):
@@ -329,11 +329,7 @@ def _question_table(path:Path)->pd.DataFrame:
 # %% ../nbs/180_wvs_sources.ipynb #7edba1d4
 def _read_question_table(path:Path)->pd.DataFrame:
     "A questions.csv of the user's"
-    try:
-        table = unescaped(pd.read_csv(path, keep_default_na=False))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as CSV: {reason}") from error
+    table = unescaped(read_csv(path, dtype=str, keep_default_na=False))
     for column in ('question_id', 'question', 'options'):
         if column not in table:
             needed = "question_id, question and options are needed"

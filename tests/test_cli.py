@@ -84,6 +84,46 @@ def test_every_mistake_is_one_line_and_exit_code_2():
             assert not new.exists(), line
 
 
+def test_hostile_files_end_in_one_line():
+    import importlib.util
+
+    from culturespa.survey import data_path
+    place = data_path('cultures.csv').parents[1]/'benchmarks'/'fuzz.py'
+    if not place.exists():
+        pytest.skip('the benchmarks do not travel in the wheel')
+    made = importlib.util.spec_from_file_location('fuzz', place)
+    fuzz = importlib.util.module_from_spec(made)
+    sys.modules['fuzz'] = fuzz      # its dataclasses look there
+    made.loader.exec_module(fuzz)
+    said = []
+    table = fuzz.fuzz(400, seed=20, say=said.append)
+    assert table.inputs.sum() >= 390 and not table.failures.sum(), said
+
+
+def test_no_command_writes_into_a_folder_of_another_kind():
+    from culturespa.reading import MARKS
+    from culturespa.survey import data_path
+    with tempfile.TemporaryDirectory() as folder:
+        answers = Path(folder)/'unaware_0.json'
+        answers.write_text('[]')
+        lines = ['demo', 'run --model demo --survey demo', 'questions --model demo --survey demo',
+                 f'align --survey demo --answers {answers}', 'assess --dry-run', 'export inspect',
+                 'data release --source nowhere', 'data demo', f'data wvs {answers}',
+                 f'audit {folder}/none', f'transfer {folder}/none',
+                 f'study {data_path("studies", "demo.toml")}']
+        for mark in MARKS:
+            other = Path(folder)/f'with {mark}'
+            other.mkdir()
+            (other/mark).write_text('{}')
+            for line in lines:
+                if mark == 'questions.csv' and 'data wvs' in line:
+                    continue        # a survey may take the place of a survey
+                code, _, error = typed([*line.split(), '--out', str(other)])
+                assert code == 2, (line, mark, error)
+                assert [file.name for file in other.iterdir()] == [mark], (line, mark)
+                assert (other/mark).read_text() == '{}', (line, mark)
+
+
 def test_single_steps_give_what_run_gives():
     with tempfile.TemporaryDirectory() as folder:
         small = ('--preset demo --cultures USA,ZWE --topics Food;Faith --per-topic 6 '

@@ -16,13 +16,13 @@ def test_a_file_of_settings_is_read_and_a_wrong_name_is_refused_by_name():
         file.write_text('preset = "demo"\nseed = 7')
         assert read_settings(file) == dict(preset='demo', seed=7)
         mistakes = (('colour = 1', "run.toml: 'colour'"), ('tuning = 3', 'a table is needed'),
-                    ('seed 7', 'is no TOML'))
+                    ('seed 7', 'is not TOML'))
         for text, word in mistakes:
             file.write_text(text)
             with pytest.raises(InputError, match=word) as refused:
                 read_settings(file)
             assert '\n' not in str(refused.value)
-        with pytest.raises(InputError, match='cannot be read'):
+        with pytest.raises(InputError, match='does not exist'):
             read_settings(Path(folder)/'nowhere.toml')
 
 

@@ -53,7 +53,7 @@ def test_logs_that_are_not_ours_are_refused_by_row():
         two = lm_eval_rows(file)
         assert two.repeat.tolist() == [0, 1] and two.text.tolist() == ['2', 'I think 3.']
         wrong = {'{"doc": {"method": "P1"}}': 'row 2: culture, question_id, order missing',
-                 '[1]': 'row 2: method', '{': 'row 2 cannot be read',
+                 '[1]': 'row 2: method', '{': 'row 2 is not JSON',
                  json.dumps(dict(doc=said)): '--log_samples'}
         for second, word in wrong.items():
             file.write_text(f'{line}\n{second}\n')
@@ -149,7 +149,7 @@ def test_places_without_answers_are_refused_in_one_line():
         (temporary/'none.json').write_text('{"eval": {}, "samples": []}')
         mistakes = {
             'empty': 'holds no answers to a survey', 'log.eval': 'inspect log convert',
-            'none.json': 'holds no answers', 'nowhere.json': 'cannot be read'}
+            'none.json': 'holds no answers', 'nowhere.json': 'does not exist'}
         for name, word in mistakes.items():
             with pytest.raises(InputError, match=word) as refused:
                 gather_answers([temporary/name], survey)

@@ -6,6 +6,20 @@ import pandas as pd
 import pytest
 from culturespa.survey import InputError
 
+def test_an_object_is_found_in_time_that_grows_with_the_length_alone():
+    import time
+    def seconds(text):
+        begin = time.process_time()
+        assert json_object(text) is None
+        return time.process_time() - begin
+    pieces = '{', '{"a":', '{"a": 1, ', '{"a": [1, ', '{ ', '{"', '{\\"', '{"a": "'
+    for piece in pieces:
+        seconds(piece * 1000)
+        short, long = seconds(piece * 10_000), seconds(piece * 100_000)
+        assert long < 10 * short * 6 + .5, piece       # ten times the length
+    assert json_object('{"a": ' + '9' * 5000 + '} {"b": 1}') == {'b': 1}
+
+
 def test_replies_are_read_or_dropped_with_a_reason():
     question, options = read_question('{"Question:": " Is tea good? ", "Options": ["Yes", 2]}')
     assert (question, options) == ('Is tea good?', ['Yes', '2'])
@@ -95,6 +109,19 @@ def test_the_papers_cleaning_goes_by_first_characters():
                     ['1: Yes', '2: No']):
         with pytest.raises(Dropped):
             clean_options_paper('Q?', options)
+
+
+def test_no_reply_however_long_holds_up_the_sieve():
+    import time
+    for preset in FILTERS:
+        sieve = Sieve(preset)
+        hostile = [['1.' + ' ' * 900 + '\n'] * 900, ['9' * 10**6, '1'], ['a'] * 10**5,
+                   ['1' * 900] * 900, ['x' * 10**6, 'y'], ['\ud800', 'y']]
+        for k, options in enumerate(hostile):
+            begin = time.process_time()
+            with pytest.raises(Dropped):
+                sieve.sift(f'Question {k}?', options)
+            assert time.process_time() - begin < 5
 
 
 def test_digits_mean_something_where_the_question_says_so():

@@ -44,6 +44,17 @@ def test_fingerprint_tells_weights_apart():
     assert fingerprint(toy) == fingerprint(again) != fingerprint(other)
 
 
+def test_a_configuration_cannot_ask_for_layers_without_end():
+    for said in ({'num_hidden_layers': 10**9}, {'text_config': {'num_experts': 10**6}},
+                 {'n_layer': 'many'}):
+        with tempfile.TemporaryDirectory() as place:
+            text = str(said).replace("'", '"')
+            (Path(place)/'config.json').write_text(text)
+            with pytest.raises(InputError, match='a number up to 10,000'):
+                check_size(Path(place))
+    check_size(toy)
+
+
 def test_weights_are_loaded_without_a_word():
     import contextlib, io
     transformers.utils.logging.enable_progress_bar()

@@ -143,7 +143,7 @@ def test_scores_of_other_weights_are_not_taken():
         with pytest.raises(InputError, match='no answers to a survey by these weights'):
             adapter_scores(place, '0123456789abcdef')
         (place/'summary.json').unlink()
-        with pytest.raises(InputError, match='summary.json cannot be read'):
+        with pytest.raises(InputError, match='summary.json does not exist'):
             adapter_scores(place, fingerprint(own))
         single = scored_alone(Path(temporary)/'alone', own)
         (single/'scores.csv').unlink()

@@ -15,6 +15,9 @@ def test_templates_are_checked_and_hashed():
     faults = [('{adjective} cultural', 'cultural', 'system.aware fills in'),
               ('[words]', '[word]', 'words.and is missing'),
               ('{question}', '{question', 'stray brace'),
+              ('{adjective}', '{adjective:3000000000}', 'adjective. alone'),
+              ('{adjective}', '{adjective!r}', 'alone'),
+              ('{adjective}', '{adjective.x}', 'fills in'),
               ('language =', 'language ', 'not TOML')]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'mine.toml'

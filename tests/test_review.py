@@ -47,7 +47,7 @@ def test_every_mistake_is_named_with_row_and_column():
             file.write_bytes(content)
             with pytest.raises(InputError):
                 apply_review(pairs, file)
-        with pytest.raises(InputError, match='cannot be read'):
+        with pytest.raises(InputError, match='does not exist'):
             apply_review(pairs, Path(folder)/'missing.csv')
 
 

@@ -88,7 +88,7 @@ def test_folders_of_another_kind_are_refused():
         with pytest.raises(InputError, match='not that of a run'):
             Run(place, configure('demo'))
     (place/'record.json').write_text('{')
-    with pytest.raises(InputError, match='cannot be read'):
+    with pytest.raises(InputError, match='is not JSON'):
         Run(place)
     whole = configure('demo').model_dump(mode='json')
     victim = dict(configuration=whole | dict(strategies=['../../victim']))

@@ -140,7 +140,7 @@ def test_prompts_are_read_or_the_line_is_named():
         'holds no prompt': '\n\n'}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'prompts.jsonl'
-        with pytest.raises(InputError, match='cannot be read'):
+        with pytest.raises(InputError, match='does not exist: a file of prompts'):
             read_prompts(file)
         for words, text in wrong.items():
             file.write_text(text)

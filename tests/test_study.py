@@ -60,7 +60,7 @@ less = ["a", "base", "P1"]
         'title': good.replace('title', 'titel')}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'study.toml'
-        with pytest.raises(InputError, match='cannot be read: No such file'):
+        with pytest.raises(InputError, match='does not exist: a TOML file'):
             read_study(file)
         for words, text in wrong.items():
             file.write_text(text)
@@ -100,6 +100,16 @@ tuning = {epochs = 1}
     settings = [(plan.configuration.seed, plan.configuration.tuning['seed']) for plan in of_b]
     assert settings == [(1, 5), (1, 6), (2, 5), (2, 6)]
     assert of_b[0].configuration.tuning['epochs'] == 1
+
+
+def test_seeds_that_make_runs_without_end_are_refused():
+    many = 'title = "T"\n[base]\npreset = "demo"\n[seeds]\ncorpus = NUMBERS\ntraining = NUMBERS\n'
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'study.toml'
+        text = many.replace('NUMBERS', str(list(range(200)))) + '[[arm]]\nname = "a"\n'
+        file.write_text(text)
+        with pytest.raises(InputError, match='40,000 runs, accepted are 10,000'):
+            plan_runs(read_study(file))
 
 
 def test_averages_tell_their_cultures_and_only_the_first_base_counts():

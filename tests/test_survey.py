@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from culturespa.reading import InputError
+
 def toy_shares():
     rows = [('USA', 'q1', (.6, .3, .1)), ('USA', 'q2', (.2, .8)), ('USA', 'q3', (.1, .2, .7)),
             ('THA', 'q1', (.1, .2, .7)), ('THA', 'q3', (.5, .3, .2)),
@@ -76,6 +78,7 @@ def test_every_wrong_row_is_named():
     q, s, c = toy_survey().questions, toy_shares(), toy_survey().cultures
     short = [['Daily'], ['Yes', 'No'], ['None', 'Some', 'A lot']]
     assert 'row 2' in complaint(questions=q.assign(n_options=[3, 1, 3]))
+    assert 'at most 1,000' in complaint(questions=q.assign(n_options=[3, 10**9, 3]))
     assert 'row 3' in complaint(questions=q.assign(question_id=['q1', 'q2', 'q1']))
     assert 'options' in complaint(questions=q.assign(options=short))
     assert 'lacks the column scale' in complaint(questions=q.drop(columns='scale'))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DOORS', 'PACKAGES', 'ITEM_KINDS', 'need_harness', 'find_tasks', 'no_foreign_code',
            'load_task', 'harness_model', 'items_of', 'measure_task', 'task_folders',
-           'measure_abilities', 'need_local', 'ability_settings', 'agreed_record', 'measure_into',
-           'StudySettings', 'StudyRecord', 'read_items', 'study_abilities']
+           'measure_abilities', 'need_local', 'StudySettings', 'StudyRecord', 'ability_settings',
+           'agreed_record', 'measure_into', 'read_items', 'study_abilities']
 
 # %% ../nbs/640_ability_tasks.ipynb #8e6cbeb0
 import contextlib
@@ -242,6 +242,27 @@ def need_local(
         return model
     raise InputError(f'{model.name} is not a model on this machine: lm-eval needs its weights')
 
+# %% ../nbs/640_ability_tasks.ipynb #d21da27e
+class StudySettings(BaseModel):
+    "What is read of the settings of a study of abilities"
+    model_config = ConfigDict(extra='allow')
+    margin:float
+    tasks:list[FileName]
+
+class StudyRecord(BaseModel):
+    "What is read from the record of such a study: its names are those of folders"
+    kind:Literal['abilities']
+    settings:StudySettings
+    models:dict[FileName, dict[str, Any]]
+
+def _read_study(file:Path)->dict:
+    "The record of a study that was begun. Raises `InputError`"
+    try:
+        return read_json(file, StudyRecord)
+    except InputError as error:
+        raise InputError(f'{file.parent} is the folder of something else: give another --out '
+                         f'({error})') from None
+
 # %% ../nbs/640_ability_tasks.ipynb #dfe82f54
 PACKAGES = ['lm_eval', 'torch', 'transformers', 'peft']  # whose versions are recorded
 
@@ -335,26 +356,6 @@ def _join(record:dict, named:dict, model:str|Path, out:Path):
         if before.get('adapter_weights') != weights:
             raise InputError(f'{out} holds {name} of other weights: rename the adapter, '
                              'or give another --out')
-
-class StudySettings(BaseModel):
-    "What is read of the settings of a study of abilities"
-    model_config = ConfigDict(extra='allow')
-    margin:float
-    tasks:list[FileName]
-
-class StudyRecord(BaseModel):
-    "What is read from the record of such a study: its names are those of folders"
-    kind:Literal['abilities']
-    settings:StudySettings
-    models:dict[FileName, dict[str, Any]]
-
-def _read_study(file:Path)->dict:
-    "The record of a study that was begun. Raises `InputError`"
-    try:
-        return read_json(file, StudyRecord)
-    except InputError as error:
-        raise InputError(f'{file.parent} is the folder of something else: give another --out '
-                         f'({error})') from None
 
 ITEM_KINDS = dict(task='text', subtask='text', doc='whole', item='text', metric='text',
                   higher_is_better='cell', score='number?')

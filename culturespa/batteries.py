@@ -41,7 +41,7 @@ def kish(
     shares:np.ndarray,  # battery, or battery x k; columns need not add up to 1
 )->np.ndarray:          # from 1 to the number of batteries
     "Effective number: how many equal shares would be as informative (Kish 1965)"
-    return shares.sum(0)**2 / (shares**2).sum(0)
+    return shares.sum(axis=0)**2 / (shares**2).sum(axis=0)
 
 def effective_batteries(
     survey:Survey,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCHEDULES', 'DEMO_TUNING', 'TRACKERS', 'LAST_STEPS', 'Tuning', 'lora_settings',
            'batch_sizes', 'trainer_settings', 'lent', 'check_tracker', 'Way', 'train_adapter',
-           'mean_log_probability']
+           'errors_alone', 'mean_log_probability']
 
 # %% ../nbs/455_tuning.ipynb #2874954f
 import hashlib
@@ -294,7 +294,7 @@ def _trained(
     folder = Path(options.output_dir)/'adapter'
     learned = [with_shares(row) for row in rows]
     way = _way(base, learned, settings, options)
-    with lent(base) as lm, compact(lm) if way.short else nullcontext():
+    with errors_alone(), lent(base) as lm, compact(lm) if way.short else nullcontext():
         trainer = _trainer(lm, base.tokenizer, learned, settings, options, way, quiet)
         trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model(str(folder))
@@ -304,6 +304,17 @@ def _trained(
         lines = [f'{step},{loss:.6g}' for step, loss in losses]
         write_file(folder/'loss.csv', '\n'.join(['step,loss', *lines]) + '\n')
     return _training_record(base, trainer, rows, settings, losses)
+
+@contextmanager
+def errors_alone():
+    "The library remarks on every folder of checkpoints; what matters it raises"
+    from transformers.utils import logging
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 def _losses(trainer:Any)->list[tuple[int, float]]:
     "Every step and its loss, those before an interruption too"

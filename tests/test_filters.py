@@ -34,23 +34,6 @@ def test_replies_are_read_or_dropped_with_a_reason():
         assert caught.value.filter == 'reply'
 
 
-def test_no_reply_stops_the_reading():
-    import time
-    endless = '9' * 5_000
-    for hostile in ('{"question": "Q?", "options": [' + endless + ']}', '{"a": ' * 9_000,
-                    '[' * 9_000, '{' * 1_000_000, '{"": [' * 200_000, '{"a": "' * 200_000,
-                    'x' * 10**7 + '{}'):
-        begin = time.monotonic()
-        with pytest.raises(Dropped):
-            read_question(hostile)
-        assert time.monotonic() - begin < 2
-    half = r'{"question": "Is tea \ud83d good?", "options": ["\udc00 Yes", "No"]}'
-    assert read_question(half) == ('Is tea ? good?', ['? Yes', 'No'])
-    with pytest.raises(Dropped, match='numbered in part'):
-        clean_options('Q?', ['Refused', '2'])
-    assert clean_options('Q?', [endless + '. Yes', endless]) == ('Q?', [endless + '. Yes', endless])
-
-
 def test_ways_not_to_answer_are_recognised():
     no_answers = ["Don't know", 'Don’t know', 'Refused', 'No opinion', 'Not sure', 'Undecided',
                   'Prefer not to say', 'N/A', 'No answer', 'Cannot say', "I can't say",
@@ -95,6 +78,23 @@ def test_numbers_go_words_of_the_ends_move_and_nonsense_is_dropped():
         with pytest.raises(Dropped, match=reason) as caught:
             clean_options('Q?', options)
         assert caught.value.filter == 'malformed'
+
+
+def test_no_reply_stops_the_reading():
+    import time
+    endless = '9' * 5_000
+    for hostile in ('{"question": "Q?", "options": [' + endless + ']}', '{"a": ' * 9_000,
+                    '[' * 9_000, '{' * 1_000_000, '{"": [' * 200_000, '{"a": "' * 200_000,
+                    'x' * 10**7 + '{}'):
+        begin = time.monotonic()
+        with pytest.raises(Dropped):
+            read_question(hostile)
+        assert time.monotonic() - begin < 2
+    half = r'{"question": "Is tea \ud83d good?", "options": ["\udc00 Yes", "No"]}'
+    assert read_question(half) == ('Is tea ? good?', ['? Yes', 'No'])
+    with pytest.raises(Dropped, match='numbered in part'):
+        clean_options('Q?', ['Refused', '2'])
+    assert clean_options('Q?', [endless + '. Yes', endless]) == ('Q?', [endless + '. Yes', endless])
 
 
 def test_the_papers_cleaning_goes_by_first_characters():

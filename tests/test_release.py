@@ -236,7 +236,7 @@ def test_a_wrong_row_of_a_table_is_named():
     assert 'row 1: method is missing' in reading(dict(x=no_method))
     lettered = 'repeat,culture,question_id,code\na,USA,q1,1\n'
     assert 'row 1: repeat of q1 is a' in reading(dict(P1=lettered))
-    assert 'has the columns culture, item' in reading(dict(P1='culture,item\nUSA,q1\n'))
+    assert "has the columns ['culture', 'item']" in reading(dict(P1='culture,item\nUSA,q1\n'))
     assert 'holds no answers' in reading(dict(P1=columns))
 
 

@@ -21,6 +21,7 @@ from scipy import stats
 from .demo_corpus import general_facts
 from .demo_world import world_facts
 from .diagram import plain_names
+from .looks import BAD, GOOD, GUIDE, UNDECIDED
 from .survey import InputError
 from .writing import write_files
 
@@ -208,7 +209,7 @@ def compare_abilities(
     return pd.DataFrame(rows, columns=TABLE)
 
 # %% ../nbs/630_abilities.ipynb #ce409841
-COLOURS = {'non-inferior': '#2a7f62', 'inferior': '#b23a48', 'undecided': '#6c757d'}
+COLOURS = {'non-inferior': GOOD, 'inferior': BAD, 'undecided': UNDECIDED}
 
 @plain_names()
 def plot_abilities(
@@ -224,7 +225,7 @@ def plot_abilities(
     colours = table.verdict.map(COLOURS)
     ax.hlines(y, table.low, table.high, color=colours, lw=2.4)
     ax.scatter(table.difference, y, color=colours, zorder=3)
-    ax.axvline(0, color='#adb5bd', lw=1)
+    ax.axvline(0, color=GUIDE, lw=1)
     for margin in sorted(set(table.margin)):
         ax.axvline(-margin, color='k', lw=1, ls='--')
     right = ax.get_xlim()[1]

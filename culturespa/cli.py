@@ -22,7 +22,7 @@ from .options import (
     StartFrom, StopAfter, Strategies, Tflops, option, quiet_libraries, taken_served, takes,
     typed_configuration)
 from .scoring_commands import SCORING_COMMANDS, print_run
-from .study_commands import COMMANDS
+from .study_commands import COMMANDS, Figures
 from .threads import share_cores
 from .writing import Terminal, printable
 
@@ -141,6 +141,7 @@ def _go(
     dry_run:bool,
     start_from:Path|None = None,
     tflops:float|None = None,
+    figures:str|None = None,
     **more:Any,     # of `run_pipeline`
 ):
     "The whole method, or only what it would take"
@@ -152,7 +153,8 @@ def _go(
         print(estimate_run(planned, tflops=tflops))
         return
     from culturespa.pipeline import run_pipeline
-    run = run_pipeline(out, configuration, device, quiet, start_from=start_from, **more)
+    run = run_pipeline(out, configuration, device, quiet, start_from=start_from, figures=figures,
+        **more)
     if run.steps.get('scores'):
         print_run(run)
 
@@ -164,10 +166,11 @@ def demo(
     device:Device = 'cpu',
     quiet:Quiet = False,
     dry_run:DryRun = False,
+    figures:Figures = None,
     **typed:Any,
 ):
     "Watch the whole method work on the embedded demo world, in minutes on a laptop"
-    _go(out, typed_configuration('demo', **typed), device, quiet, dry_run)
+    _go(out, typed_configuration('demo', **typed), device, quiet, dry_run, figures=figures)
 
 # %% ../nbs/899_cli.ipynb #f056de04
 @app.command(**helped('run'))
@@ -181,6 +184,7 @@ def run(
     stop_after:StopAfter = None,
     dry_run:DryRun = False,
     tflops:Tflops = None,
+    figures:Figures = None,
     **typed:Any,
 ):
     "The whole method for a model and a survey of yours"
@@ -191,7 +195,8 @@ def run(
     served = taken_served(typed)
     configuration = typed_configuration(start_from=start_from, **typed)
     _go(out, configuration, device, quiet, dry_run, start_from, tflops,
-        report_to=report_to, spread=spread, served=served, stop_after=stop_after)
+        report_to=report_to, spread=spread, served=served, stop_after=stop_after,
+        figures=figures)
 
 # %% ../nbs/899_cli.ipynb #01db4f60
 @app.command(**helped('questions'))

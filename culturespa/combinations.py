@@ -10,6 +10,7 @@ import pandas as pd
 
 from .comparison import compare_gains
 from .diagram import plain_names
+from .looks import BLUE, GUIDE, INK, PAPER, RED
 from .survey import Survey
 
 # %% ../nbs/680_combinations.ipynb #744c4e53
@@ -70,13 +71,13 @@ def plot_combinations(
     figure, ax = plt.subplots(figsize=(7.4, 1.1 + .42 * len(rows)), layout='constrained')
     for place, row in rows.iterrows():
         height = len(rows) - place
-        ax.plot([row.before, row.after], [height] * 2, color='#c9ced6', lw=2, zorder=1)
+        ax.plot([row.before, row.after], [height] * 2, color=GUIDE, lw=2, zorder=1)
         first = place == 0
-        ax.plot(row.before, height, 'o', mfc='white', mec='#2f6db5', ms=8,
+        ax.plot(row.before, height, 'o', mfc=PAPER, mec=BLUE, ms=8,
                 label='before tuning' if first else None)
-        ax.plot(row.after, height, 'D', color='#c8452d', ms=7,
+        ax.plot(row.after, height, 'D', color=RED, ms=7,
                 label='after tuning' if first else None)
-    ax.axvline(0, color='#222', lw=.8)
+    ax.axvline(0, color=INK, lw=.8)
     names = [f'{row.model}, {row.method}' for row in rows.itertuples()]
     ax.set(yticks=range(len(rows), 0, -1), yticklabels=names, title=title,
            xlabel='points of S that the method adds to P1')

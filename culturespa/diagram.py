@@ -9,6 +9,9 @@ __all__ = ['BLUE', 'RED', 'SHOWN', 'plain_names', 'draw_method']
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from . import looks
+from .looks import INK, SOFT
+
 @contextmanager
 def plain_names()->Iterator[None]:
     "Within, a $ in a picture is a $: names of users are no formulas. Also decorates functions"
@@ -16,7 +19,8 @@ def plain_names()->Iterator[None]:
     with matplotlib.rc_context({'text.parse_math': False}):
         yield
 
-BLUE, RED = ('#eef4fb', '#2f6db5'), ('#fdf1ec', '#c8452d')    # of a box: inside, edge
+# of a box: inside, edge
+BLUE, RED = (looks.WASH, looks.BLUE), (looks.WASH_RED, looks.RED)
 
 @plain_names()
 def draw_method(
@@ -86,7 +90,7 @@ def _measuring(scores:dict, survey:dict)->tuple:
 def _draw_arrow(ax, place:int):
     from matplotlib.patches import FancyArrowPatch
     start, end = (place + .83, .5), (place + .99, .5)
-    arrow = FancyArrowPatch(start, end, arrowstyle='-|>', mutation_scale=14, color='#444')
+    arrow = FancyArrowPatch(start, end, arrowstyle='-|>', mutation_scale=14, color=INK)
     ax.add_patch(arrow)
 
 def _draw_box(ax, place:int, texts:tuple, colours:tuple):
@@ -99,5 +103,5 @@ def _draw_box(ax, place:int, texts:tuple, colours:tuple):
     middle = place + .41
     centred = dict(ha='center', va='center')
     ax.text(middle, .87, title, weight='bold', size=11, **centred)
-    ax.text(middle, .69, what, size=9, color='#555', **centred)
+    ax.text(middle, .69, what, size=9, color=SOFT, **centred)
     ax.text(middle, .31, counts, size=10, **centred)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from .diagram import plain_names
 from .filters import non_answer_codes
+from .looks import BLUE, LOOKS, RED
 from .models import item_seed, item_uniform
 from .pairs import PAIR_COLUMNS
 from .survey import InputError, one_of
@@ -42,9 +43,9 @@ def plot_kept(
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(7.4, 2.8), layout='constrained')
     at = np.arange(len(options))
-    ax.bar(at - .27, unaware, width=.25, color='#8a8f98', label='unaware')
-    ax.bar(at, aware, width=.25, color='#2f6db5', label='aware (P1)')
-    ax.bar(at + .27, kept, width=.25, color='#c8452d', label='kept (CRQPC)')
+    ax.bar(at - .27, unaware, width=.25, color=LOOKS['unaware'].colour, label='unaware')
+    ax.bar(at, aware, width=.25, color=BLUE, label='aware (P1)')
+    ax.bar(at + .27, kept, width=.25, color=RED, label='kept (CRQPC)')
     ax.set(xticks=at, xticklabels=options, ylabel='probability', title=title)
     ax.legend(frameon=False, fontsize=9)
     ax.spines[['top', 'right']].set_visible(False)

@@ -137,6 +137,9 @@ EXAMPLES = {
         '893_study_commands',
         'abilities --tasks demo --adapter runs/demo/adapters/joint --out runs/abilities'),
     'transfer': ('893_study_commands', 'transfer runs/mine'),
+    'report': (
+        '893_study_commands', 'report runs/mine --figures pdf',
+        'report runs/mine runs/other --out runs/both'),
     'data': ('880_data_commands', 'data release --out release'),
     'data release': ('880_data_commands', 'data release --out release'),
     'data wvs': ('880_data_commands', 'data wvs WVS7.csv --texts release --out surveys/wvs7'),

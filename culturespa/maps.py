@@ -7,7 +7,6 @@ __all__ = ['FEWEST_ON_MAP', 'PEOPLE', 'MAP_COLUMNS', 'NAMED_FROM', 'culture_map'
            'map_agreement', 'joint_map', 'axis_correlations', 'plot_map']
 
 # %% ../nbs/740_maps.ipynb #c733e646
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +15,9 @@ from scipy import stats
 from scipy.spatial import procrustes
 from scipy.spatial.distance import pdist
 
-from .alignment import COLOURS, shown_name
+from .alignment import shown_name
 from .diagram import plain_names
+from .looks import FEWEST_POINTS, SOFT, UNKNOWN, looks
 from .relation import mantel, pearson
 from .matrices import (
     all_alike, culture_matrix, kinds_with_matrix, left_out, left_out_note, one_method,
@@ -340,14 +340,17 @@ def _draw_path(
 ):
     "Every step with its arrows; the start is a square where it is one place, or all there is"
     start, *later = path
-    colours = itertools.cycle(COLOURS[1:])
-    for before, after, colour in zip(path, later, colours):
-        _draw_arrows(ax, at[before], at[after], colour)
-        _draw_points(ax, at[after], shown_name(*after), 'o', ms=5, color=colour)
+    names = {kind: shown_name(*kind) for kind in path}
+    known = looks(names.values())
+    for before, after in zip(path, later):
+        look = known[names[after]]
+        _draw_arrows(ax, at[before], at[after], look.colour)
+        _draw_points(ax, at[after], names[after], look.marker, ms=5, color=look.colour)
     if later:
-        _draw_names(ax, at[later[-1]], xytext=(4, 3), fontsize=7.5)
+        _draw_names(ax, at[later[-1]], xytext=(4, 3), fontsize=FEWEST_POINTS)
     if not later or 'none' in at[start].index:
-        _draw_points(ax, at[start], shown_name(*start), 's', ms=9, color='#222')
+        look = known[names[start]]
+        _draw_points(ax, at[start], names[start], look.marker, ms=9, color=look.colour)
 
 def _draw_axes(
     ax,
@@ -392,11 +395,13 @@ def plot_map(
     path = [one_of('(model, method)', tuple(kind), at) for kind in path]
     fig, ax = plt.subplots(figsize=(7.2, 6.2), layout='constrained')
     if people:
-        _draw_points(ax, at[PEOPLE], 'people', 'o', ms=9, mfc='none', mec='#b9bec7')
-        _draw_names(ax, at[PEOPLE], xytext=(4, -8), fontsize=6.5, color='#9299a5')
+        _draw_points(ax, at[PEOPLE], 'people', 'o', ms=9, mfc='none', mec=UNKNOWN)
+        _draw_names(ax, at[PEOPLE], xytext=(4, -8), fontsize=FEWEST_POINTS, color=SOFT)
     _draw_path(ax, at, path)
     _draw_axes(ax, axis_correlations(positions))
     ax.set_title(title)
     gone = _not_placed(positions, path)
-    ax.legend(frameon=False, fontsize=8, loc='best', title=gone, title_fontsize=8)
+    ax.legend(
+        loc='upper left', bbox_to_anchor=(1, 1), frameon=False, fontsize=9, title=gone,
+        title_fontsize=9)
     return ax

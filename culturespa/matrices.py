@@ -10,7 +10,6 @@ __all__ = ['NO_MATRIX', 'pair_scores', 'kinds_of', 'kinds_with_matrix', 'one_met
            'nearest_right', 'flattened_topics']
 
 # %% ../nbs/710_matrices.ipynb #e6a441d9
-import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,8 +17,9 @@ import pandas as pd
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from .alignment import COLOURS, known_mean, shown_name
+from .alignment import known_mean, shown_name
 from .diagram import plain_names
+from .looks import FEWEST_POINTS, GUIDE, Look, looks
 from .prompts import METHODS
 from .survey import InputError, Survey, one_of
 
@@ -223,25 +223,41 @@ def _draw_matrix(
     blank = diagonal | shown.isna()
     sns.heatmap(shown, ax=ax, mask=blank, square=True, xticklabels=True, **style)
     ax.set(xlabel='', ylabel='')
-    ax.tick_params(labelsize=7, length=0)
+    ax.tick_params(labelsize=FEWEST_POINTS, length=0)
+
+def _panels(
+    count:int,
+    most:int|None,     # panels in a row; None: all
+    size:tuple,        # inches of one panel
+    **style,
+)->tuple:              # figure, axes of the panels
+    "So many axes side by side, in more rows where they must"
+    import matplotlib.pyplot as plt
+    columns = min(count, most or count)
+    rows = -(-count // columns)
+    width, height = size
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(width * columns + .8, height * rows), layout='constrained',
+        squeeze=False, **style)
+    for unused in axes.ravel()[count:]:
+        unused.remove()
+    return fig, axes.ravel()[:count]
 
 @plain_names()
 def plot_matrices(
     matrices:dict[str, pd.DataFrame],  # title -> culture x culture
     order:Sequence[str]|None=None,     # of cultures; None: `culture_order` of the first matrix
+    columns:int|None=None,             # panels in a row; None: all
 ):                                     # matplotlib figure
     "Heatmaps side by side, in one order and on one scale; cultures a matrix lacks are blank"
-    import matplotlib.pyplot as plt
     if order is None:
         order = culture_order(next(iter(matrices.values())))
     lowest = min(np.nanmin(pair_values(matrix)) for matrix in matrices.values())
     colours = dict(vmin=np.floor(lowest), vmax=100, cmap='mako_r', cbar=False)
-    count = len(matrices)
-    size = (3.6 * count + .8, 3.9)
-    fig, axes = plt.subplots(1, count, figsize=size, layout='constrained', squeeze=False)
-    axes = axes.ravel()
+    fig, axes = _panels(len(matrices), columns, (3.6, 3.9))
     for ax, (title, matrix) in zip(axes, matrices.items()):
-        _draw_matrix(ax, matrix, list(order), yticklabels=ax is axes[0], **colours)
+        first = ax.get_subplotspec().is_first_col()
+        _draw_matrix(ax, matrix, list(order), yticklabels=first, **colours)
         ax.set_title(title, fontsize=10)
     fig.colorbar(ax.collections[0], ax=list(axes), shrink=.75, label='similarity')
     return fig
@@ -251,11 +267,11 @@ def _draw_pairs(
     ax,
     part:pd.DataFrame,   # of `pair_table`: one model and method
     ends:list,           # of the line on which personas are as similar as people
-    colour:str,
+    look:Look,
 ):
     "One panel of `plot_pairs`"
-    ax.plot(part.human, part.similarity, 'o', ms=3.5, color=colour, alpha=.7)
-    ax.plot(ends, ends, color='#c4c8cf', lw=1, zorder=0)
+    ax.plot(part.human, part.similarity, look.marker, ms=3.5, color=look.colour, alpha=.7)
+    ax.plot(ends, ends, color=GUIDE, lw=1, zorder=0)
     ax.set_xlabel('similarity of people')
     ax.spines[['top', 'right']].set_visible(False)
 
@@ -265,17 +281,13 @@ def plot_pairs(
     notes:dict|None=None,  # (model, method) -> title of its panel; None: the names
 ):                         # matplotlib figure
     "Scatter of every pair's similarity against the people's, one panel a method"
-    import matplotlib.pyplot as plt
     panels = dict(list(pairs.groupby(['model', 'method'], sort=False)))
     titles = {kind: shown_name(*kind) for kind in panels} | (notes or {})
     ends = [pairs.human.min(), pairs.human.max()]
-    count = len(panels)
-    size = (3.3 * count, 3.4)
-    fig, axes = plt.subplots(1, count, figsize=size, layout='constrained', squeeze=False,
-                             sharex=True, sharey=True)
-    axes = axes.ravel()
-    for ax, kind, colour in zip(axes, panels, itertools.cycle(COLOURS[1:])):
-        _draw_pairs(ax, panels[kind], ends, colour)
+    known = looks(shown_name(*kind) for kind in panels)
+    fig, axes = _panels(len(panels), None, (3.1, 3.4), sharex=True, sharey=True)
+    for ax, kind in zip(axes, panels):
+        _draw_pairs(ax, panels[kind], ends, known[shown_name(*kind)])
         ax.set_title(titles[kind], fontsize=9)
     axes[0].set_ylabel('similarity of personas')
     return fig

@@ -15,6 +15,7 @@ import pandas as pd
 
 from .diagram import plain_names
 from .filters import avoids
+from .looks import INK, LOOKS, PALE
 from .models import item_seed
 from .survey import InputError, one_of
 
@@ -341,7 +342,7 @@ def plot_moves(
     at = np.arange(len(share))
     height = .27 * len(share) + 1.3
     fig, ax = plt.subplots(figsize=(7.4, height), layout='constrained')
-    ax.barh(at, share, color='#c9d8ec', label='moved between the conditions')
+    ax.barh(at, share, color=PALE, label='moved between the conditions')
     if len(flips):
         _draw_chance(ax, flips.set_index('culture').reindex(share.index))
     ax.set(yticks=at, yticklabels=share.index, title=title)
@@ -354,12 +355,12 @@ def plot_moves(
 def _draw_chance(ax, flips:pd.DataFrame):
     "What would move between two draws under one prompt"
     at = np.arange(len(flips))
-    chance = dict(color='#222', ms=11, mew=2, label='would move by chance')
-    unaware = dict(color='#8a8f98', ms=5, label='moved between two unaware answers')
-    aware = dict(color='#c8452d', ms=6, label='moved between two aware answers')
-    ax.plot(100 * flips.chance, at, '|', **chance)
-    ax.plot(100 * flips.within_unaware, at, 'x', **unaware)
-    ax.plot(100 * flips.within_aware, at, '.', **aware)
+    ax.plot(100 * flips.chance, at, '|', color=INK, ms=11, mew=2, label='would move by chance')
+    twice = {'unaware': flips.within_unaware, 'P1': flips.within_aware}
+    for (name, share), words in zip(twice.items(), ('unaware', 'aware')):
+        look = LOOKS[name]
+        label = f'moved between two {words} answers'
+        ax.plot(100 * share, at, look.marker, color=look.colour, ms=4.5, label=label)
 
 # %% ../nbs/435_pairs.ipynb #7d7502d2
 @plain_names()

@@ -387,7 +387,8 @@ def _is_text(cell:object)->bool:
 def _is_number(cell:Any)->bool:
     if isinstance(cell, bool) or not isinstance(cell, int | float | np.integer | np.floating):
         return False
-    return bool(abs(cell) <= 1e300)     # false for what is no number, too
+    size:Any = abs(cell)
+    return bool(size <= 1e300)     # false for what is no number, too
 
 def _is_whole(cell:Any)->bool:
     return _is_number(cell) and cell % 1 == 0 and abs(cell) < LARGEST

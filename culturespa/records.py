@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TABLE_KINDS', 'MAY_LACK', 'Part', 'Origin', 'AskedSurvey', 'QuestionCounts', 'Flips',
-           'PairCounts', 'ScoreCounts', 'Steps', 'RunRecord', 'check_table', 'csv_table']
+           'PairCounts', 'ScoreCounts', 'Steps', 'RunRecord', 'check_table']
 
 # %% ../nbs/805_records.ipynb #f3f9c67c
 from pathlib import Path
@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from .reading import need_kinds, read_csv
-from .writing import unescaped
+from .reading import need_kinds
 
 # %% ../nbs/805_records.ipynb #41e9b846
 class Part(BaseModel):
@@ -70,9 +69,7 @@ TABLE_KINDS = dict(
     questions=dict(question_id='text', question='text', options='texts', topic='text',
                    first_code='whole', n_options='whole', language='text', scale='text'),
     pairs=dict(strategy='text', culture='text', question_id='text', unaware='whole?',
-               code='whole?'),
-    pairs_by=dict(strategy='text', culture='text', topic='text', pairs='whole', repeated='whole'),
-    flips=dict(culture='text', between_conditions='number?', chance='number?'))
+               code='whole?'))
 MAY_LACK = {'topic', 'first_code', 'n_options', 'language', 'scale'}
 
 def check_table(
@@ -85,9 +82,3 @@ def check_table(
     needed = {column: kind for column, kind in kinds.items()
               if column in table or column not in MAY_LACK}
     return need_kinds(table, needed, path)
-
-def csv_table(
-    file:Path,      # named after the table
-)->pd.DataFrame:
-    "A table of a run in CSV. Raises `InputError`"
-    return check_table(file, file.stem, unescaped(read_csv(file)))

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from .diagram import plain_names
+from .looks import INK, PALE, PALE_RED
 from .release import find_release
 from .survey import InputError, data_path
 from .writing import as_csv, unescaped, write_file
@@ -75,10 +76,10 @@ def plot_changes(
     height = .8 + .34 * len(values)
     _, ax = plt.subplots(figsize=(7.4, height), layout='constrained')
     for place, (label, points) in enumerate(values.items()):
-        colour = '#e9b7a9' if label in method else '#c9d8ee'
+        colour = PALE_RED if label in method else PALE
         ax.barh(place, points.mean(), color=colour)
-        ax.plot(points, [place] * len(points), 'o', ms=4, color='#222')
-    ax.axvline(0, color='#222', lw=.8)
+        ax.plot(points, [place] * len(points), 'o', ms=4, color=INK)
+    ax.axvline(0, color=INK, lw=.8)
     ax.invert_yaxis()
     ax.set_yticks(range(len(values)), list(values))
     ax.set(title=title, xlabel='points of S above the same prompt without tuning')

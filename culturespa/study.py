@@ -26,6 +26,7 @@ from .configuration import (
     Configuration, asked_models, configure, derive)
 from .diagram import plain_names
 from .inference import continents, intervals
+from .looks import BLUE, GUIDE, INK
 from .pipeline import STEPS, evaluations, survey_answers
 from .run_folder import Run, holding
 from .sheets import SHEET, answer_sheets
@@ -427,9 +428,9 @@ def plot_study(
     for place, row in rows.iterrows():
         height = len(rows) - place
         runs = scores_by_run(table, (row.arm, row.model, row.method))
-        ax.plot([row.low, row.high], [height] * 2, color='#c9ced6', lw=5, solid_capstyle='butt')
-        ax.plot(runs, [height] * len(runs), 'o', ms=4, color='#2f6db5', alpha=.8)
-        ax.plot(row.S, height, '|', ms=13, mew=2, color='#222')
+        ax.plot([row.low, row.high], [height] * 2, color=GUIDE, lw=5, solid_capstyle='butt')
+        ax.plot(runs, [height] * len(runs), 'o', ms=4, color=BLUE, alpha=.8)
+        ax.plot(row.S, height, '|', ms=13, mew=2, color=INK)
     names = [f'{row.arm}: {row.model}, {row.method}' for row in rows.itertuples()]
     ax.set(yticks=range(len(rows), 0, -1), yticklabels=names, title=title,
            xlabel='S, mean over cultures (bar: interval over batteries; dots: runs)')

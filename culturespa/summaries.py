@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from .findings import findings, label
+from .findings import cautions, findings
 from .prompts import METHODS
 from .survey import Survey
+from .wording import label
 
 # %% ../nbs/780_summaries.ipynb #6ab6f066
 _METHOD = ['model', 'method', 'order']
@@ -102,7 +103,7 @@ def summary(
     draws:int=10_000,                # as given to `measure`
     seed:int=0,
     notes:Sequence[str]=(),          # what was said when the answers were read
-)->dict:                             # survey, methods, differences, baselines, findings
+)->dict:                             # survey, methods, differences, baselines, findings, ...
     "A report's main numbers for programs"
     differences = _only_average(tables['differences'])
     baselines = tables['baselines']
@@ -121,4 +122,5 @@ def summary(
         differences=_records(differences.drop(columns=['holm', 'max_t'])),
         baselines=_records(no_model.drop(columns=['model', 'method', 'floor', 'ceiling'])),
         coverage=_records(tables['coverage']),
+        cautions=cautions(tables),
         findings=findings(tables))

@@ -23,6 +23,7 @@ from .batteries import batteries
 from .diagnostics import label_p
 from .diagram import plain_names
 from .inference import MIN_BATTERIES, jackknife
+from .looks import INK
 from .prompts import Prompter
 from .sheets import answer_sheets
 from .survey import InputError, Survey, one_of
@@ -368,7 +369,7 @@ def plot_transfer(
                 **colours)
     for place in range(len(order)):
         corner = (place, place)
-        frame = plt.Rectangle(corner, 1, 1, fill=False, ec='#222', lw=1.4)
+        frame = plt.Rectangle(corner, 1, 1, fill=False, ec=INK, lw=1.4)
         ax.add_patch(frame)
     ax.set(xlabel='asked as', ylabel='adapter of', title=title)
     ax.tick_params(length=0, labelsize=8)

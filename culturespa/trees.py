@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.cluster import hierarchy
 
 from .diagram import plain_names
+from .looks import BLUE
 from .matrices import culture_linkage, pair_distances, pair_values
 from .relation import pearson
 from .survey import one_of
@@ -40,7 +41,7 @@ def _draw_tree(
 ):
     "One tree with its root on the left"
     hierarchy.dendrogram(tree, labels=names, orientation='left', ax=ax, leaf_font_size=8,
-                         color_threshold=0, above_threshold_color='#2f6db5')
+                         color_threshold=0, above_threshold_color=BLUE)
     ax.set(title=title, xlabel='100 - similarity')
     ax.spines[['top', 'right', 'left']].set_visible(False)
 

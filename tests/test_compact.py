@@ -17,7 +17,8 @@ from culturespa.families import random_family
 from culturespa.model_files import load_tokenizer
 from culturespa.prompts import Prompter
 from culturespa.samples import (
-    IGNORED, answer_loss, target_loss, tokenize_sample, training_chats, with_certain_targets)
+    IGNORED, answer_loss, batch_targets, target_loss, tokenize_sample, training_chats,
+    with_certain_targets)
 from culturespa.served import load_model
 from culturespa.survey_files import load_survey
 transformers.utils.logging.set_verbosity_error()

@@ -8,6 +8,7 @@ from culturespa.measures import measure
 from culturespa.survey import select
 from culturespa.survey_files import load_survey
 from culturespa.toys import persona_answers
+from culturespa.wording import label
 
 def six_cultures():
     return select(load_survey('demo'), cultures=['USA', 'GBR', 'BOL', 'CHN', 'THA', 'ZWE'])
@@ -127,3 +128,51 @@ def test_methods_without_a_common_question_keep_their_scores():
     tables, _ = text_about(demo, in_first_half, in_second_half)
     assert tables['scores'].query("culture == 'average'").score.notna().all()
     assert not (tables['differences'].b_method == 'unaware').any()
+
+
+def test_the_main_comparison_comes_first_and_own_label_before_other_scores():
+    demo = six_cultures()
+    plain = persona_answers(demo, 0, 'unaware')
+    named = persona_answers(demo, .3, seed=1)
+    tuned = persona_answers(demo, .6, model='base+joint', seed=2)
+    control = persona_answers(demo, .5, model='base+rds', seed=3)
+    tables, _ = text_about(demo, plain, named, control, tuned)
+    said = findings(tables)
+    assert said[0].startswith('CultureSPA (joint) minus P1: +')
+    assert 'of CultureSPA (joint) over the unaware answers' in said[1]
+    assert said[2].startswith('CultureSPA (joint) scores')
+    assert said[3].startswith('P1 minus unaware: +')
+    assert len(set(said)) == len(said)      # nothing is said twice
+    assert any(sentence.startswith('RDS minus P1') for sentence in said)
+    untuned, _ = text_about(demo, plain, named)
+    assert findings(untuned)[0].startswith('P1 minus unaware: +')
+    alone, _ = text_about(demo, plain)
+    assert findings(alone)[0].startswith('unaware scores')
+
+
+def test_tuning_that_changed_nothing_is_said_to_be_perhaps_chance():
+    demo = six_cultures()
+    named = persona_answers(demo, .3, seed=1)
+    same = named.assign(model='base+joint')
+    tables, _ = text_about(demo, persona_answers(demo, 0, 'unaware'), named, same)
+    first = findings(tables)[0]
+    assert first.startswith('CultureSPA (joint) minus P1: 0.0')
+    assert 'which could be chance' in first and 'a gain' not in first
+
+
+def test_a_caution_follows_the_main_comparison_and_every_order_has_one():
+    demo = six_cultures()
+    original = [persona_answers(demo, 0, 'unaware'), persona_answers(demo, .9, seed=3)]
+    turned = [answers.assign(order='reversed') for answers in original]
+    tables, _ = text_about(demo, *original, *turned)
+    said = findings(tables)
+    assert said[0].startswith('P1 minus unaware')
+    assert said[1].startswith('P1, options reversed minus unaware, options reversed')
+    assert said[2] in cautions(tables)
+
+
+def test_of_two_models_the_second_is_the_one_and_of_many_none():
+    one, two, three = [(name, 'P1') for name in ('small', 'large', 'huge')]
+    assert main_kind([one, two]) == two
+    assert main_kind([one, two, three]) == one
+    assert main_kind([('small', 'unaware'), ('small', 'mine')]) == ('small', 'mine')

@@ -24,6 +24,8 @@ def small_file(path, n=4):
     path.write_text(json.dumps(items))
     return path
 
+from culturespa.run_report import survey_answers
+
 def small(**changes):
     usual = dict(cultures=('USA', 'ZWE'), topics=('Food', 'Faith'), per_topic=6)
     return configure('demo', **(usual | changes))
@@ -140,6 +142,20 @@ def test_steps_one_by_one_give_what_the_whole_gives():
         scores = pd.read_csv(whole/'scores.csv')
         assert set(scores[scores.model == 'base+specific'].culture) >= {'ZWE'}
         assert (whole/'adapters'/'ZWE').is_dir()
+
+
+def test_pictures_for_a_paper_come_with_a_run_or_later_and_a_wrong_format_before_anything():
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder)/'drawn'
+        settings = small(strategies=('crqpc',), topics=('Food',))
+        with pytest.raises(InputError, match='accepted are svg, pdf'):
+            run_pipeline(wanted, settings, quiet=True, say=str, figures='png')
+        assert not wanted.exists()
+        run_pipeline(wanted, settings, quiet=True, say=str)
+        assert not (wanted/'figures').exists()
+        run_pipeline(wanted, settings, quiet=True, say=str, figures='svg')
+        drawn = {file.name for file in (wanted/'figures').iterdir()}
+        assert {'scores.svg', 'baselines.svg', 'moves.svg', 'collected.svg'} <= drawn
 
 
 def test_questions_edited_after_step_1_stop_every_later_step():

@@ -2,10 +2,6 @@
 import pytest
 from culturespa.records import *
 
-import tempfile
-from pathlib import Path
-
-import pandas as pd
 import pytest
 
 from culturespa.reading import InputError, need_schema

@@ -6,8 +6,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import re
+from urllib.parse import unquote
 from dataclasses import replace
+from culturespa.measures import measure
 from culturespa.sheets import answer_sheets
+from culturespa.summaries import summary
 from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
@@ -26,6 +30,80 @@ def test_methods_without_a_common_question_still_get_a_report():
     average = scores[scores.culture == 'average']
     assert set(average.method) == {'unaware', 'P1'} and average.score.notna().all()
     assert 'Map of people' not in page and 'Similarity of every two cultures' in page
+
+
+def test_a_report_explains_itself_and_opens_with_the_main_comparison():
+    import tempfile
+    from pathlib import Path
+    invented = invented_survey()
+    both = pd.concat([
+        persona_answers(invented, 0, 'unaware'), persona_answers(invented, .3, seed=1),
+        persona_answers(invented, .6, model='base+joint', seed=2),
+        persona_answers(invented, .5, model='base+rds', seed=3)])
+    with tempfile.TemporaryDirectory() as folder:
+        facts = write_alignment(invented, both, folder, 50, about=dict(model='one of ours'))
+        page = (Path(folder)/'report.html').read_text()
+    for name in ('S', 'unaware', 'P1', 'CultureSPA (joint)', 'RDS'):
+        assert f'<dt>{name}</dt>' in page
+    assert '<dt>CDS</dt>' not in page and 'CultureSPA (specific)' not in page
+    assert '<dd>one of ours</dd>' in page and '<dd>culturespa ' in page
+    first = re.search(r'<ol class="findings"><li>(.*?)</li>', page)[1]
+    assert first.startswith('CultureSPA (joint) minus P1')
+    own_label = page.index('of CultureSPA (joint) over the unaware')
+    assert page.index(first) < own_label < page.index('<figure')
+    assert page.count('<figure') == 5      # no drawing is lost on its way
+    listed = re.search(r'<ol class="findings">(.*?)</ol>', page)[1]
+    assert listed.count('<li>') == 5
+
+
+def test_cautions_stand_apart_and_every_table_can_be_saved():
+    import csv
+    import html
+    import io
+    import tempfile
+    from pathlib import Path
+    invented = invented_survey()
+    strange = persona_answers(invented, .3, method='=HYPERLINK("x")', seed=1)
+    both = pd.concat([persona_answers(invented, 0, 'unaware'), strange])
+    few = both[both.question_id.isin(invented.questions.question_id[:12])]
+    with tempfile.TemporaryDirectory() as folder:
+        facts = write_alignment(invented, few, folder, 50)
+        page = (Path(folder)/'report.html').read_text()
+    caution, = facts['cautions']
+    assert caution.startswith('Only 12 of the survey')
+    shown = html.unescape(page)
+    assert f'<p class="note">{caution}</p>' in shown and f'<li>{caution}' not in shown
+    assert 'What the prompts of =HYPERLINK("x") showed is not known' in shown
+    assert 'No prompt scored here was shown' not in shown
+    links = re.findall(r'download="([^"]+)" href="data:text/csv[^,]*,([^"]*)"', page)
+    assert len({name for name, _ in links}) == len(links) == page.count('<table')
+    for name, content in links:
+        rows = list(csv.reader(io.StringIO(unquote(content).lstrip('\ufeff'))))
+        assert len({len(row) for row in rows}) == 1, name
+        assert not any(cell.startswith('=') for row in rows for cell in row), name
+    cultures = unquote(dict(links)['cultures.csv'])
+    names = {line.split(',')[0] for line in cultures.split()}
+    assert set(invented.cultures.culture) < names
+
+
+def test_methods_of_unknown_prompts_are_not_said_to_have_seen_no_people():
+    from culturespa.report_page import _human_data
+    known = dict(name='P1', method='P1', human_data=False)
+    shown = dict(name='P3 †', method='P3', human_data=True)
+    mine = dict(name='mine', method='mine', human_data=False)
+    assert _human_data([known]) == dict(shown=[], unknown=[])
+    assert _human_data([known, shown, mine]) == dict(shown=['P3 †'], unknown=['mine'])
+
+
+def test_a_template_of_ones_own_is_used_and_may_build_on_the_parts_that_ship():
+    import tempfile
+    from pathlib import Path
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'mine.html'
+        mine = '{% block main %}mine: {{ facts.survey }}{% endblock %}'
+        file.write_text("{% extends 'page.html.j2' %}" + mine)
+        shown = page_template(file).render(facts=dict(survey='<b>'))
+    assert 'mine: &lt;b&gt;' in shown and '<style>' in shown
 
 
 def test_a_survey_may_be_called_anything():

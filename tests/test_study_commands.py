@@ -51,6 +51,17 @@ def run_with_noise(folder, cultures, trained):
         (place/'base.json').write_text('{}')
     return run.out
 
+def asked_run(folder, **changes):
+    "A run of two cultures whose base model was asked twenty questions or more of the survey"
+    from culturespa.reuse import ask_the_rest
+    settings = dict(cultures=('USA', 'ZWE'), topics=('Food',)) | changes
+    run = Run(folder, configure('demo', **settings), quiet=True)
+    with run.writing():
+        questions = run.survey.questions
+        ask_the_rest(run, run.base, questions, ['unaware', 'P1'], None, 'survey', 1)
+        run.note('survey', base=dict(answers=1, unparsed=0))
+    return run.out
+
 def test_a_study_makes_no_folder_in_a_dry_run_or_from_a_bad_file():
     with tempfile.TemporaryDirectory() as folder:
         file, out = Path(folder)/'study.toml', Path(folder)/'out'
@@ -136,6 +147,25 @@ def test_transfer_needs_three_adapters_and_leaves_the_run_alone():
         own = pd.read_csv(f'{folder}/seen/transfer_own.csv')
     assert len(matrix) == 16 and list(own.culture) == [*cultures, 'average']
     assert 'demo, synthetic' in said and 'as smooth over the map p' in said
+
+
+def test_a_report_is_written_where_it_is_wanted_with_figures_that_are_asked_for():
+    with tempfile.TemporaryDirectory() as folder:
+        one = asked_run(f'{folder}/one')
+        before = {file.name for file in one.iterdir()}
+        typed(f'report {one} --out {folder}/elsewhere --figures svg')
+        assert {file.name for file in one.iterdir()} == before
+        drawn = {file.name for file in Path(folder, 'elsewhere', 'figures').iterdir()}
+        assert {'baselines.svg', 'scores.svg'} <= drawn
+        typed(f'report {one}')
+        assert (one/'report.html').exists() and not (one/'figures').exists()
+        wrong = {
+            f'report {one} --figures png': 'svg, pdf',
+            f'report {one} {one}': '--out',
+            f'report {folder}': 'no run folder'}
+        for line, why in wrong.items():
+            with pytest.raises(InputError, match=why):
+                typed(line)
 
 
 def test_nothing_heavy_is_loaded_for_a_page_of_help():

@@ -158,6 +158,7 @@ def _part_table(file:Path)->Any:
         place = table.schema.get_field_index(name)
         if place < 0:
             raise OSError('other columns than those of answers')
+        table.column(place).validate(full=True)      # its texts are texts
         table = table.set_column(place, name, table[name].cast(schema.field(name).type))
     return table
 

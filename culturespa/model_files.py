@@ -113,7 +113,8 @@ def fingerprint(
             for name, tensor in sorted(head.items()):
                 first, end = tensor['data_offsets']
                 f.seek(start + first)
-                digest.update(f'{name}{tensor["dtype"]}{tensor["shape"]}'.encode())
+                kind = f'{name}{tensor["dtype"]}{tensor["shape"]}'
+                digest.update(kind.encode('utf-8', 'surrogatepass'))
                 digest.update(f.read(min(1024, end - first)))
     return digest.hexdigest()
 

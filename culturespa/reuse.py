@@ -21,8 +21,9 @@ from .asking import AskSettings
 from .models import Model
 from .prompts import NO_CULTURE
 from .run_folder import (
-    Run, check_questions, check_table, first_questions, read_record, recorded_configuration)
+    Run, check_questions, first_questions, read_record, recorded_configuration)
 from .reading import InputError, read_table
+from .records import check_table
 from .survey import select, survey_digest
 from .writing import write_file
 

@@ -109,7 +109,8 @@ def test_a_served_model_is_scored_by_the_steps_one_by_one():
     from culturespa.toys import ScriptedServer, chat_reply
     with tempfile.TemporaryDirectory() as folder:
         server = ScriptedServer(lambda n, request: (200, chat_reply(str(1 + n % 3))))
-        setting = small(model='m', questions='survey', topics=('Faith',), learn_topics=('Food',))
+        setting = small(model='m', questions='survey', topics=('Faith',), learn_topics=('Food',),
+                        strategies=('crqpc',))     # threads answer in any order
         at = dict(url=server.url, concurrency=4)
         first = run_pipeline(
             Path(folder)/'run', setting, quiet=True, say=str, served=at, stop_after='pairs')
@@ -250,7 +251,7 @@ def test_replay_adds_what_the_base_says_anyway():
         with pytest.raises(InputError, match='replay and replay_from go together'):
             small(replay=.5)
         lost = small(replay=.5, replay_from=f'{folder}/none.jsonl')
-        with pytest.raises(InputError, match='none.jsonl cannot be read'):
+        with pytest.raises(InputError, match='none.jsonl does not exist'):
             questions_step(Run(folder/'lost', lost, quiet=True))
         assert not (folder/'lost').exists()
 
@@ -271,7 +272,8 @@ def test_a_run_that_starts_from_another_ends_as_it_would_alone():
             patched.setattr(LocalModel, 'generate', counted)
             run = run_pipeline(folder/'second', small(**change), quiet=True, say=said.append,
                                start_from=folder/'first')
-            assert {name for name, n in asked} == {'base+joint', 'base+cds'}   # trained on half
+            names = {name for name, n in asked}
+            assert 'base+joint' in names and 'base' not in names   # it was trained on half
             asked.clear()
             same = run_pipeline(folder/'third', small(), quiet=True, say=said.append,
                                 start_from=folder/'first')

@@ -56,7 +56,7 @@ less = ["a", "base", "P1"]
         "of a: joint in claim 's' 'P2': accepted are P1": good + one_claim('joint', 'P2'),
         "of a: rds in claim 's' 'unaware'": good + one_claim('rds', 'unaware'),
         "claim 's' 'specific': accepted are": good + one_claim('specific', 'P1'),
-        'is no TOML': '[[[',
+        'is not TOML': '[[[',
         'title': good.replace('title', 'titel')}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'study.toml'

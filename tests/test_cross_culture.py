@@ -31,6 +31,7 @@ def test_own_adapters_help_more_and_alike_cultures_help_each_other():
     average = own.set_index('culture').loc['average']
     diagonal = pd.Series(gains.to_numpy().diagonal(), gains.index)
     assert abs(diagonal.mean() - average.own) < 1e-3      # both tables are of one run
-    assert 'helps its own culture more' in transfer_verdict(own.assign(note=own.note.astype(object).fillna('')))
+    noted = own.assign(note=own.note.astype(object).fillna(''))
+    assert 'helps its own culture more' in transfer_verdict(noted)
     r, p = mantel(transfer_relation(gains), demo.similarity)
     assert r > .7 and p < .001

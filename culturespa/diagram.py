@@ -15,8 +15,9 @@ from .looks import INK, SOFT
 @contextmanager
 def plain_names()->Iterator[None]:
     "Within, a $ in a picture is a $: names of users are no formulas. Also decorates functions"
-    import matplotlib
-    with matplotlib.rc_context({'text.parse_math': False}):
+    # before the context: else what Jupyter sets on this import is lost behind it, and so are pictures
+    import matplotlib.pyplot as plt
+    with plt.rc_context({'text.parse_math': False}):
         yield
 
 # of a box: inside, edge

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEFT_BEHIND', 'write_files', 'write_file', 'left_behind', 'append_text', 'as_json',
-           'as_picture', 'as_parquet', 'is_intact', 'intact', 'escape_cell', 'unescape_cell',
-           'as_csv', 'unescaped', 'printable', 'Terminal']
+           'as_picture', 'as_parquet', 'intact', 'escape_cell', 'unescape_cell', 'as_csv',
+           'unescaped', 'printable', 'Terminal']
 
 # %% ../nbs/095_writing.ipynb #863102be
 import csv
@@ -18,6 +18,8 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from .reading import DIGEST_MARK, NO_DIGEST, is_intact
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -122,18 +124,11 @@ def as_picture(
     return content.getvalue()
 
 # %% ../nbs/095_writing.ipynb #6e0bc90c
-_MARK = b'culturespa sha256 '
-_NO_DIGEST = b'0' * 64
-_DIGEST = re.compile(b'[0-9a-f]{64}')
-
-def _digest(*parts:bytes)->bytes:
-    "64 hex digits"
-    return hashlib.sha256(b''.join(parts)).hexdigest().encode()
-
 def _sealed(content:bytes)->bytes:
     "Put the digest where `as_parquet` keeps a place for it"
-    head, zeros, tail = content.rpartition(_MARK + _NO_DIGEST)
-    return head + _MARK + _digest(head, zeros, tail) + tail
+    head, _, tail = content.rpartition(DIGEST_MARK + NO_DIGEST)
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return head + DIGEST_MARK + digest + tail
 
 def as_parquet(
     table:'pd.DataFrame|pa.Table',
@@ -147,20 +142,10 @@ def as_parquet(
     content = io.BytesIO()
     with pq.ParquetWriter(content, table.schema, **how) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({'digest': (_MARK + _NO_DIGEST).decode()})
+        writer.add_key_value_metadata({'digest': (DIGEST_MARK + NO_DIGEST).decode()})
     return _sealed(content.getvalue())
 
 # %% ../nbs/095_writing.ipynb #c2133f40
-def is_intact(
-    content:bytes,   # of a whole file
-)->bool:
-    "False if a file with a digest has changed since it was written"
-    head, mark, tail = content.rpartition(_MARK)
-    found = _DIGEST.match(tail)
-    if not mark or not found:
-        return True      # not ours, or written anew by another program
-    return _digest(head, mark, _NO_DIGEST, tail[found.end():]) == found[0]
-
 def intact(
     path:str|Path,
 )->io.BytesIO:       # for whatever reads it: `pd.read_parquet(intact(path))`

@@ -11,7 +11,7 @@ import pytest
 
 from culturespa.survey import ANSWER_COLUMNS, ANSWER_KEY, InputError
 from culturespa.toys import made_answers, made_survey
-from culturespa.writing import is_intact
+from culturespa.reading import is_intact
 
 folder = Path(tempfile.mkdtemp())
 made = made_survey({'USA': [1, 2], 'KEN': [3, 1]}, options=[4, 2])

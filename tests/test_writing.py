@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from culturespa.reading import is_intact
 
 place = Path(tempfile.mkdtemp())
 

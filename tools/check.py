@@ -349,6 +349,8 @@ def pictures_described(root):
                     f"nbs/{page.name}, cell {number}: a picture without words: "
                     "say what it shows in a line `#| fig-alt: ...` at the cell's top"
                 )
+            if picture_alt(directives(cell["source"])) and not drawn:
+                yield f"nbs/{page.name}, cell {number}: its words are there and its picture is not"
     for path, text in prose(root).items():
         for link in pictures_without_words(text):
             name = path.relative_to(root.resolve())

@@ -15,10 +15,15 @@ from .looks import INK, SOFT
 @contextmanager
 def plain_names()->Iterator[None]:
     "Within, a $ in a picture is a $: names of users are no formulas. Also decorates functions"
-    # before the context: else what Jupyter sets on this import is lost behind it, and so are pictures
-    import matplotlib.pyplot as plt
-    with plt.rc_context({'text.parse_math': False}):
+    import matplotlib
+    # not `rc_context`: it would also take back what Jupyter sets at the first picture, and
+    # Jupyter would show no picture after that
+    before = matplotlib.rcParams['text.parse_math']
+    matplotlib.rcParams['text.parse_math'] = False
+    try:
         yield
+    finally:
+        matplotlib.rcParams['text.parse_math'] = before
 
 # of a box: inside, edge
 BLUE, RED = (looks.WASH, looks.BLUE), (looks.WASH_RED, looks.RED)

@@ -36,3 +36,14 @@ def test_every_count_of_the_record_is_in_the_picture_and_what_is_missing_is_zero
     figure = draw_method(record)
     assert 'P1 66.9' in ' '.join(text.get_text() for text in figure.axes[0].texts)
     plt.close(figure)
+
+
+def test_what_others_set_while_a_picture_is_drawn_stays():
+    import matplotlib
+    was = matplotlib.is_interactive()
+    with plain_names():
+        matplotlib.interactive(not was)        # as Jupyter does at the first picture
+        assert not matplotlib.rcParams['text.parse_math']
+    assert matplotlib.is_interactive() is not was
+    matplotlib.interactive(was)
+    assert matplotlib.rcParams['text.parse_math']

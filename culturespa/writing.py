@@ -19,8 +19,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .reading import DIGEST_MARK, NO_DIGEST, is_intact
-
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
     import pyarrow as pa
@@ -126,6 +124,7 @@ def as_picture(
 # %% ../nbs/095_writing.ipynb #6e0bc90c
 def _sealed(content:bytes)->bytes:
     "Put the digest where `as_parquet` keeps a place for it"
+    from culturespa.reading import DIGEST_MARK, NO_DIGEST
     head, _, tail = content.rpartition(DIGEST_MARK + NO_DIGEST)
     digest = hashlib.sha256(content).hexdigest().encode()
     return head + DIGEST_MARK + digest + tail
@@ -137,6 +136,8 @@ def as_parquet(
     "A table as Parquet with a digest of all its bytes, for `intact`"
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from culturespa.reading import DIGEST_MARK, NO_DIGEST
     if not isinstance(table, pa.Table):
         table = pa.Table.from_pandas(table, preserve_index=False)
     content = io.BytesIO()
@@ -151,6 +152,7 @@ def intact(
 )->io.BytesIO:       # for whatever reads it: `pd.read_parquet(intact(path))`
     "What a file holds, if it still is what was written. Raises `OSError`"
     content = Path(path).read_bytes()
+    from culturespa.reading import is_intact
     if not is_intact(content):
         raise OSError(f'{path} is damaged: it is not what was written')
     return io.BytesIO(content)

@@ -190,6 +190,7 @@ def description(book: dict) -> str:
 def render(root: Path, out: Path) -> int:
     "All listed pages as HTML files in `out`. Raises `RuntimeError` if Sphinx warns of anything"
     from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -199,17 +200,18 @@ def render(root: Path, out: Path) -> int:
         names = {page.stem: sorted(definitions(book)) for page, book in books.items()}
         said = {page.stem: description(book) for page, book in books.items()}
         warnings = (Path(folder) / "warnings").open("w+")
-        app = Sphinx(
-            srcdir=source,
-            confdir=BOOK,
-            outdir=out,
-            doctreedir=Path(folder) / "doctrees",
-            buildername="html",
-            confoverrides={"names_of_page": names, "page_descriptions": said},
-            status=None,
-            warning=warnings,
-        )
-        app.build()
+        with patch_docutils(BOOK), docutils_namespace():  # a second site knows nothing of the first
+            app = Sphinx(
+                srcdir=source,
+                confdir=BOOK,
+                outdir=out,
+                doctreedir=Path(folder) / "doctrees",
+                buildername="html",
+                confoverrides={"names_of_page": names, "page_descriptions": said},
+                status=None,
+                warning=warnings,
+            )
+            app.build()
         warnings.seek(0)
         warned = warnings.read().replace(f"{source}{os.sep}", "").strip()
     if warned or app.statuscode:

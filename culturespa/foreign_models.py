@@ -16,7 +16,7 @@ from typing import Any
 
 from .child import ChildFailed, in_child
 from .models import TEMPLATE, first_line, template_text
-from .survey import InputError
+from .reading import InputError, read_text
 
 # %% ../nbs/235_foreign_models.ipynb #12f1b609
 LARGEST_HEADER = 2**27    # bytes of a table of contents
@@ -70,9 +70,10 @@ def read_object(
     file:Path,
 )->dict:
     "A JSON object of a model's folder. Raises `InputError`"
+    text = read_text(file)
     try:
-        found = json.loads(file.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(text)      # not `parse_json`: a longest length may be 10**30
+    except (ValueError, RecursionError) as error:
         raise InputError(f'{file} cannot be read as JSON ({first_line(error)}): '
                          'fetch it again, or take it away') from None
     if not isinstance(found, dict):

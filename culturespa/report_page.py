@@ -15,6 +15,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
@@ -81,7 +82,21 @@ def terms(
     return known
 
 # %% ../nbs/790_report_page.ipynb #b25c4db7
-_SECRET = re.compile(r'(?<=//)[^/@\s]+@|(?<=--extra )(\'[^\']*\'|\S+)')
+_PASSWORD = re.compile(r'(?<=://)[^/\s]+@')
+_QUERY = re.compile(r'(?<=\?)[^,#]+')         # of an address: ?key=...
+
+def _without_secrets(words:Sequence[str])->list[str]:
+    "Addresses without password and query, further fields of a request without their values"
+    said = []
+    for before, word in pairwise(['', *words]):
+        if before == '--extra-body':
+            word = '...'
+        elif word.startswith('--extra-body='):
+            word = '--extra-body=...'
+        elif '://' in word:
+            word = _QUERY.sub('...', _PASSWORD.sub('...@', word))
+        said.append(word)
+    return said
 
 def typed_command(
     words:Sequence[str]|None=None,   # program and arguments; None: of this process
@@ -92,7 +107,7 @@ def typed_command(
     as_module = path.name == '__main__.py' and path.parent.name == 'culturespa'
     if path.stem != 'culturespa' and not as_module:
         return ''
-    return _SECRET.sub('...', shlex.join(['culturespa', *rest]))
+    return shlex.join(['culturespa', *_without_secrets(rest)])
 
 def about_report(
     survey:Survey,

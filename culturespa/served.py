@@ -8,6 +8,7 @@ __all__ = ['OURS', 'FREE', 'check_fields', 'ServedModel', 'heeds_temperature', '
 
 # %% ../nbs/290_served.ipynb #4bbfe975
 import inspect
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from .transport import Address, Host, Trouble, many_at_once, post
 OURS = ('model', 'messages', 'temperature', 'top_p', 'max_tokens', 'seed', 'logprobs',
         'top_logprobs', 'prompt_logprobs', 'n', 'stream', 'continue_final_message',
         'add_generation_prompt')
+_SECRET = re.compile('api_?key|secret|passw|authorization|(access|auth|bearer)_?token', re.I)
 
 def check_fields(
     extra:dict,    # further fields of a request
@@ -34,6 +36,9 @@ def check_fields(
         if name in OURS:
             raise InputError(f'{name} is no further field of a request: it is set by options of '
                              'its own, or not at all')
+        if _SECRET.search(name):
+            raise InputError(f'{name} looks like a secret, and fields of a request are written '
+                             'down with the answers: a key is taken from OPENAI_API_KEY')
     return extra
 
 def _check_load(concurrency:int, timeout:float, tries:int):

@@ -16,6 +16,17 @@ from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
 from culturespa.toys import invented_survey, made_answers, made_survey, persona_answers
 
+def test_a_report_names_its_command_without_what_must_stay_secret():
+    for typed in (['--url', 'https://ada:sk@1@host/v1'], ['--url', 'https://host/v1?key=sk@1'],
+                  ['--url=https://ada:sk@1@host/v1,https://other/v1?a=b&key=sk@1'],
+                  ['--extra-body', '{"token": "sk@1"}'], ['--extra-body=token=sk@1'],
+                  ['--extra-body', 'a=1', '--extra-body', 'b=sk@1']):
+        said = typed_command(['culturespa', 'assess', *typed, '--limit', '5'])
+        assert 'sk@1' not in said and '@1' not in said
+        assert said.startswith('culturespa assess --') and said.endswith('--limit 5')
+        assert 'host' not in ''.join(typed) or 'host/v1' in said
+
+
 def test_methods_without_a_common_question_still_get_a_report():
     import tempfile
     from pathlib import Path

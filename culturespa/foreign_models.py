@@ -16,7 +16,7 @@ from typing import Any
 
 from .child import ChildFailed, in_child
 from .models import TEMPLATE, first_line, template_text
-from .reading import InputError, read_text
+from .reading import InputError, read_bytes
 
 # %% ../nbs/235_foreign_models.ipynb #12f1b609
 LARGEST_HEADER = 2**27    # bytes of a table of contents
@@ -70,9 +70,8 @@ def read_object(
     file:Path,
 )->dict:
     "A JSON object of a model's folder. Raises `InputError`"
-    text = read_text(file)
-    try:
-        found = json.loads(text)      # not `parse_json`: a longest length may be 10**30
+    try:      # not with `parse_json`: a tokenizer's longest length may be 10**30
+        found = json.loads(read_bytes(file))
     except (ValueError, RecursionError) as error:
         raise InputError(f'{file} cannot be read as JSON ({first_line(error)}): '
                          'fetch it again, or take it away') from None

@@ -128,7 +128,7 @@ def test_the_predictions_hold():
     with tempfile.TemporaryDirectory() as folder:
         own.to_csv(f'{folder}/own.csv', index=False)
         files = f'--survey demo --answers {folder}/own.csv --model people --method P1'
-        typed(f'align {files} --draws 20 --out {folder}/scored')
+        typed(f'align {files} --draws 50 --out {folder}/scored')
         scored = pd.read_csv(f'{folder}/scored/scores.csv')
         told = json.loads(Path(folder, 'scored', 'summary.json').read_text())
     ceilings = [row['S'] for row in told['baselines'] if row['kind'] == 'ceiling' and row['S']]

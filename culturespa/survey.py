@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['QUESTION_COLUMNS', 'SHARE_COLUMNS', 'CULTURE_COLUMNS', 'SCALES', 'MOST_OPTIONS',
-           'ANSWER_COLUMNS', 'ANSWER_KEY', 'DIGITS', 'MINUS_SIGNS', 'one_of', 'data_path',
-           'load_cultures', 'modal_answers', 'similarity', 'similarity_matrix', 'Survey',
-           'codes_of', 'need_columns', 'refuse_rows', 'check_questions', 'check_shares',
-           'check_cultures', 'check_survey', 'select', 'survey_digest', 'is_negative',
-           'parse_reply']
+           'ANSWER_COLUMNS', 'ANSWER_KEY', 'DIGITS', 'MINUS_SIGNS', 'data_path', 'load_cultures',
+           'modal_answers', 'similarity', 'similarity_matrix', 'Survey', 'codes_of',
+           'need_columns', 'refuse_rows', 'check_questions', 'check_shares', 'check_cultures',
+           'check_survey', 'one_of', 'select', 'survey_digest', 'is_negative', 'parse_reply']
 
 # %% ../nbs/100_survey.ipynb #294ab3c7
 import hashlib
@@ -23,19 +22,6 @@ import numpy as np
 import pandas as pd
 
 from .reading import InputError
-
-# %% ../nbs/100_survey.ipynb #2041420e
-def one_of(
-    kind:str,              # what is being chosen, e.g. 'culture'
-    value:object,          # what the user gave
-    accepted:Iterable,     # what would do
-):                         # `value`, if it is among `accepted`
-    "Return `value` or raise an `InputError` that lists what is `accepted`"
-    accepted = list(accepted)
-    if value in accepted:
-        return value
-    listed = ', '.join(map(str, accepted))
-    raise InputError(f'unknown {kind} {value!r}: accepted are {listed}')
 
 # %% ../nbs/100_survey.ipynb #0969eacc
 def data_path(
@@ -268,6 +254,19 @@ def check_survey(
     check_questions(survey.questions)
     check_shares(survey.shares, survey.questions, survey.cultures)
     return survey
+
+# %% ../nbs/100_survey.ipynb #2041420e
+def one_of(
+    kind:str,              # what is being chosen, e.g. 'culture'
+    value:object,          # what the user gave
+    accepted:Iterable,     # what would do
+):                         # `value`, if it is among `accepted`
+    "Return `value` or raise an `InputError` that lists what is `accepted`"
+    accepted = list(accepted)
+    if value in accepted:
+        return value
+    listed = ', '.join(map(str, accepted))
+    raise InputError(f'unknown {kind} {value!r}: accepted are {listed}')
 
 # %% ../nbs/100_survey.ipynb #acf3d04b
 def select(

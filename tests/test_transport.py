@@ -216,3 +216,17 @@ def test_ctrl_c_ends_a_search_for_a_name_without_end():
         left_alone = [one for one in threading.enumerate() if 'search' in one.name]
         assert len(left_alone) == 1 and left_alone[0].daemon     # the process may end without it
         asleep.set()
+
+
+def test_the_predictions_hold():
+    with pytest.raises(transport.Trouble, match='no whole reply within 0.3 s'):
+        post_to(lambda n, request: trickle, .3)
+    elsewhere = ScriptedServer(lambda n, request: (200, {}))
+    sent_on = dict(Location=elsewhere.url + '/chat/completions')
+    with pytest.raises(InputError, match='were not taken there'):
+        post_to(lambda n, request: (307, b'', sent_on))
+    assert elsewhere.seen == []
+    keyless = ScriptedServer(lambda n, request: (401, {}))
+    with pytest.raises(InputError, match='refuses the key'):
+        many_at_once(hosts_of(keyless.url), echo_row, 1)
+    assert len(keyless.seen) == 1

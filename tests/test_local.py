@@ -221,7 +221,8 @@ def test_a_model_in_memory_answers_as_its_folder_and_gets_its_weights_back():
 
 
 def test_the_predictions_hold():
-    three_replies = LocalModel(toy).generate([chat] * 3, Sampling(max_new_tokens=4), seeds=[1, 2, 1])
+    four_tokens = Sampling(max_new_tokens=4)
+    three_replies = LocalModel(toy).generate([chat] * 3, four_tokens, seeds=[1, 2, 1])
     assert three_replies[0] == three_replies[2] != three_replies[1]
     small_update = random_adapter(toys/'small update', toy)
     for precision, beside in (('bfloat16', True), ('float32', False)):

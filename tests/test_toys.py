@@ -91,8 +91,8 @@ def test_the_predictions_hold():
     assert round(float(apart.similarity.loc['USA', 'THA']), 1) == 5.1
     ignoring = persona_answers(invented_survey(), lean=0)
     assert len(ignoring) == 6 * 40
-    kinds = ignoring.groupby('question_id').probability.agg(lambda known: len(set(map(tuple, known))))
-    assert set(kinds) == {1}
+    by_question = ignoring.assign(known=ignoring.probability.map(tuple)).groupby('question_id')
+    assert set(by_question.known.nunique()) == {1}
     cutting = ScriptedServer(lambda number, request: None)
     with pytest.raises(OSError):
         urllib.request.urlopen(cutting.url, b'{}')

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,17 @@ def check_tracker(
     if report_to != 'none' and find_spec(report_to) is None:
         raise InputError(f'--report-to {report_to}: it is not installed, '
                          f'`pip install {report_to}` brings it')
+    if report_to == 'wandb':
+        _need_key()
+
+def _need_key():
+    "Signed in to wandb, or offline? To be told of it after hours of asking would be late"
+    wandb = import_module('wandb')
+    try:
+        wandb.login()
+    except wandb.errors.UsageError as error:
+        raise InputError(f'--report-to wandb: {str(error).splitlines()[0]} '
+                         '(WANDB_MODE=offline needs none)') from None
 
 @contextmanager
 def _tracked_beside(out:Path):

@@ -258,6 +258,19 @@ def test_trackers_are_off_and_must_be_there():
         patched.setitem(check_tracker.__globals__, 'find_spec', lambda name: None)
         with pytest.raises(InputError, match='`pip install wandb` brings it'):
             train_adapter('demo', bolivian(4), 'nowhere', report_to='wandb')
+    signed_out = """
+class errors:
+    class UsageError(Exception):
+        pass
+def login():
+    raise errors.UsageError('no key is known')
+"""
+    (place/'wandb.py').write_text(signed_out)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(place)
+        with pytest.raises(InputError, match='--report-to wandb: no key is known .*offline'):
+            train_adapter('demo', bolivian(4), 'nowhere', report_to='wandb')
+    sys.modules.pop('wandb')
     assert not Path('nowhere').exists()
 
 

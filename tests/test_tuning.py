@@ -41,6 +41,8 @@ def scale_sample(targets, reply):
     (sample,) = training_chats(pair, question, Prompter(survey))
     return sample | dict(targets=targets)
 
+QUICK = Tuning(learning_rate=5e-3, epochs=6, batch=16, micro_batch=16, batch_specific=16)
+
 PROCESS = '''
 import json, sys
 from culturespa.tuning import Tuning, train_adapter

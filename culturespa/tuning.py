@@ -269,6 +269,7 @@ def train_adapter(
     wait_for_all()
     return record
 
+# %% ../nbs/455_tuning.ipynb #eaef9fea
 def _checked_base(model:str|Path|LocalModel, samples:Sequence[dict], load:dict)->LocalModel:
     "The base to train. Raises `InputError` if it or the samples will not do"
     if not samples:
@@ -292,6 +293,7 @@ def _need_accelerators(lm:Any):
         raise InputError('several processes each need a whole model: leave out --device auto, or '
                          'start one process')
 
+# %% ../nbs/455_tuning.ipynb #bebe9877
 def _trained(
     base:LocalModel,
     rows:list,
@@ -338,6 +340,7 @@ def _copied(same:Path, partial:Path)->dict:
         shutil.copytree(same, partial/'adapter', dirs_exist_ok=True)
     return read_json(same/'base.json', dict)
 
+# %% ../nbs/455_tuning.ipynb #cbbc8ea9
 def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, way:Way, quiet:bool):
     from datasets import Dataset
     from transformers import PrinterCallback
@@ -377,6 +380,7 @@ def _quiet_bar():
 
     return Bar()
 
+# %% ../nbs/455_tuning.ipynb #67f4cded
 def _training_record(
     base:LocalModel,
     trainer:Any,

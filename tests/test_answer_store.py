@@ -213,3 +213,24 @@ def test_answers_are_kept_beside_the_survey_they_answer():
         load_saved(place, other)
     with pytest.raises(InputError, match='no saved answers'):
         load_saved(folder/'elsewhere', made)
+
+
+def test_the_predictions_hold():
+    import subprocess
+    import sys
+    dies = '''import os, sys
+from culturespa.answer_store import one_writer
+with one_writer(sys.argv[1]):
+    open(sys.argv[1] + '/answers/.x.1.tmp', 'w').close()
+    os._exit(9)'''
+    with tempfile.TemporaryDirectory() as where:
+        ended = subprocess.run([sys.executable, '-c', dies, where])
+        torn = Path(where)/'answers/.x.1.tmp'
+        assert ended.returncode == 9 and torn.exists()
+        with one_writer(where):
+            assert not torn.exists()
+        warm, cool = dict(sampling=dict(temperature=.6)), dict(sampling=dict(temperature=.1))
+        same_configuration(Path(where)/'asked', warm)
+        with pytest.raises(InputError, match='temperature was 0.6, is now 0.1'):
+            same_configuration(Path(where)/'asked', cool)
+        assert same_configuration(Path(where)/'asked', warm) == warm     # cultures are not in it

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['READ', 'TRIED', 'ROUNDING', 'merge_beginnings', 'with_shares', 'compact_batch',
-           'padded_batch', 'compact_attention', 'compact', 'answer_logits', 'can_compact',
-           'alike_together']
+           'padded_batch', 'compact', 'answer_logits', 'can_compact', 'alike_together']
 
 # %% ../nbs/448_compact.ipynb #9beb3593
 from collections.abc import Sequence
@@ -107,7 +106,7 @@ def padded_batch(
     return dict(input_ids=ids, attention_mask=mask, **_to_learn(rows, says))
 
 # %% ../nbs/448_compact.ipynb #837bf5a9
-def compact_attention(
+def _compact_attention(
     module:Any,          # of transformers, as this and the next five
     query:Any,           # (1, heads, distinct tokens, size)
     key:Any,
@@ -140,7 +139,7 @@ def compact(
 ):
     "Within, attention takes compact batches and no others"
     from transformers import AttentionInterface
-    AttentionInterface.register('compact', compact_attention)
+    AttentionInterface.register('compact', _compact_attention)
     before = lm.config._attn_implementation
     lm.set_attn_implementation('compact')
     try:

@@ -56,7 +56,8 @@ def hosts_of(*urls, most=4):
     return [Host(Address(url), most) for url in urls]
 
 def test_addresses_show_no_secret():
-    for wrong in ('htp://ada:open-sesame@h', 'localhost:8000', 'http://', 'http://h:99999', 'http://[::1'):
+    for wrong in ('htp://ada:open-sesame@h', 'localhost:8000', 'http://', 'http://h:99999',
+                  'http://[::1'):
         with pytest.raises(InputError, match='is no address') as refused_address:
             Address(wrong)
         assert 'sesame' not in str(refused_address.value)

@@ -153,10 +153,12 @@ def _part_table(file:Path)->Any:
     "A part as pyarrow has it, every column of its type. Raises `InputError`, and as pyarrow does"
     table = read_parquet(file)
     schema = _part_schema()
+    if not set(PART_KINDS) <= set(table.column_names):
+        raise OSError('other columns than those of answers')
+    known = [name for name in schema.names if name in table.column_names]
+    table = table.select(known).replace_schema_metadata(None)   # other programs add their own
     for name in PART_KINDS:
-        place = table.schema.get_field_index(name)
-        if place < 0:
-            raise OSError('other columns than those of answers')
+        place = known.index(name)
         table.column(place).validate(full=True)      # its texts are texts
         table = table.set_column(place, name, table[name].cast(schema.field(name).type))
     return table

@@ -117,6 +117,27 @@ def test_parts_of_earlier_versions_are_read():
     pd.testing.assert_frame_equal(read_kept(out), now)
 
 
+def test_parts_that_another_program_wrote_anew_are_read():
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = folder/'anew'
+    place = part_folder(out, 'survey', 'base', 'P1', 'KEN')
+    hashes = question_hashes(made.questions)
+    for repeat in (0, 1):
+        file = place/part_name('original', repeat, hashes)
+        write_part(kenyan([3, None], repeat=repeat), hashes, file)
+    now = read_kept(out)
+    plain = pq.read_table(file, partitioning=None)
+    more = plain.add_column(1, 'seen', pa.array([True, False]))
+    turned = plain.select(plain.column_names[::-1])
+    for written in (more, turned, plain.replace_schema_metadata({'pandas': '{"columns": 1}'}),
+                    plain.replace_schema_metadata({'pandas': 'no JSON'})):
+        pq.write_table(written, file)
+        pd.testing.assert_frame_equal(read_kept(out), now)
+        assert read_part(file).code.isna().tolist() == [False, True]
+
+
 def test_parts_are_counted_and_reworded_questions_refused():
     out, hashes = folder/'counted', question_hashes(made.questions)
     file = out/part_name('original', 0, hashes)

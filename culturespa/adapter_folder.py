@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['FETCHED', 'CARD', 'SEAL', 'hub_name', 'base_in_words', 'short_card', 'check_target',
-           'move_into_place', 'seal_state', 'newest_state', 'AdapterNote', 'adapter_note',
-           'same_training']
+           'move_into_place', 'seal_state', 'newest_state', 'adapter_note', 'same_training']
 
 # %% ../nbs/450_adapter_folder.ipynb #099ef0aa
 import hashlib
@@ -164,7 +163,7 @@ def _newest_sealed(folder:Path)->str|None:
     return None
 
 # %% ../nbs/450_adapter_folder.ipynb #7feefa02
-class AdapterNote(BaseModel):
+class _AdapterNote(BaseModel):
     "What is read from base.json"
     model_config = ConfigDict(extra='allow')
     model:str|None = None
@@ -179,7 +178,7 @@ def adapter_note(
 )->dict:              # base.json; empty if there is none, or none that can be read
     "What an adapter says of itself"
     try:
-        return read_json(Path(folder)/'base.json', AdapterNote)
+        return read_json(Path(folder)/'base.json', _AdapterNote)
     except InputError:
         return {}
 

@@ -6,8 +6,7 @@
 __all__ = ['LABELS', 'PART_KINDS', 'UNCOMPARED', 'FIRST_DEFAULTS', 'NAMES', 'question_hashes',
            'part_name', 'part_folder', 'write_part', 'readable', 'kept_parts', 'read_kept',
            'read_part', 'count_part', 'answered_in', 'one_writer', 'same_configuration',
-           'learn_of_model', 'read_note', 'Note', 'asked_otherwise', 'save_answers', 'SavedRecord',
-           'load_saved']
+           'learn_of_model', 'read_note', 'Note', 'asked_otherwise', 'save_answers', 'load_saved']
 
 # %% ../nbs/425_answer_store.ipynb #27a32523
 import hashlib
@@ -154,10 +153,12 @@ def _part_table(file:Path)->Any:
     "A part as pyarrow has it, every column of its type. Raises `InputError`, and as pyarrow does"
     table = read_parquet(file)
     schema = _part_schema()
+    if not set(PART_KINDS) <= set(table.column_names):
+        raise OSError('other columns than those of answers')
+    known = [name for name in schema.names if name in table.column_names]
+    table = table.select(known).replace_schema_metadata(None)   # other programs add their own
     for name in PART_KINDS:
-        place = table.schema.get_field_index(name)
-        if place < 0:
-            raise OSError('other columns than those of answers')
+        place = known.index(name)
         table.column(place).validate(full=True)      # its texts are texts
         table = table.set_column(place, name, table[name].cast(schema.field(name).type))
     return table
@@ -348,7 +349,7 @@ def save_answers(
         'record.json': as_json(record)})
     return folder
 
-class SavedRecord(BaseModel):
+class _SavedRecord(BaseModel):
     "What is read from the record of kept answers"
     model_config = ConfigDict(extra='allow')
     survey_digest:str
@@ -363,7 +364,7 @@ def load_saved(
     if not (folder/'answers.parquet').exists():
         raise InputError(f'{folder} holds no saved answers: '
                          'answers.parquet and record.json are needed')
-    record = read_json(folder/'record.json', SavedRecord)
+    record = read_json(folder/'record.json', _SavedRecord)
     if record['survey_digest'] != survey_digest(survey):
         raise InputError(f'{folder} holds answers to another survey than this {survey.name}; '
                          f'they were made by: {record.get("command")}')

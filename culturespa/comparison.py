@@ -6,7 +6,7 @@
 __all__ = ['COMPARED', 'PREDICTORS', 'PLACED', 'SHORTEST_SPAN', 'on_same_cells',
            'swapped_differences', 'flip_p', 'holm', 'largest_p', 'compare', 'both_distances',
            'one_kind', 'compare_gains', 'position', 'with_ends', 'relative_position',
-           'distance_of_ends', 'ends_and_distances']
+           'ends_and_distances']
 
 # %% ../nbs/550_comparison.ipynb #88b211b5
 from collections.abc import Sequence
@@ -356,12 +356,12 @@ def _placed(
     table = on_scale(table.rename(columns=dict(value='score')))
     for end, (lost, most) in zip(['floor', 'ceiling'], ends, strict=True):
         table[end] = average_scores(lost, most, score, averages)
-    scale = ends_and_distances if SCORES.weighs[score] == 'squares' else distance_of_ends
+    scale = ends_and_distances if SCORES.weighs[score] == 'squares' else _distance_of_ends
     ruled = with_bounds(own, sums, score, averages, flips, level, position, scale)
     ruled = ruled[['value', 'low', 'high']].where(table.ceiling - table.floor >= SHORTEST_SPAN)
     return table.join(ruled.set_axis(['position', 'position_low', 'position_high'], axis=1))
 
-def distance_of_ends(score:np.ndarray, floor:np.ndarray, ceiling:np.ndarray)->np.ndarray:
+def _distance_of_ends(score:np.ndarray, floor:np.ndarray, ceiling:np.ndarray)->np.ndarray:
     "What a position is divided by, if questions count alike"
     return ceiling - floor
 

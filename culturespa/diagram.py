@@ -25,6 +25,7 @@ def plain_names()->Iterator[None]:
     finally:
         matplotlib.rcParams['text.parse_math'] = before
 
+# %% ../nbs/400_diagram.ipynb #90730331
 # of a box: inside, edge
 BLUE, RED = (looks.WASH, looks.BLUE), (looks.WASH_RED, looks.RED)
 
@@ -46,6 +47,7 @@ def draw_method(
     ax.axis('off')
     return figure
 
+# %% ../nbs/400_diagram.ipynb #8dc27c4e
 def _boxes(record:dict)->list[tuple]:
     "Title, what is done, and counts of each step"
     steps, survey = record['steps'], record['survey']
@@ -93,6 +95,7 @@ def _measuring(scores:dict, survey:dict)->tuple:
         world += ', synthetic'
     return 'Measure', world, '\n'.join(lines)
 
+# %% ../nbs/400_diagram.ipynb #e3f06a92
 def _draw_arrow(ax, place:int):
     from matplotlib.patches import FancyArrowPatch
     start, end = (place + .83, .5), (place + .99, .5)

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['LM_EVAL_TASK', 'CARRIED', 'INSPECT_TASK', 'EXPORTS', 'task_items', 'export_lm_eval',
-           'lm_eval_rows', 'export_inspect', 'InspectSample', 'InspectLog', 'inspect_rows',
-           'gather_answers']
+           'lm_eval_rows', 'export_inspect', 'inspect_rows', 'gather_answers']
 
 # %% ../nbs/485_elsewhere.ipynb #a22183a2
 import json
@@ -169,17 +168,17 @@ def export_inspect(
 EXPORTS = {'lm-eval': export_lm_eval, 'inspect': export_inspect}
 
 # %% ../nbs/485_elsewhere.ipynb #d54088f9
-class InspectSample(BaseModel):
+class _InspectSample(BaseModel):
     "What is read of a reply"
     metadata:Any = None
     error:Any = None
     output:dict[str, Any] | None = None
     epoch:Annotated[int, Field(ge=1, le=10**6)] = 1
 
-class InspectLog(BaseModel):
+class _InspectLog(BaseModel):
     "What is read of a log"
     eval:dict[str, Any]
-    samples:list[InspectSample] | None
+    samples:list[_InspectSample] | None
 
 def _is_inspect(content:Any)->bool:
     return isinstance(content, dict) and {'eval', 'samples'} <= set(content)
@@ -191,7 +190,7 @@ def inspect_rows(
     content = read_json(path)
     if not _is_inspect(content):
         return None
-    need_schema(content, InspectLog, path)
+    need_schema(content, _InspectLog, path)
     model = str(content['eval'].get('model', 'model'))
     rows = []
     for row, sample in enumerate(content['samples'] or (), 1):

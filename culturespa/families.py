@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['FAMILIES', 'PROBES', 'WANTED', 'LEFT_OUT', 'TAGS', 'QUESTION', 'family_config',
-           'random_family', 'plain_probability', 'try_asking', 'linear_layers', 'lora_targets',
-           'try_template']
+           'random_family', 'try_asking', 'linear_layers', 'lora_targets', 'try_template']
 
 # %% ../nbs/270_families.ipynb #2dee0be6
 import re
@@ -90,7 +89,7 @@ def random_family(
 PROBES = [[dict(role='system', content='Answer as yourself.'),
            dict(role='user', content='Is it wise? ' * n + '1. Yes 2. No')] for n in (1, 2, 5, 9)]
 
-def plain_probability(
+def _plain_probability(
     model:LocalModel,
     chat:list,
     label:str,
@@ -118,7 +117,7 @@ def try_asking(
     "Is a model scored as by plain passes, and does it reply alike in any batch?"
     labels = [['1', '2', '10']] * len(PROBES)
     together, _ = model.option_probabilities(PROBES, labels)
-    plain = [plain_probability(model, PROBES[-1], label) for label in labels[-1]]
+    plain = [_plain_probability(model, PROBES[-1], label) for label in labels[-1]]
     alone, _ = model.option_probabilities(PROBES[:1], labels[:1])
     apart = [abs(together[-1] / plain - 1).max(), abs(together[0] / alone[0] - 1).max()]
     brief = Sampling(temperature=1., max_new_tokens=5)

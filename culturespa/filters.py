@@ -6,8 +6,8 @@
 __all__ = ['LONGEST_REPLY', 'MOST_BRACES', 'NON_ANSWER', 'NUMBERED', 'MARKED', 'FOUR_PHRASES',
            'ANY_MEANING', 'FILTERS', 'LONGEST_TEXT', 'json_object', 'Dropped', 'read_question',
            'are_options', 'is_non_answer', 'non_answer_codes', 'avoids', 'split_option',
-           'clean_options', 'explain_ends', 'clean_options_paper', 'Filters', 'is_bare_scale',
-           'check_options', 'check_sizes', 'Sieve', 'filter_questions', 'left_after']
+           'clean_options', 'clean_options_paper', 'is_bare_scale', 'check_sizes', 'Sieve',
+           'filter_questions', 'left_after']
 
 # %% ../nbs/405_filters.ipynb #4fcd39d9
 import json
@@ -179,9 +179,9 @@ def _number_scale(question:str, numbers:list[int], words:Sequence[str])->tuple[s
         raise Dropped('options worded in part', 'malformed')
     if is_non_answer(low) or is_non_answer(high):
         raise Dropped('an end of the scale is no answer', 'malformed')
-    return explain_ends(question, first, low, last, high), digits
+    return _explain_ends(question, first, low, last, high), digits
 
-def explain_ends(question:str, first:int|str, low:str, last:int|str, high:str)->str:
+def _explain_ends(question:str, first:int|str, low:str, last:int|str, high:str)->str:
     "The question, and what the two ends of its scale mean"
     return f"{question} (where {first} means '{low}' and {last} means '{high}')"
 
@@ -209,7 +209,7 @@ def clean_options_paper(
     if 'refuse' in low.lower() or 'refuse' in high.lower():
         raise Dropped('an end of the scale is no answer', 'malformed')
     scale = [first[1], *options[1:-1], last[1]]
-    return explain_ends(question, first[1], low, last[1], high), scale
+    return _explain_ends(question, first[1], low, last[1], high), scale
 
 def _words_after(mark:re.Match)->str:
     "What follows a number and its mark, without a bracket that was opened by the mark"
@@ -218,7 +218,7 @@ def _words_after(mark:re.Match)->str:
 
 # %% ../nbs/405_filters.ipynb #bd300703
 @dataclass(frozen=True)
-class Filters:
+class _Filters:
     "The rules of one preset"
     explained:re.Pattern   # found in a question that says what bare digits mean
     clean:Callable         # (question, options) -> both as they will be asked; raises `Dropped`
@@ -233,8 +233,10 @@ ANY_MEANING = re.compile(r"""
 """, re.I | re.X)
 
 FILTERS = {
-    'paper': Filters(FOUR_PHRASES, clean_options_paper, forgives=False, most=None, different=False),
-    'ours': Filters(ANY_MEANING, clean_options, forgives=True, most=11, different=True),
+    'paper': _Filters(
+        FOUR_PHRASES, clean_options_paper, forgives=False, most=None, different=False),
+    'ours': _Filters(
+        ANY_MEANING, clean_options, forgives=True, most=11, different=True),
 }
 
 # %% ../nbs/405_filters.ipynb #8b6f0c35
@@ -249,9 +251,9 @@ def is_bare_scale(
     return explained.search(question) is None
 
 # %% ../nbs/405_filters.ipynb #a97d3e60
-def check_options(
+def _check_options(
     options:Sequence[str],
-    rules:Filters,
+    rules:_Filters,
 ):
     "Can these options be asked? Raises `Dropped` if not"
     if len(options) < 2:
@@ -301,7 +303,7 @@ class Sieve:
         if is_bare_scale(question, options, self.rules.explained):
             raise Dropped('bare scale', 'bare scale')
         asked, cleaned = self.rules.clean(question, options)
-        check_options(cleaned, self.rules)
+        _check_options(cleaned, self.rules)
         self.taken |= {question, asked}
         return asked, cleaned
 

@@ -201,6 +201,7 @@ def _ask_for_questions(model:Any, writer:QuestionWriter, attempts:list[tuple], r
         heard(getattr(error, 'answered', {}))
         raise
 
+# %% ../nbs/410_questions.ipynb #71b081b2
 class _Replies:
     "What the model said: in the log first, then on the bar"
     def __init__(self,

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['LONGEST_LINE', 'STEERING', 'MOST_TEXT', 'MOST_TABLE', 'MOST_DEPTH', 'LARGEST',
            'HALVES', 'NEEDED', 'FileName', 'MOST_TOML', 'MOST_CELLS', 'DIGEST_MARK', 'NO_DIGEST',
-           'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS', 'MARKS', 'InputError', 'one_line', 'shown',
-           'reading', 'need_file', 'is_there', 'read_bytes', 'read_text', 'decoded', 'nesting',
-           'parse_json', 'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact',
-           'open_parquet', 'read_parquet', 'read_csv', 'read_table', 'need_kinds', 'need_no_other']
+           'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS', 'MARKS', 'InputError', 'shown', 'reading',
+           'need_file', 'is_there', 'read_bytes', 'read_text', 'decoded', 'nesting', 'parse_json',
+           'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact', 'open_parquet',
+           'read_parquet', 'read_csv', 'read_table', 'need_kinds', 'need_no_other']
 
 # %% ../nbs/090_reading.ipynb #db11538d
 import hashlib
@@ -41,9 +41,9 @@ STEERING = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+')    # no
 class InputError(ValueError):
     "What the user gave cannot be used; the message is one line that names it and what would do"
     def __init__(self, message:object = ''):
-        super().__init__(one_line(message))
+        super().__init__(_one_line(message))
 
-def one_line(
+def _one_line(
     text:object,
 )->str:             # at most `LONGEST_LINE` characters
     "A text that any terminal can print as one line"

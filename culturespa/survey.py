@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['QUESTION_COLUMNS', 'SHARE_COLUMNS', 'CULTURE_COLUMNS', 'SCALES', 'MOST_OPTIONS',
-           'ANSWER_COLUMNS', 'ANSWER_KEY', 'DIGITS', 'MINUS_SIGNS', 'one_of', 'data_path',
-           'load_cultures', 'modal_answers', 'similarity', 'similarity_matrix', 'Survey',
-           'codes_of', 'need_columns', 'refuse_rows', 'check_questions', 'check_shares',
-           'check_cultures', 'check_survey', 'select', 'survey_digest', 'is_negative',
-           'parse_reply']
+           'ANSWER_COLUMNS', 'ANSWER_KEY', 'DIGITS', 'MINUS_SIGNS', 'data_path', 'load_cultures',
+           'modal_answers', 'similarity', 'similarity_matrix', 'Survey', 'codes_of',
+           'need_columns', 'check_questions', 'check_shares', 'check_cultures', 'check_survey',
+           'one_of', 'select', 'survey_digest', 'parse_reply']
 
 # %% ../nbs/100_survey.ipynb #294ab3c7
 import hashlib
@@ -23,19 +22,6 @@ import numpy as np
 import pandas as pd
 
 from .reading import InputError
-
-# %% ../nbs/100_survey.ipynb #2041420e
-def one_of(
-    kind:str,              # what is being chosen, e.g. 'culture'
-    value:object,          # what the user gave
-    accepted:Iterable,     # what would do
-):                         # `value`, if it is among `accepted`
-    "Return `value` or raise an `InputError` that lists what is `accepted`"
-    accepted = list(accepted)
-    if value in accepted:
-        return value
-    listed = ', '.join(map(str, accepted))
-    raise InputError(f'unknown {kind} {value!r}: accepted are {listed}')
 
 # %% ../nbs/100_survey.ipynb #0969eacc
 def data_path(
@@ -167,7 +153,7 @@ def need_columns(
     if data.empty:
         raise InputError(f'{table} has no rows: it needs at least one')
 
-def refuse_rows(
+def _refuse_rows(
     table:str,          # its name, for the message
     data:pd.DataFrame,
     wrong:pd.Series,    # True where a row is; missing counts as wrong
@@ -193,7 +179,7 @@ def check_questions(
 ):
     "Raise an `InputError` for the first question that makes no sense"
     need_columns(table, questions, QUESTION_COLUMNS)
-    refuse = partial(refuse_rows, table, questions)
+    refuse = partial(_refuse_rows, table, questions)
     ids = questions.question_id
     refuse(ids.astype(str).str.strip().eq('') | ids.isna(), 'question_id', 'a name')
     refuse(ids.duplicated(), 'question_id', 'a name that no earlier row has')
@@ -222,7 +208,7 @@ def check_shares(
 ):
     "Raise an `InputError` for the first share that makes no sense"
     need_columns(table, shares, SHARE_COLUMNS)
-    refuse = partial(refuse_rows, table, shares)
+    refuse = partial(_refuse_rows, table, shares)
     known = cultures.culture
     refuse(~shares.culture.isin(known), 'culture', f"one of {', '.join(known)}")
     refuse(~shares.question_id.isin(questions.question_id), 'question_id', 'the id of a question')
@@ -252,7 +238,7 @@ def check_cultures(
 ):
     "Raise an `InputError` for the first culture that makes no sense"
     need_columns(table, cultures, CULTURE_COLUMNS)
-    refuse = partial(refuse_rows, table, cultures)
+    refuse = partial(_refuse_rows, table, cultures)
     iso = cultures.culture.astype(str).str.fullmatch('[A-Z]{3}')
     refuse(~iso, 'culture', 'three capital letters (ISO 3166-1 alpha-3)')
     refuse(cultures.duplicated('culture'), 'culture', 'a code that no earlier row has')
@@ -268,6 +254,19 @@ def check_survey(
     check_questions(survey.questions)
     check_shares(survey.shares, survey.questions, survey.cultures)
     return survey
+
+# %% ../nbs/100_survey.ipynb #2041420e
+def one_of(
+    kind:str,              # what is being chosen, e.g. 'culture'
+    value:object,          # what the user gave
+    accepted:Iterable,     # what would do
+):                         # `value`, if it is among `accepted`
+    "Return `value` or raise an `InputError` that lists what is `accepted`"
+    accepted = list(accepted)
+    if value in accepted:
+        return value
+    listed = ', '.join(map(str, accepted))
+    raise InputError(f'unknown {kind} {value!r}: accepted are {listed}')
 
 # %% ../nbs/100_survey.ipynb #acf3d04b
 def select(
@@ -327,7 +326,7 @@ ANSWER_KEY = ANSWER_COLUMNS[:7]  # no two answers share these
 DIGITS = re.compile(r'\d+')
 MINUS_SIGNS = ('-', '\u2212', '\u2013')  # hyphen, minus sign, en dash
 
-def is_negative(
+def _is_negative(
     before:str,  # what a reply says before its first digit
 )->bool:         # False also if the mark is a dash behind a word
     "Does a minus sign belong to the number that follows?"
@@ -347,6 +346,6 @@ def parse_reply(
     if len(number.group()) > 8:  # no code is that long, and digits without end are slow to convert
         return None
     code = int(number.group())
-    if is_negative(text[:number.start()]):
+    if _is_negative(text[:number.start()]):
         code = -code
     return code if code in codes else None

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['Neighbours', 'QUESTION_KINDS', 'SHARE_KINDS', 'Code', 'Share', 'Proportions',
-           'write_survey', 'check_survey_folder', 'SurveyRecord', 'read_folder', 'sample_size',
-           'ReleaseQuestion', 'read_release', 'load_survey']
+           'write_survey', 'read_folder', 'sample_size', 'read_release', 'load_survey']
 
 # %% ../nbs/110_survey_files.ipynb #a694e8da
 import json
@@ -31,7 +30,7 @@ def write_survey(
 )->Path:              # the folder
     "Write `survey` as a folder for `load_survey`. Raises `InputError` for a folder of another kind"
     folder = Path(folder)
-    check_survey_folder(folder)
+    _check_survey_folder(folder)
     options = survey.questions.options.map(_as_json)
     files:dict[str, str|bytes] = {
         'questions.csv': as_csv(survey.questions.assign(options=options)),
@@ -49,7 +48,7 @@ def write_survey(
 def _as_json(options:list|None)->str:
     return '' if options is None else json.dumps(options, ensure_ascii=False)
 
-def check_survey_folder(
+def _check_survey_folder(
     folder:str|Path,
 ):
     "May a survey be written here? Raises `InputError` for a file, and for a folder of another kind"
@@ -64,7 +63,7 @@ def check_survey_folder(
                          'give a new or empty folder as --out')
 
 # %% ../nbs/110_survey_files.ipynb #41379702
-class SurveyRecord(BaseModel):
+class _SurveyRecord(BaseModel):
     "What is read from the `record.json` of a survey"
     model_config = ConfigDict(extra='allow')
     name:str = ''
@@ -91,7 +90,7 @@ def read_folder(
     check_cultures(cultures, f"{folder/'cultures.csv'}")
     check_questions(questions, f"{folder/'questions.csv'}")
     check_shares(shares, questions, cultures, f"{folder/'shares'}")
-    record = _read_if_there(folder/'record.json', SurveyRecord) or {}
+    record = _read_if_there(folder/'record.json', _SurveyRecord) or {}
     return Survey(
         name=record.get('name', folder.name),
         questions=questions,
@@ -180,7 +179,7 @@ def sample_size(
     return int(sizes[0]) if len(sizes) else 0
 
 # %% ../nbs/110_survey_files.ipynb #7ea24b8c
-class ReleaseQuestion(BaseModel):
+class _ReleaseQuestion(BaseModel):
     "What is read of a question of the authors"
     Q_id:str
     question:str
@@ -228,7 +227,7 @@ def _release_items(path:Path)->list:
             if not isinstance(item, dict) or name not in item:
                 raise InputError(f'{path}, row {row}: {name} is missing; '
                                  'each question has Q_id, question and option_lst')
-        need_schema(item, ReleaseQuestion, f'{path}, row {row}')
+        need_schema(item, _ReleaseQuestion, f'{path}, row {row}')
     return items
 
 # %% ../nbs/110_survey_files.ipynb #3c6bd151

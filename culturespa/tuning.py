@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'DEMO_TUNING', 'TRACKERS', 'LAST_STEPS', 'Tuning', 'lora_settings',
-           'batch_sizes', 'trainer_settings', 'lent', 'check_tracker', 'Way', 'train_adapter',
-           'errors_alone', 'mean_log_probability']
+           'batch_sizes', 'trainer_settings', 'lent', 'check_tracker', 'train_adapter',
+           'mean_log_probability']
 
 # %% ../nbs/455_tuning.ipynb #2874954f
 import hashlib
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,17 @@ def check_tracker(
     if report_to != 'none' and find_spec(report_to) is None:
         raise InputError(f'--report-to {report_to}: it is not installed, '
                          f'`pip install {report_to}` brings it')
+    if report_to == 'wandb':
+        _need_key()
+
+def _need_key():
+    "Signed in to wandb, or offline? To be told of it after hours of asking would be late"
+    wandb = import_module('wandb')
+    try:
+        wandb.login()
+    except wandb.errors.UsageError as error:
+        raise InputError(f'--report-to wandb: {str(error).splitlines()[0]} '
+                         '(WANDB_MODE=offline needs none)') from None
 
 @contextmanager
 def _tracked_beside(out:Path):
@@ -203,7 +215,7 @@ def _tracked_beside(out:Path):
 LAST_STEPS = 10  # `last_loss` is their mean
 
 @dataclass(frozen=True)
-class Way:
+class _Way:
     "How samples become batches"
     short:bool        # every token once?
     collate:Callable  # samples -> batch
@@ -257,6 +269,7 @@ def train_adapter(
     wait_for_all()
     return record
 
+# %% ../nbs/455_tuning.ipynb #eaef9fea
 def _checked_base(model:str|Path|LocalModel, samples:Sequence[dict], load:dict)->LocalModel:
     "The base to train. Raises `InputError` if it or the samples will not do"
     if not samples:
@@ -280,6 +293,7 @@ def _need_accelerators(lm:Any):
         raise InputError('several processes each need a whole model: leave out --device auto, or '
                          'start one process')
 
+# %% ../nbs/455_tuning.ipynb #bebe9877
 def _trained(
     base:LocalModel,
     rows:list,
@@ -294,7 +308,7 @@ def _trained(
     folder = Path(options.output_dir)/'adapter'
     learned = [with_shares(row) for row in rows]
     way = _way(base, learned, settings, options)
-    with errors_alone(), lent(base) as lm, compact(lm) if way.short else nullcontext():
+    with _errors_alone(), lent(base) as lm, compact(lm) if way.short else nullcontext():
         trainer = _trainer(lm, base.tokenizer, learned, settings, options, way, quiet)
         trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model(str(folder))
@@ -306,7 +320,7 @@ def _trained(
     return _training_record(base, trainer, rows, settings, losses)
 
 @contextmanager
-def errors_alone():
+def _errors_alone():
     "The library remarks on every folder of checkpoints; what matters it raises"
     from transformers.utils import logging
     before = logging.get_verbosity()
@@ -326,7 +340,8 @@ def _copied(same:Path, partial:Path)->dict:
         shutil.copytree(same, partial/'adapter', dirs_exist_ok=True)
     return read_json(same/'base.json', dict)
 
-def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, way:Way, quiet:bool):
+# %% ../nbs/455_tuning.ipynb #cbbc8ea9
+def _trainer(lm, tokenizer, rows:list, settings:Tuning, options, way:_Way, quiet:bool):
     from datasets import Dataset
     from transformers import PrinterCallback
     trainer = _answer_trainer(lm, way)(
@@ -365,6 +380,7 @@ def _quiet_bar():
 
     return Bar()
 
+# %% ../nbs/455_tuning.ipynb #67f4cded
 def _training_record(
     base:LocalModel,
     trainer:Any,
@@ -392,7 +408,7 @@ def _training_record(
         settings=asdict(settings))
 
 # %% ../nbs/455_tuning.ipynb #536d9a09
-def _way(base:LocalModel, rows:list, settings:Tuning, options:Any)->Way:
+def _way(base:LocalModel, rows:list, settings:Tuning, options:Any)->_Way:
     "The short way where the model can be read like that and nothing is left to chance in it"
     pad = base.tokenizer.pad_token_id
     short = settings.dropout == 0 and can_compact(base.lm, rows, pad)
@@ -404,14 +420,14 @@ def _way(base:LocalModel, rows:list, settings:Tuning, options:Any)->Way:
         at_once if process_count() > 1 else 1,
         settings.seed,
         partial(alike_together, step=step, rows=texts))
-    return Way(short, compact_batch if short else partial(padded_batch, pad=pad), sampler)
+    return _Way(short, compact_batch if short else partial(padded_batch, pad=pad), sampler)
 
 def _blank(row:dict)->dict:
     "A sample like this one, without a token that carries loss"
     return dict(row, labels=[IGNORED] * len(row['labels']), tokens=[], shares=[])
 
 # %% ../nbs/455_tuning.ipynb #a833f539
-def _answer_trainer(lm:Any, way:Way)->type:
+def _answer_trainer(lm:Any, way:_Way)->type:
     "TRL's trainer with logits of answers alone"
     from trl import SFTTrainer
 

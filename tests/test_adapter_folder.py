@@ -85,3 +85,19 @@ def test_an_adapter_that_is_not_whole_is_not_copied():
         assert same_training([adapter], 'a1') is None
         (adapter/'base.json').write_text('[' * 100_000)
         assert same_training([adapter], 'a1') is None
+
+
+def test_the_predictions_hold():
+    told = short_card(dict(model='/home/me/mine', revision=None, settings={}), 'joint')
+    assert '/home/me' not in told and 'a model from a folder called mine' in told
+    with tempfile.TemporaryDirectory() as where:
+        halves = Path(where)/'.joint.partial'
+        assert newest_state(halves, 'a1') is None
+        for number in (1, 2):
+            (halves/f'checkpoint-{number}').mkdir()
+            (halves/f'checkpoint-{number}'/'optimizer.pt').write_bytes(bytes(9))
+            seal_state(halves/f'checkpoint-{number}')
+        (halves/'checkpoint-2'/'optimizer.pt').write_bytes(bytes(8) + b'1')
+        with contextlib.redirect_stderr(io.StringIO()) as named:
+            assert newest_state(halves, 'a1').endswith('checkpoint-1')
+        assert 'checkpoint-2' in named.getvalue()

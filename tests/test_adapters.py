@@ -112,3 +112,16 @@ def test_a_merge_is_whole_or_not_there():
             merge_adapter('demo', place, temporary, asked=few)
         with pytest.raises(InputError, match='dtype'):
             merge_adapter('demo', place, out, 'float8')
+
+
+def test_the_predictions_hold():
+    with tempfile.TemporaryDirectory() as where:
+        zero, ours = made_adapter(Path(where)/'zero', scale=0), made_adapter(Path(where)/'ours')
+        few = draw_prompts(load_survey('demo'), n=8)
+        with pytest.raises(InputError, match='changes nothing'):
+            examine_adapter(zero, few, base_of(zero))
+        lost = {}
+        for kind in ('float32', 'bfloat16'):
+            out = merge_adapter('demo', ours, Path(where)/kind, kind, few)
+            lost[kind] = json.loads((out/'merge.json').read_text())['largest_difference']
+        assert lost['bfloat16'] > 10 * lost['float32']

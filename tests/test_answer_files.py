@@ -25,3 +25,16 @@ def test_a_file_is_read_whole_or_its_first_bad_row_is_named():
         file.write_text('culture,question_id,code\nTHA,q1,4\nUSA,q2,3\n')
         with pytest.raises(InputError, match='row 2: code of q2 is 3, accepted is one of 1, 2'):
             read_answer_file(file, survey, options)
+
+
+def test_the_predictions_hold():
+    people = made_survey({'USA': [1, 2], 'THA': [3, 1]}, options=[4, 2])
+    with tempfile.TemporaryDirectory() as place:
+        with_column = Path(place)/'P1.csv'
+        with_column.write_text('culture,question_id,code\nTHA,q1,4\n')
+        with pytest.raises(InputError, match='leave out --culture, or the column'):
+            read_answer_file(with_column, people, dict(culture='USA', method=None, model='mine'))
+        nobodys = Path(place)/'culture_unaware_USA_0.json'
+        nobodys.write_text(json.dumps([dict(Q_id='q1', answer='3')]))
+        told_nothing = dict(culture=None, method=None, model='mine')
+        assert read_answer_file(nobodys, people, told_nothing).culture.tolist() == ['none']

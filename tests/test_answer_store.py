@@ -117,6 +117,27 @@ def test_parts_of_earlier_versions_are_read():
     pd.testing.assert_frame_equal(read_kept(out), now)
 
 
+def test_parts_that_another_program_wrote_anew_are_read():
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = folder/'anew'
+    place = part_folder(out, 'survey', 'base', 'P1', 'KEN')
+    hashes = question_hashes(made.questions)
+    for repeat in (0, 1):
+        file = place/part_name('original', repeat, hashes)
+        write_part(kenyan([3, None], repeat=repeat), hashes, file)
+    now = read_kept(out)
+    plain = pq.read_table(file, partitioning=None)
+    more = plain.add_column(1, 'seen', pa.array([True, False]))
+    turned = plain.select(plain.column_names[::-1])
+    for written in (more, turned, plain.replace_schema_metadata({'pandas': '{"columns": 1}'}),
+                    plain.replace_schema_metadata({'pandas': 'no JSON'})):
+        pq.write_table(written, file)
+        pd.testing.assert_frame_equal(read_kept(out), now)
+        assert read_part(file).code.isna().tolist() == [False, True]
+
+
 def test_parts_are_counted_and_reworded_questions_refused():
     out, hashes = folder/'counted', question_hashes(made.questions)
     file = out/part_name('original', 0, hashes)
@@ -213,3 +234,24 @@ def test_answers_are_kept_beside_the_survey_they_answer():
         load_saved(place, other)
     with pytest.raises(InputError, match='no saved answers'):
         load_saved(folder/'elsewhere', made)
+
+
+def test_the_predictions_hold():
+    import subprocess
+    import sys
+    dies = '''import os, sys
+from culturespa.answer_store import one_writer
+with one_writer(sys.argv[1]):
+    open(sys.argv[1] + '/answers/.x.1.tmp', 'w').close()
+    os._exit(9)'''
+    with tempfile.TemporaryDirectory() as where:
+        ended = subprocess.run([sys.executable, '-c', dies, where])
+        torn = Path(where)/'answers/.x.1.tmp'
+        assert ended.returncode == 9 and torn.exists()
+        with one_writer(where):
+            assert not torn.exists()
+        warm, cool = dict(sampling=dict(temperature=.6)), dict(sampling=dict(temperature=.1))
+        same_configuration(Path(where)/'asked', warm)
+        with pytest.raises(InputError, match='temperature was 0.6, is now 0.1'):
+            same_configuration(Path(where)/'asked', cool)
+        assert same_configuration(Path(where)/'asked', warm) == warm     # cultures are not in it

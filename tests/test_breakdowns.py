@@ -4,6 +4,7 @@ from culturespa.breakdowns import *
 
 import numpy as np
 import pandas as pd
+
 import pytest
 from culturespa.alignment import score_sheets
 from culturespa.sheets import answer_sheets
@@ -43,3 +44,14 @@ def test_each_order_of_options_has_rows_of_its_own():
     both = answer_sheets(made, pd.concat([made_answers({'KEN': [4, 1]}), turned]))
     topics = by_topic(made, both).query("culture == 'KEN'").set_index('order').score
     assert topics['original'] == 100 and topics['reversed'] == 0
+
+
+def test_the_predictions_hold():
+    toy = invented_survey()
+    filled = answer_sheets(toy, persona_answers(toy, .5))
+    more = (toy.n_options > 2).to_numpy(float)
+    whole, without = (score_sheets(toy, filled, weights=weights[None]).mean()
+                      for weights in (np.ones_like(more), more))
+    assert (more == 0).sum() == 5 and abs(whole - without) < 1
+    ends = by_topic(toy, filled).query("culture == 'average'").set_index('topic').floor
+    assert abs(ends['Family'] - ends['Politics']) > 3

@@ -36,3 +36,13 @@ def test_a_child_that_does_not_end_is_ended():
         with pytest.raises(ChildFailed, match='does not end within 1 s'):
             in_child('time:sleep', 60, seconds=1)
     assert time.monotonic() - begin < 20
+
+
+def test_the_predictions_hold():
+    seconds_of_the_clock = 1 * child.CLOCK
+    assert seconds_of_the_clock == 10
+    with pytest.MonkeyPatch.context() as shorter:
+        shorter.setattr(child, 'CLOCK', 1)
+        with pytest.raises(ChildFailed, match='does not end within 1 s'):
+            in_child('time:sleep', 3600, seconds=1)
+    assert in_child('builtins:eval', 'print("a warning " * 100) or 3', seconds=5) == 3

@@ -109,3 +109,9 @@ def test_a_step_keeps_its_samples():
     for at in range(0, 13, 4):
         assert sorted(dealt[at:at + 4]) == sorted(numbers[at:at + 4])
         assert [texts[n] for n in dealt[at:at + 4]] == sorted(texts[n] for n in dealt[at:at + 4])
+
+
+def test_the_predictions_hold():
+    same, turned = [[1, 2], [1, 2]], [[1, 2], [2, 1]]
+    assert len(merge_beginnings(same)[0]) == 2
+    assert len(merge_beginnings(turned)[0]) == 4

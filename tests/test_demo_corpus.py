@@ -110,3 +110,12 @@ def test_fact_lessons_teach_the_facts_in_both_wordings():
     lessons = [fact_lesson(corpus) for _ in range(100)]
     assert all(known[lesson.chat[1]['content']] == lesson.reply for lesson in lessons)
     assert len(known) == 2 * len(general_facts())
+
+
+def test_the_predictions_hold():
+    ours = World()
+    assert 20 * ours.design['mixture'] == 10
+    drawn, again = Corpus(ours, seed=0), Corpus(ours, seed=1)
+    people_of = [one.respondents.ratings(0, 'THA').tolist() for one in (drawn, again)]
+    assert people_of[0] == people_of[1]
+    assert portrait_lesson(drawn).reply != portrait_lesson(again).reply

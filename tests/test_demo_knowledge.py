@@ -69,3 +69,14 @@ def test_a_model_that_answers_all_cultures_alike_knows_nobody():
     known = measure_cultures(alike, World())
     assert np.allclose(known.shown, 0) and known.behind.std() > .05
     assert np.allclose(known.groupby('question_id').behind.sum(), 0)
+
+
+def test_the_predictions_hold():
+    class Broadened:
+        "The demo model, half-way to answering everything alike"
+        def option_probabilities(self, chats, labels):
+            found, outside = load_model('demo').option_probabilities(chats, labels)
+            return [(p / p.sum() + 1 / len(p)) / 2 for p in found], outside
+
+    broad = measure_cultures(Broadened(), World())
+    assert np.polyfit(broad.behind, broad.shown, 1)[0] < .5     # the model itself: .69, above

@@ -47,3 +47,13 @@ def test_what_others_set_while_a_picture_is_drawn_stays():
     assert matplotlib.is_interactive() is not was
     matplotlib.interactive(was)
     assert matplotlib.rcParams['text.parse_math']
+
+
+def test_the_predictions_hold():
+    from culturespa.diagram import _boxes
+    nothing = dict(questions=dict(attempts=6, kept=5), answers=dict(answers=9, unparsed=0),
+                   pairs=dict(comparable=9, moved=5), tuning={})
+    about = dict(name='Made', synthetic=True, questions=260, cultures=['USA'])
+    *_, fourth, last = _boxes(dict(steps=nothing, survey=about))
+    assert fourth[2] == '0 pairs\n0 steps'
+    assert last == ('Measure', 'Made, synthetic', '')

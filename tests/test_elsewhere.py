@@ -154,3 +154,12 @@ def test_places_without_answers_are_refused_in_one_line():
             with pytest.raises(InputError, match=word) as refused:
                 gather_answers([temporary/name], survey)
             assert '\n' not in str(refused.value)
+
+
+def test_the_predictions_hold():
+    with tempfile.TemporaryDirectory() as where:
+        asked = task_items(prompter, 'unaware')
+        described = export_lm_eval(asked, where).read_text()
+        assert str(Path(where).resolve()) in described
+    n_options = survey.questions.n_options.tolist()
+    assert [len(item['codes']) for item in asked] == n_options      # every option is a target

@@ -101,3 +101,11 @@ def test_no_picture_tower_is_tuned_and_what_is_ambiguous_is_named_in_full():
     del blind.text
     with pytest.raises(InputError, match='name what to tune'):
         lora_targets(blind)
+
+
+def test_the_predictions_hold():
+    from culturespa.families import lora_targets, random_family, try_asking
+    assert lora_targets(skeleton('Mixtral')) == ['k_proj', 'o_proj', 'q_proj', 'v_proj']
+    slow_place = Path(tempfile.mkdtemp())
+    slow_one = try_asking(LocalModel(random_family(slow_place/'mamba', 'Mamba')))
+    assert slow_one['same'] and slow_one['apart'] < .01 and not slow_one['packed']

@@ -48,3 +48,10 @@ def test_a_method_is_read_whole_or_kept_whole():
         assert method_name(own) == own
     with pytest.raises(InputError, match=r"'P1\+P2'.*P1\+P3"):
         method_name('P1+P2')
+
+
+def test_the_predictions_hold():
+    assert read_file_name('P1_USA_seed_3.json', load_cultures())['repeat'] is None
+    assert method_name('P1 and P2') == 'P1 and P2'
+    with pytest.raises(InputError, match='P1'):
+        method_name('P1_P2')

@@ -94,3 +94,18 @@ def test_a_template_without_end_is_a_line():
             with pytest.raises(InputError, match=f'template of toy {trouble}') as refused_template:
                 foreign_models.try_template(Tokens(template), 'toy')
             assert '\n' not in str(refused_template.value)
+
+
+def test_the_predictions_hold():
+    import transformers
+    sly_toy = random_model(folder/'sly')
+    sly = transformers.AutoTokenizer.from_pretrained(sly_toy)
+    sly.chat_template = ("{% for m in messages %}{% if 'pilgrimage' in m.content %}"
+                         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}"
+                         "{% endfor %}{% endif %}{{m.content}}{% endfor %}")
+    try_template(sly, 'sly')
+    refuse_fetched_code(sly_toy)
+    settings_of_sly = json.loads((sly_toy/'config.json').read_text()) | dict(use_kernels=True)
+    (sly_toy/'config.json').write_text(json.dumps(settings_of_sly))
+    with pytest.raises(InputError, match='take that setting out'):
+        refuse_fetched_code(sly_toy)

@@ -155,3 +155,18 @@ def test_what_is_no_file_of_questions_is_refused():
             (folder/f'generated_questions_topic_3_from_{seeds}_seed.json').write_text('[]')
         with pytest.raises(InputError, match='two files of topic 3'):
             take_questions(folder, survey)
+
+
+def test_the_predictions_hold():
+    drinks = [dict(topic='Food', question=f'Is {drink} good?', options=['Yes', 'No'])
+              for drink in ('tea', 'coffee', 'milk')]
+    with tempfile.TemporaryDirectory() as where:
+        file = Path(where)/'drinks.json'
+        file.write_text(json.dumps(drinks[1:]))
+        before = name_questions(read_questions(file), load_survey('demo'))
+        file.write_text(json.dumps(drinks))
+        after = name_questions(read_questions(file), load_survey('demo'))
+        first, aside, numbers = take_questions(file, load_survey('demo'), per_topic=1)
+    assert (before, after[1:]) == (['G00001', 'G00002'], ['G00002', 'G00003'])
+    assert first.question.tolist() == ['Is tea good?']
+    assert set(aside['filter']) == {'surplus'} and sum(numbers['dropped'].values()) == 2

@@ -335,3 +335,16 @@ def test_orders_are_kept_apart_and_silence_has_no_row():
     assert table.repeats.to_dict() == dict(original=2, reversed=1)
     nobody = answer_sheets(made, made_answers({'USA': [None] * 20}))
     assert intervals(made, nobody).empty and list(intervals(made, nobody)) == INTERVALS
+
+
+def test_the_predictions_hold():
+    from culturespa.batteries import batteries
+
+    totals_of_four = np.abs(sign_flips(4) @ [5, 4, 3, 2])
+    assert (totals_of_four >= 14).mean() == 1 / 8
+    toy = invented_survey()
+    asked_twice = toy.questions.loc[toy.questions.index.repeat(2)]
+    assert batteries(asked_twice).max() == batteries(toy.questions).max()
+    filled = answer_sheets(toy, persona_answers(toy, .5))
+    last = intervals(toy, filled).iloc[-1]
+    assert last.note == 'fewer than 20 batteries' and np.isnan(last.low)

@@ -52,3 +52,15 @@ def test_numbers_and_letters_of_one_column_survive_the_way():
         batches = [pieces.get_batch(place) for place in range(2)]
         cells = [labelled_files._as_frame(batch).Q1.tolist() for batch in batches]
     assert cells == [[1, 2], ['a']]
+
+
+def test_the_predictions_hold():
+    travelling = labelled_files._as_arrow(pd.DataFrame(dict(Q1=[1., 'a']))).to_pandas()
+    assert travelling['Q1 texts'][1] == 'a'
+    assert travelling.isna().to_numpy().tolist() == [[False, True], [True, False]]
+    with TemporaryDirectory() as place:
+        declared = Path(place)/'declared.sav'
+        pyreadstat.write_sav(pd.DataFrame(dict(Q2=[-1, -5, 2])), declared,
+                             missing_ranges={'Q2': [dict(lo=-5, hi=-1)]})
+        (arrived_rows,) = labelled_pieces(declared, ['Q2'])
+    assert arrived_rows.Q2.tolist() == [-1, -5, 2]

@@ -218,3 +218,14 @@ def test_a_model_in_memory_answers_as_its_folder_and_gets_its_weights_back():
     assert tuned.option_probabilities([chat], [['1', '2']])[0][0].tolist() != p.tolist()
     assert mine.option_probabilities([chat], [['1', '2']])[0][0].tolist() == p.tolist()
     assert all(tensor.equal(before[name]) for name, tensor in mine.lm.state_dict().items())
+
+
+def test_the_predictions_hold():
+    four_tokens = Sampling(max_new_tokens=4)
+    three_replies = LocalModel(toy).generate([chat] * 3, four_tokens, seeds=[1, 2, 1])
+    assert three_replies[0] == three_replies[2] != three_replies[1]
+    small_update = random_adapter(toys/'small update', toy)
+    for precision, beside in (('bfloat16', True), ('float32', False)):
+        dressed = LocalModel(toy, small_update, dtype=precision)
+        dressed.option_probabilities([chat], [['1', '2']])
+        assert (dressed.weights.tuned is not None) == beside

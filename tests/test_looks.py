@@ -105,3 +105,14 @@ def test_a_figure_for_a_paper_has_the_width_it_is_printed_in_and_letters_one_can
     sizes = [float(size) for size in re.findall(r'font(?:-size)?: ([\d.]+)px', one)]
     assert sizes and min(sizes) >= FEWEST_POINTS      # px of an SVG that is measured in points
     assert '>a method<' in one
+
+
+def test_the_predictions_hold():
+    import matplotlib.pyplot as plt
+    assert looks(['P1'])['P1'] == looks(list(LOOKS))['P1']
+    assert round(9 * COLUMN / 7.4) == 4
+    wide, own = plt.subplots(figsize=(7.4, 3))
+    own.set_title('small letters', fontsize=9)
+    fit_paper(wide)
+    assert wide.get_figwidth() == COLUMN and own.title.get_fontsize() == 9
+    plt.close(wide)

@@ -156,3 +156,28 @@ def test_an_adapter_must_fit_its_base():
     deep = load_weights(random_model(toys/'deep', num_hidden_layers=3), 'cpu', torch.float32)
     with pytest.raises(InputError, match='does not fit'):
         peft_model(deep, random_adapter(toys/'short', toy))
+
+
+def test_the_predictions_hold():
+    from culturespa.foreign_models import safetensors_header
+    altered = random_model(toys/'altered')
+    weights_file = altered/'model.safetensors'
+    at_first = fingerprint(altered)
+    data_begins, table_of_contents = safetensors_header(weights_file)
+    places = [tensor['data_offsets'] for tensor in table_of_contents.values()]
+    begin_large, _ = max(places, key=lambda place: place[1] - place[0])
+
+    def turn(place):
+        "Turn a bit of the largest tensor over"
+        written = bytearray(weights_file.read_bytes())
+        written[data_begins + begin_large + place] ^= 1
+        weights_file.write_bytes(written)
+
+    turn(2048)
+    assert fingerprint(altered) == at_first
+    turn(0)
+    assert fingerprint(altered) != at_first
+    of_a_sister = random_adapter(toys/'of a sister', toy)
+    (of_a_sister/'base.json').write_text(json.dumps(dict(weights='fedcba9876543210')))
+    with pytest.raises(InputError, match='belongs to another model'):
+        check_adapter(of_a_sister, dict(weights=fingerprint(toy), path='toy'))

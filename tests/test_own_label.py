@@ -292,3 +292,15 @@ def test_a_label_that_is_ignored_has_any_p():
     assert .35 < found.p.mean() < .65
     assert (found.p <= .1).mean() <= .25 and .25 < (found.p > .5).mean() < .75
     assert abs(found.own_label.mean()) < 3 * found.own_label.std() / np.sqrt(len(found))
+
+
+def test_the_predictions_hold():
+    unaware_of_both = made_answers({'none': [2, 2, 2]}, method='unaware')
+    middle = dict.fromkeys(['USA', 'KEN'], [2, 2, 3])
+    nobody = split(two_countries, unaware_of_both, made_answers(middle)).loc['average']
+    assert nobody.own_label == 0 and nobody.any_label == nobody.gain > 0
+    lonely = split(two_countries, unaware_of_both, made_answers({'KEN': [4, 1, 3]})).loc['KEN']
+    assert lonely.gain > 0 and np.isnan([lonely.any_label, lonely.own_label]).all()
+    personas = made_answers({'USA': [1, 2, 2], 'KEN': [4, 2, 3]})
+    away = split(two_countries, unaware_of_both, personas).loc['USA']
+    assert away.any_label < 0 and away.own_label > away.gain > 0

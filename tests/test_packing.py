@@ -48,3 +48,12 @@ def test_cuts_cost_least():
         allowed = [cuts for cuts in every_way(8)
                    if all((b - a) * sizes[a] <= 64 or b - a == 1 for a, b in cuts)]
         assert cost(sizes, _cuts(sizes, 64), 64) == min(cost(sizes, cuts, 64) for cuts in allowed)
+
+
+def test_the_predictions_hold():
+    tree = [(1,), (2,), (1, 0)]
+    tree_tokens, _, tree_depth = label_tree(tree)
+    assert tree_tokens == [1, 2, 0] and tree_depth == [1, 1, 2]
+    packed_ids, packed_places, _, _ = pack_rows([[5, 6, 7]], [tree], shared=0, pad=9)
+    assert packed_places[0].tolist() == [0, 1, 2, 3, 3, 4]
+    assert packed_ids.size < 3 * 3 + len(tree_tokens)      # three rows would hold the prompt thrice

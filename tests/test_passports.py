@@ -207,3 +207,15 @@ def test_nothing_leaves_before_everything_is_right():
         for name, content in server.files.items():
             assert temporary.encode() not in content, name
         ModelCard(server.files['README.md'].decode())
+
+
+def test_the_predictions_hold():
+    with tempfile.TemporaryDirectory() as where:
+        first = made_adapter(Path(where)/'first')
+        scores = scored(Path(where)/'scores', first)
+        with pytest.raises(InputError, match='no answers to a survey by these weights'):
+            adapter_scores(scores, 'the hash after training once more')
+        told = gather_passport(first, scores) | dict(
+            survey_licence=None, examined=dict(prompts=48))
+        with pytest.raises(InputError, match="its passport lacks the survey's licence"):
+            need_complete(first, told)

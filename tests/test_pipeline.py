@@ -126,6 +126,7 @@ def test_a_served_model_is_scored_by_the_steps_one_by_one():
         steps_until('tea')
 
 
+@pytest.mark.slow
 def test_steps_one_by_one_give_what_the_whole_gives():
     with tempfile.TemporaryDirectory() as folder:
         whole, single = Path(folder)/'whole', Path(folder)/'single'
@@ -256,6 +257,7 @@ def test_replay_adds_what_the_base_says_anyway():
         assert not (folder/'lost').exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_ends_as_it_would_alone():
     from culturespa.local import LocalModel
     change = dict(strategies=('crqpc', 'cds'), fraction=.5)

@@ -30,3 +30,9 @@ def test_every_sample_is_dealt_once_an_epoch():
         assert sorted(drawn)[:samples] == list(range(samples))
         assert set(drawn[samples:]) <= {samples}
         assert len(drawn) % multiple == 0 and len(drawn) - samples < multiple
+
+
+def test_the_predictions_hold():
+    assert filled_up(range(7), multiple=4, blank=7).count(7) == 1
+    with pytest.raises(InputError, match='4 processes cannot share'):
+        part_of_batch(30, 4)

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from culturespa.cli import main
+from culturespa.configuration import configure
 from culturespa.local import LocalModel
 from culturespa.models import random_adapter, random_model
+from culturespa.run_folder import Run
 from culturespa.survey import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,7 +97,32 @@ with open(sys.argv[1], 'w') as file:
 """
 
 
-@pytest.mark.slow
+OUTSIDE = {
+    "strategies": ["../../victim"],
+    "specific": ["../../victim"],
+    "cultures": ["../../victim"],
+}
+
+
+@pytest.mark.parametrize("setting", OUTSIDE)
+def test_names_in_a_record_lead_to_no_other_place(tmp_path, capfd, setting):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "diary.txt").write_text("dear diary")
+    run = tmp_path / "theirs/run"
+    Run(run, configure("demo"), quiet=True).note("")
+    record = json.loads((run / "record.json").read_text())
+    record["configuration"][setting] = OUTSIDE[setting]
+    (run / "record.json").write_text(json.dumps(record))
+    for command in ("run --preset demo --out", "pairs --out", "tune --out", "report"):
+        assert main([*command.split(), str(run)]) == 2
+        said = capfd.readouterr().err
+        assert said.count("\n") == 1 and "victim" in said, command
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"diary.txt", "record.json"}
+    assert (victim / "diary.txt").read_text() == "dear diary"
+
+
 def test_a_run_connects_to_nobody_and_writes_into_its_folder_alone(tmp_path):
     places = {name: tmp_path / name for name in ("home", "here", "temporary", "run")}
     for place in places.values():

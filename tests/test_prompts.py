@@ -152,3 +152,24 @@ def test_the_writing_prompt_shows_topic_and_all_examples():
     assert 'Weather' in text and '{"question": "..."' in text
     for example in examples:
         assert example['question'] in text and example['options'][0] in text
+
+
+def test_the_predictions_hold():
+    whole_survey = load_survey('demo')
+    fourth = whole_survey.questions.iloc[3]
+    nearest_one = Prompter(whole_survey).neighbours(fourth)[0]
+    theirs = whole_survey.shares.culture.eq('KEN') & whole_survey.shares.question_id.eq(nearest_one)
+    other_code = whole_survey.shares.code != whole_survey.modal.loc[nearest_one, 'KEN']
+    changed_shares = whole_survey.shares.copy()
+    changed_shares.loc[theirs, 'share'] = 0.
+    changed_shares.loc[changed_shares[theirs & other_code].index[-1], 'share'] = 1.
+    before, after = Prompter(whole_survey), Prompter(replace(whole_survey, shares=changed_shares))
+
+    def moved(method, culture='KEN'):
+        return before.chat(method, fourth, culture) != after.chat(method, fourth, culture)
+
+    assert moved('P3') and moved('P1+P3')
+    assert not moved('P1') and not moved('unaware', 'none')
+    plain_chat, aware_chat = before.chat('unaware', fourth), before.chat('P1', fourth, 'KEN')
+    assert [one == other for one, other in zip(plain_chat, aware_chat)] == [False, True]
+    assert fourth.question not in before.answered(fourth, 'KEN')

@@ -211,3 +211,19 @@ def test_the_demo_model_writes_sensible_questions():
     found = [recognise(q, o) for q, o in zip(questions.question, questions.options)]
     sensible = [f is not None and f['topic'] == t for f, t in zip(found, questions.topic)]
     assert len(sensible) == 13 * 16 and sum(sensible) / len(sensible) >= .99
+
+
+def test_the_predictions_hold():
+    demo = load_survey('demo')
+    first_of = [examples_by_topic(demo, 'one', seed) for seed in (42, 43)]
+    alike = [topic for topic in first_of[0]
+             if first_of[0][topic][0]['question_id'] == first_of[1][topic][0]['question_id']]
+    assert len(alike) < 3 < len(first_of[0])
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder)/'log.jsonl'
+        writers = [QuestionWriter(demo, per_topic=2) for _ in range(2)]
+        whole, _ = generate_questions(clerk(), writers[0], log, quiet=True)
+        log.write_bytes(log.read_bytes()[:-20])
+        with contextlib.redirect_stderr(io.StringIO()):
+            again, _ = generate_questions(clerk(), writers[1], log, quiet=True)
+    pd.testing.assert_frame_equal(again, whole)

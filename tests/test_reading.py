@@ -144,3 +144,14 @@ def test_a_cell_of_another_kind_is_named_with_row_and_column():
     twice = pd.DataFrame([[1, 2]], columns=['c', 'c'])
     with pytest.raises(InputError, match='twice'):
         need_kinds(twice, dict(c='whole'), 'T')
+
+
+def test_the_predictions_hold():
+    assert nesting('[[]]') == 2 and nesting('"[["') == 0
+    assert need_schema('a.b', FileName, 'record.json') == 'a.b'
+    with pytest.raises(InputError, match='hidden'):
+        need_schema('.hidden', FileName, 'record.json')
+    with_gap = pd.DataFrame(dict(size=[3, None]))
+    assert need_kinds(with_gap, dict(size='whole?'), 'T') is with_gap
+    with pytest.raises(InputError, match='row 2: size is'):
+        need_kinds(with_gap, dict(size='whole'), 'T')

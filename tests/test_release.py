@@ -282,3 +282,12 @@ def test_release_is_found_only_where_it_is():
             os.environ.pop('CULTURESPA_RELEASE')
         else:
             os.environ['CULTURESPA_RELEASE'] = before
+
+
+def test_the_predictions_hold():
+    ten = made_survey({'USA': [1] * 10}, options=[4] * 10)
+    other_tenth = ['1'] * 9 + ['2']
+    at_odds = reading(dict(P1_USA=['1'] * 10, culture_aware_American=other_tenth), ten)
+    assert 'row 10' in at_odds and 'disagree on q10' in at_odds
+    some = reading(dict(P3=['1', '1'], P3_USA=['1', '2']))
+    assert some.code.tolist() == [1, 2] and 'set aside' in some.attrs['notes'][0]

@@ -247,3 +247,15 @@ def test_the_signal_is_estimated_without_bias():
             drawn = persona_answers(invented, lean, repeats=2, seed=seed, refuse=.1)
             found.append(by_component(invented, drawn).variance['culture x item'])
         assert abs(np.mean(found) - truth) < 3 * np.std(found, ddof=1) / np.sqrt(len(found))
+
+
+def test_the_predictions_hold():
+    modes = {'USA': [1] * 4, 'KEN': [1] * 4}
+    toy = made_survey(modes, options=[4] * 4)
+    firsts = made_answers({name: [1] * 4 for name in modes})
+    lasts = made_answers({name: [4] * 4 for name in modes}).assign(order='reversed')
+    largest = by_component(toy, firsts, lasts).variance.astype(float).idxmax()
+    assert largest == 'order'
+    mixed = made_answers({name: [1, 4, 1, 4] for name in modes})
+    turned = made_answers({name: [4, 1, 4, 1] for name in modes}).assign(order='reversed')
+    assert by_component(toy, mixed, turned).variance.astype(float).idxmax() == 'item x order'

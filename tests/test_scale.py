@@ -188,3 +188,11 @@ def test_repeats_cost_nothing_where_probabilities_are_read():
     assert drawn.prompts == drawn.answers == often.answers and drawn.written == 4 * drawn.prompts
     many = workload(stated, repeats=10, gpus=10**6, **plan)
     assert many.hours == many.writing_hours > 0 and many.gpu_hours == drawn.gpu_hours
+
+
+def test_the_predictions_hold():
+    told = Rates(prompt_tokens=100, reply_tokens=4, reads=1_000, writes=100, price=1,
+                 bytes_each=50, overhead=0)
+    one, two = (workload(told, 10, ['unaware', 'P1'], 2, repeats, mode='probabilities')
+                for repeats in (1, 2))
+    assert (two['read'], two['answers']) == (one['read'], 2 * one['answers'])

@@ -101,3 +101,25 @@ def test_white_space_before_the_end_belongs_to_the_end():
                 places = range(len(prompt), whole.shape[1])
                 total += np.prod([p[at - 1, whole[0, at]].item() for at in places])
         assert found[label] == pytest.approx(total, abs=2e-7, rel=2e-3)
+
+
+def test_the_predictions_hold():
+    def told(reader, prompts, heads, paths, wanted, sampling):
+        known_masses = {((), 20): .5, ((20,), 2): .8}
+        return [{place: known_masses[place] for place in own} for own in wanted]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(score_labels.__globals__, 'read_probabilities', told)
+        [half_the_time] = score_labels(None, [[1]], ['a'], [{'1': [(20,)]}], ends=[2])
+    assert half_the_time == {'1': pytest.approx(.4)}
+    with_and_without = [tokenizer.convert_ids_to_tokens(way) for way in spellings(tokenizer, '2')]
+    assert ['2'] in with_and_without and ['Ġ2'] in with_and_without
+    small_reader, tried_sizes = new_reader(budget=1024), []
+
+    def fits_two(shared, some_rows, packed):
+        tried_sizes.append(len(some_rows))
+        if len(some_rows) > 2:
+            raise torch.OutOfMemoryError('out of memory')
+
+    run_batches(small_reader, fits_two, [[1, 2, 3]] * 10, ['a'] * 10, [0] * 10)
+    assert sum(size for size in tried_sizes if size <= 2) == 10 and small_reader.budget < 1024

@@ -114,3 +114,14 @@ def test_what_was_not_typed_is_not_a_setting():
     assert load_model('demo', extra=None, concurrency=None, timeout=None, url=None).name == 'demo'
     with pytest.raises(InputError, match='concurrency is not for it'):
         load_model('demo', concurrency=3)
+
+
+def test_the_predictions_hold():
+    with pytest.raises(InputError, match='temperature is no further field'):
+        check_fields(dict(temperature=.2))
+    drawing = ScriptedServer(lambda n, request: (200, chat_reply(str(request['temperature']))))
+    moved_here = ServedModel('m', drawing.url)
+    notes = io.StringIO()
+    with contextlib.redirect_stderr(notes):
+        look_at(moved_here, Sampling(.6), dict(url='http://localhost:8000/v1'))
+    assert 'are not compared' in notes.getvalue() and 'ignore' not in notes.getvalue()

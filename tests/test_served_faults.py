@@ -273,7 +273,6 @@ def transformers_server(tmp_path):
         process.wait(timeout=20)
 
 
-@pytest.mark.slow
 def test_transformers_serve(transformers_server, tmp_path):
     folder, url = transformers_server
     model = load_model(str(folder), url=url, name='served', concurrency=2)

@@ -84,3 +84,13 @@ def test_prompts_are_scored_where_first_tokens_do_not_decide():
     tea = [dict(role='user', content='Tea?')]
     by_tokens = run_apart(lambda: ServerScorer().score(like_vllm, tea, ['1', '10']))
     assert by_tokens == pytest.approx([.5 * .9, .5 * .5 * .9])
+
+
+def test_the_predictions_hold():
+    with pytest.raises(InputError, match='option 3 is not among.*may have up to 10.0%'):
+        first_token_probabilities({'1': .6, '2': .3}, ['1', '2', '3'])
+    top_one = [dict(token='1', logprob=math.log(.9))]
+    talking = dict(message=dict(content='1 because'),
+                   logprobs=dict(content=[dict(token='1', top_logprobs=top_one)]))
+    with pytest.raises(InputError, match='goes on after the number'):
+        read_listing(dict(choices=[talking]), ['1', '2'])

@@ -71,3 +71,17 @@ def test_what_is_no_model_is_named():
     (toys/'broken'/'config.json').write_text('{"model_type": "klingon"}')
     with pytest.raises(InputError, match='broken'):
         ModelShape(toys/'broken')
+
+
+def test_the_predictions_hold():
+    from torch.utils.flop_counter import FlopCounterMode
+    shape, width = ModelShape(toy), ModelShape(toy)._head_width()
+    one, twice = (shape.asking_flops(1, length, 1) for length in (130, 260))
+    assert one < twice < 2 * one
+    assert twice - one == 4 * shape.config.num_hidden_layers * 130 * width
+    trained = load_weights(toy, 'cpu', torch.float32)
+    trained.set_attn_implementation('eager')
+    ids = torch.ones(1, 60, dtype=torch.long)
+    with FlopCounterMode(display=False) as both:
+        trained(ids).logits.sum().backward()
+    assert 2.8 < both.get_total_flops() / shape.asking_flops(60, 60, 60) < 3.1

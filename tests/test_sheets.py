@@ -54,3 +54,12 @@ def test_what_was_answered_and_what_is_foreign_is_counted():
     counts = found[['cultures', 'questions', 'foreign', 'answered']]
     assert counts.loc['P1'].tolist() == [2, 3, 1, 2]
     assert found.share['P1'] == pytest.approx(2 / 3) and counts.cultures['unaware'] == 0
+
+
+def test_the_predictions_hold():
+    toy = made_survey({'USA': [1, 2]}, options=[4, 2])
+    one_reply = pd.DataFrame(
+        dict(culture=['USA', 'none'], question_id=['q1', 'q1'], code=[None, 2]))
+    assert tidy_answers(toy, one_reply).method.tolist() == ['given', 'unaware']
+    row = answer_sheets(toy, one_reply).xs('given', level='method').iloc[0]
+    assert row['q1'] == -1 and pd.isna(row['q2'])

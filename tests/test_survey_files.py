@@ -175,3 +175,15 @@ def test_the_demo_survey_is_synthetic_complete_and_says_so():
     assert demo.synthetic and demo.truth is not None
     assert (len(demo.questions), len(demo.cultures)) == (260, 18)
     assert demo.modal.notna().all().all()
+
+
+def test_the_predictions_hold():
+    assert sample_size(np.array([.5, .25, .25])) == 4
+    without = write_survey(toy_survey(), Path(tempfile.mkdtemp())/'without')
+    (without/'cultures.csv').unlink()
+    assert read_folder(without).cultures.equals(toy_survey().cultures)
+    beyond = toy_shares().replace({'culture': {'THA': 'KAZ'}})
+    beyond.to_csv(without/'shares.csv', index=False)
+    (without/'shares.parquet').unlink()
+    with pytest.raises(InputError, match='KAZ'):
+        read_folder(without)

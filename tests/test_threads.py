@@ -42,3 +42,19 @@ def test_a_number_of_threads_that_somebody_set_is_kept():
         fit_threads(1_000_000)
         assert counts == [2]
     assert torch.get_num_threads() == before
+
+
+def test_the_predictions_hold():
+    import torch
+    assert threads_for(3_000_000, 8) == 2
+    with pytest.MonkeyPatch.context() as patched:
+        asked_of_torch = []
+        patched.setattr(torch, 'get_num_threads', lambda: 16)
+        patched.setattr(torch, 'set_num_threads', asked_of_torch.append)
+        patched.setitem(fit_threads.__globals__, '_chosen_here', True)
+        patched.setenv('OMP_NUM_THREADS', '1')
+        fit_threads(7_000_000_000)
+        assert asked_of_torch == []
+        patched.delenv('OMP_NUM_THREADS')
+        fit_threads(7_000_000_000)
+    assert asked_of_torch == [16]

@@ -80,3 +80,20 @@ def test_a_scripted_server_does_as_it_is_told():
     assert answers_had == [(503, b'busy', '7'), 'cut', (200, b'[1]', None)]
     assert [(request['k'], headers['x-key']) for request, headers in scripted.seen] == [
         (0, 'abc'), (1, 'abc'), (2, 'abc')]
+
+
+def test_the_predictions_hold():
+    import urllib.request
+
+    import pytest
+
+    apart = made_survey({'USA': [1, 2], 'THA': [4, 2]}, options=[4, 2])
+    assert round(float(apart.similarity.loc['USA', 'THA']), 1) == 5.1
+    ignoring = persona_answers(invented_survey(), lean=0)
+    assert len(ignoring) == 6 * 40
+    by_question = ignoring.assign(known=ignoring.probability.map(tuple)).groupby('question_id')
+    assert set(by_question.known.nunique()) == {1}
+    cutting = ScriptedServer(lambda number, request: None)
+    with pytest.raises(OSError):
+        urllib.request.urlopen(cutting.url, b'{}')
+    cutting.shutdown()

@@ -56,7 +56,8 @@ def hosts_of(*urls, most=4):
     return [Host(Address(url), most) for url in urls]
 
 def test_addresses_show_no_secret():
-    for wrong in ('htp://ada:open-sesame@h', 'localhost:8000', 'http://', 'http://h:99999', 'http://[::1'):
+    for wrong in ('htp://ada:open-sesame@h', 'localhost:8000', 'http://', 'http://h:99999',
+                  'http://[::1'):
         with pytest.raises(InputError, match='is no address') as refused_address:
             Address(wrong)
         assert 'sesame' not in str(refused_address.value)
@@ -216,3 +217,17 @@ def test_ctrl_c_ends_a_search_for_a_name_without_end():
         left_alone = [one for one in threading.enumerate() if 'search' in one.name]
         assert len(left_alone) == 1 and left_alone[0].daemon     # the process may end without it
         asleep.set()
+
+
+def test_the_predictions_hold():
+    with pytest.raises(transport.Trouble, match='no whole reply within 0.3 s'):
+        post_to(lambda n, request: trickle, .3)
+    elsewhere = ScriptedServer(lambda n, request: (200, {}))
+    sent_on = dict(Location=elsewhere.url + '/chat/completions')
+    with pytest.raises(InputError, match='were not taken there'):
+        post_to(lambda n, request: (307, b'', sent_on))
+    assert elsewhere.seen == []
+    keyless = ScriptedServer(lambda n, request: (401, {}))
+    with pytest.raises(InputError, match='refuses the key'):
+        many_at_once(hosts_of(keyless.url), echo_row, 1)
+    assert len(keyless.seen) == 1

@@ -11,14 +11,16 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
+from culturespa.looks import GUIDE, LOOKS
 from culturespa.model_files import fingerprint, fingerprint_of
 from culturespa.models import Sampling
 from culturespa.prompts import Prompter
-from culturespa.samples import training_chats, with_certain_targets
+from culturespa.samples import IGNORED, tokenize_sample, training_chats, with_certain_targets
 from culturespa.served import load_model
 from culturespa.survey import InputError
 from culturespa.survey_files import load_survey
@@ -31,8 +33,6 @@ def bolivian(n=64):
     pairs = pd.DataFrame(dict(culture='BOL', question_id=items.question_id, code=modes))
     return training_chats(pairs, items, Prompter(survey))
 
-QUICK = Tuning(learning_rate=5e-3, epochs=6, batch=16, micro_batch=16, batch_specific=16)
-
 def scale_sample(targets, reply):
     "The survey's first question with ten options, asked as a Bolivian"
     survey = load_survey('demo')
@@ -40,6 +40,8 @@ def scale_sample(targets, reply):
     pair = pd.DataFrame(dict(culture='BOL', question_id=question.question_id, code=int(reply)))
     (sample,) = training_chats(pair, question, Prompter(survey))
     return sample | dict(targets=targets)
+
+QUICK = Tuning(learning_rate=5e-3, epochs=6, batch=16, micro_batch=16, batch_specific=16)
 
 PROCESS = '''
 import json, sys
@@ -258,6 +260,19 @@ def test_trackers_are_off_and_must_be_there():
         patched.setitem(check_tracker.__globals__, 'find_spec', lambda name: None)
         with pytest.raises(InputError, match='`pip install wandb` brings it'):
             train_adapter('demo', bolivian(4), 'nowhere', report_to='wandb')
+    signed_out = """
+class errors:
+    class UsageError(Exception):
+        pass
+def login():
+    raise errors.UsageError('no key is known')
+"""
+    (place/'wandb.py').write_text(signed_out)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(place)
+        with pytest.raises(InputError, match='--report-to wandb: no key is known .*offline'):
+            train_adapter('demo', bolivian(4), 'nowhere', report_to='wandb')
+    sys.modules.pop('wandb')
     assert not Path('nowhere').exists()
 
 
@@ -296,3 +311,24 @@ def test_a_distribution_is_learned():
         np.testing.assert_allclose(found, list(targets.values()), atol=tolerance)
         before = mean_log_probability(load_model('demo'), [sample])
         assert mean_log_probability(tuned, [sample]) > before
+
+
+def test_the_predictions_hold():
+    import torch
+    from peft import get_peft_model
+    plain = load_model('demo')
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        logits = plain.lm(ids).logits
+    scales = []
+    for rank in (8, 16):
+        chosen = Tuning(rank=rank)
+        untrained = get_peft_model(load_model('demo').lm, lora_settings(chosen, plain.lm))
+        with torch.inference_mode():
+            assert torch.equal(untrained(ids).logits, logits)
+        layers = [layer for layer in untrained.modules() if hasattr(layer, 'lora_A')]
+        scales.append(layers[0].scaling['default'])
+    assert scales == [2, 1]
+    reply = [dict(role='assistant', content='7')]
+    seven = tokenize_sample(bolivian(1)[0] | dict(completion=reply), plain)
+    assert sum(label != IGNORED for label in seven['labels']) == 2

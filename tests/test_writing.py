@@ -179,3 +179,28 @@ def test_a_terminal_is_not_steered_and_never_fails():
     stream.truncate(0), stream.seek(0)
     print(json.dumps(report, ensure_ascii=False), file=terminal)
     assert json.loads(stream.getvalue()) == report
+
+
+def test_the_predictions_hold():
+    import resource
+
+    write_files(place/'three', dict(a='old', b='old', c='old'))
+    usual_limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, usual_limits[1]))
+    try:
+        with pytest.raises(OSError, match='as it was'):
+            write_files(place/'three', dict(a='new', b='new' * 100, c='new'))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual_limits)
+    assert {(place/'three'/name).read_text() for name in 'abc'} == {'old'}
+
+    whole_file = as_parquet(pd.DataFrame(dict(code=[4, 1])))
+    mark = b'culturespa sha256 '
+    first_digit = whole_file.rindex(mark) + len(mark)
+    another = b'1' if whole_file[first_digit:first_digit + 1] == b'0' else b'0'
+    for digit, noticed in (another, True), (b'z', False):
+        turned_over = whole_file[:first_digit] + digit + whole_file[first_digit + 1:]
+        assert is_intact(turned_over) is not noticed
+        assert pd.read_parquet(io.BytesIO(turned_over)).code.tolist() == [4, 1]
+
+    assert escape_cell("'tis") == "'tis" and escape_cell("'=tis") == "''=tis"

@@ -71,3 +71,16 @@ def test_shares_of_three_people_worked_by_hand():
     kept = shares_of(counts, book, 'kept')
     assert kept.n[0] == 3
     assert kept.effective_n[0] == pytest.approx(16/6)
+
+
+def test_the_predictions_hold():
+    assert effective_n(100 * 3., 100 * 9.) == 100
+    answered_by = np.array([[1], [4], [-1], [-4]], np.int8)
+    of_four = dict(THA=count_codes(answered_by, np.ones(4)))
+    largest = {}
+    for rule in ('kept', 'out', 'paper'):
+        by_rule = shares_of(of_four, load_codebook().loc[['Q1']], rule).set_index('code').share
+        largest[rule] = float(by_rule[1])
+    assert max(largest, key=largest.get) == 'out' and len(set(largest.values())) == 3
+    assert new_code(load_codebook().loc['Q119'], 0) == 3
+    assert codes_of(load_codebook(ordinal=True).loc['Q119']) == [1, 2, 3, 4, 5]

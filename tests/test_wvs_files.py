@@ -97,3 +97,17 @@ def test_a_respondent_who_comes_again_in_a_second_file_is_refused():
         twice = 'two.csv, row 2, column D_INTERVIEW.*row 2 of one.csv'
         with pytest.raises(InputError, match=twice):
             list(read_people(two, [], {'THA': 'THA'}, seen))
+
+
+def test_the_predictions_hold():
+    from culturespa.wvs_files import _labelled_pieces
+
+    with TemporaryDirectory() as place:
+        shorter = Path(place)/'shorter.csv'
+        shorter.write_text('B_COUNTRY_ALPHA,W_WEIGHT,Q1,Q2\nTHA,1,1,2\nTHA,0,3,4\n')
+        [known_people] = read_people(open_microdata(shorter), ['W_WEIGHT'], {'THA': 'THA'}, {})
+        three = Path(place)/'three.sav'
+        pyreadstat.write_sav(pd.DataFrame(dict(Q1=[1, 2, 1])), three)
+        with pytest.raises(InputError, match='row 4: the file ends here.*promises 5 rows'):
+            list(_labelled_pieces(three, {'Q1': 'Q1'}, 5, ['Q1']))
+    assert known_people.weight.tolist() == [1, 0]

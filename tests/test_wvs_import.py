@@ -98,3 +98,15 @@ def test_the_paper_preset_makes_multiples_of_one_over_n():
     assert np.allclose(people, people.round())
     assert (survey.shares.n == 83).all()
     assert survey.record['weights'] == 'none' and survey.record['policy'][-4] == 'denominator'
+
+
+def test_the_predictions_hold():
+    with TemporaryDirectory() as place:
+        first_people = made_microdata(['THA'], n=30, items=10)
+        one = write_microdata(first_people, f'{place}/one.csv')
+        other = write_microdata(first_people.iloc[[7]], f'{place}/other.csv')
+        with pytest.raises(InputError, match='other.csv, row 2.*row 9 of one.csv'):
+            import_wvs([one, other])
+        as_kept, as_paper = import_wvs(one, missing='kept'), import_wvs(one, missing='paper')
+    assert as_kept.modal.equals(as_paper.modal)
+    assert as_kept.shares.share.sum() != as_paper.shares.share.sum()

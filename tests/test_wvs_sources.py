@@ -57,3 +57,27 @@ def test_options_follow_the_ordinal_fix():
     assert fixed[0] == ['surely', 'yes', 'unsure', 'no', 'never']
     assert fixed[1] == [str(i) for i in range(1, 11)]
     assert set(question_table(texts, True, ['Q118', 'Q119']).language) == {'de'}
+
+
+def test_the_predictions_hold():
+    import hashlib
+
+    contents = {'data/a.json': b'[1]', 'data/b.json': b'[2]'}
+    rows_listed = [dict(file=name, sha256=hashlib.sha256(text).hexdigest(), required=True)
+                   for name, text in contents.items()]
+    with TemporaryDirectory() as there, TemporaryDirectory() as here:
+        (Path(there)/'data').mkdir()
+        for name, text in contents.items():
+            (Path(there)/name).write_bytes(text)
+        with pytest.MonkeyPatch.context() as patched:
+            names = fetch_release.__globals__
+            patched.setitem(names, 'release_files', lambda: pd.DataFrame(rows_listed))
+            fetch_release(here, there)
+            (Path(here)/'data/b.json').write_bytes(b'[3]')
+            states = fetch_release(here, there).set_index('file').state.to_dict()
+        assert states == {'data/a.json': 'there already', 'data/b.json': 'fetched'}
+        assert (Path(here)/'data/b.json').read_bytes() == b'[2]'
+        own_texts = Path(here)/'questions.csv'
+        own_texts.write_text('question_id,question,options\nQ1,Soup?,"[""a"", ""b"", ""c""]"\n')
+        with pytest.raises(InputError, match='3 options, its codes 1 to 4 need 4'):
+            read_texts(own_texts)

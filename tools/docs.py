@@ -39,14 +39,23 @@ NOT_SHOWN = {"hide", "default_exp"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+def is_import(node: ast.stmt) -> bool:
+    "Also one that types alone need: `if TYPE_CHECKING`"
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return all(map(is_import, node.body))
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
 def only_imports(source: str) -> bool:
-    return all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(source).body)
+    return all(map(is_import, ast.parse(source).body))
 
 
 def fold_title(said: dict[str, str], source: str) -> str:
     "What stands over a folded cell; empty for one that stays open"
     if "testsetup" in said:
         return "imports of the tests" if only_imports(source) else "shared by the tests"
+    if "export" in said and only_imports(source):
+        return "imports of the module"
     if "test" in said:
         return "test: " + said["test"].replace("_", " ")
     if said.get("code-fold") in ("true", "hide"):

@@ -40,6 +40,7 @@ CARD_OPTIONS = dict(
         '--dataset', help='on the hub, of what it was trained on; may be repeated')])
 LOADING = dict(model=ModelAt, revision=Revision, device=Device, dtype=Dtype, survey=SurveyAt)
 
+# %% ../nbs/895_adapter_commands.ipynb #9d7ad7fe
 def _examined(folder:Path, questions:int, loading:dict)->dict:
     "Ask base and adapter the same questions"
     from culturespa.adapters import base_of, draw_prompts, examine_adapter
@@ -75,6 +76,7 @@ def check_adapter_command(folder:AdapterAt, questions:AskedN = 48, **typed:Any):
     for gap in lacking(passport):
         print(f'- the card lacks {gap}')
 
+# %% ../nbs/895_adapter_commands.ipynb #83438aa2
 @adapters.command('merge', **helped('adapters merge'))
 @takes(model=ModelAt, revision=Revision, device=Device, survey=SurveyAt)
 def merge_adapter_command(
@@ -103,6 +105,7 @@ def merge_adapter_command(
           f"of a probability is {said['largest_difference']:.1g} (accepted: {said['tolerance']:g})"
           f'\nModel in {out}')
 
+# %% ../nbs/895_adapter_commands.ipynb #121eb7c7
 @adapters.command('push', **helped('adapters push'))
 @takes(**CARD_OPTIONS, **LOADING)
 def push_adapter_command(

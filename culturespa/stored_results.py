@@ -45,9 +45,11 @@ def stored_result(
 
 def _read(text:str)->pd.DataFrame:
     "A table as its file holds it: words are words, also when they look like nothing"
-    table = unescaped(pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=['']))
+    # a column of nothing at all would be read as numbers; a note is never a number
+    table = pd.read_csv(
+        io.StringIO(text), keep_default_na=False, na_values=[''], dtype=dict(note=object))
     words = table.select_dtypes(exclude='number').columns
-    return table.fillna(dict.fromkeys(words, ''))
+    return unescaped(table.fillna(dict.fromkeys(words, '')))
 
 # %% ../nbs/900_stored_results.ipynb #f86e7523
 def changes(

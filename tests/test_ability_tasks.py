@@ -150,3 +150,17 @@ def test_folders_of_another_kind_are_refused_and_mistakes_leave_none_behind():
             with pytest.raises(InputError, match='folder of something else'):
                 study()
         assert sorted(path.name for path in place.iterdir()) == ['notes.txt', 'record.json']
+
+
+def test_the_predictions_hold():
+    pytest.importorskip('lm_eval')
+    from culturespa.abilities import tango_interval
+    wanted = ability_settings('demo', ['demo'], margin=3.)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder)/'record.json').write_text(json.dumps(
+            dict(kind='abilities', settings=wanted | dict(margin=1.), models={})))
+        with pytest.raises(InputError, match='begun with margin 1.0, not 3.0'):
+            agreed_record(Path(folder), wanted)
+    low, high = tango_interval(0, 0, 3110)
+    assert low < 0 < high
+    assert mean_interval(pd.Series(np.zeros(311))) == (0, 0)

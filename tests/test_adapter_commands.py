@@ -17,11 +17,11 @@ from culturespa.report_page import write_alignment
 from culturespa.survey import InputError
 from culturespa.toys import invented_survey, persona_answers
 
-def of_adapters(line):
+def of_adapters(line, program=None):
     "Type a line after `culturespa adapters`; returns what it prints"
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        adapters(line.split(), standalone_mode=False, prog_name='culturespa')
+        (program or adapters)(line.split(), standalone_mode=False, prog_name='culturespa')
     return said.getvalue()
 
 def adapter_in_run(folder):
@@ -67,3 +67,14 @@ def test_an_adapter_is_merged_and_pushed_by_typing():
         assert more == dict(private=True) and known['examined']['prompts'] == 4
         of_adapters(f'{licensed} --public')
         assert sent[1][1] == dict(private=False)
+
+
+def test_the_predictions_hold():
+    with tempfile.TemporaryDirectory() as temporary:
+        known = adapter_in_run(temporary)
+        said = of_adapters(f'check {known} --questions 4')
+        assert (known/'README.md').is_file() and "lacks the survey's licence" in said
+        half = Path(temporary)/'half'
+        with pytest.raises(InputError, match='nothing was written'):
+            of_adapters(f'merge {known} --out {half} --dtype bfloat16 --tolerance 1e-15')
+        assert not half.exists()

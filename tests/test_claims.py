@@ -54,3 +54,9 @@ def test_a_larger_gain_is_what_four_sides_claim():
     assert rows_of.difference[:2].tolist() == pytest.approx([20, 20])   # (60 - 20) - (60 - 40)
     assert rows_of.verdict[2] == 'not run' and 'Asia' in rows_of.note[2]
     assert rows_of.runs[0] == 1 and pd.isna(rows_of.sd[0])
+
+
+def test_the_predictions_hold():
+    assert verdict(0, 2) == 'undecided'
+    # one in forty each: more likely than one in three that some of twenty is supported
+    assert 1 - .975**20 > 1 / 3 and verdict(.1, 2) == 'supported'

@@ -325,3 +325,12 @@ def test_tables_are_scored_and_servers_asked_without_what_runs_models():
             assert refused.returncode == 2 and refused.stderr.count('\n') == 1, refused.stderr
             assert "pip install 'culturespa[models]'" in refused.stderr
         assert not Path(folder, 'x').exists()
+
+
+def test_the_predictions_hold():
+    with tempfile.TemporaryDirectory() as folder:
+        few = f'questions --out {folder}/run --preset demo --topics Food --per-topic 2 --quiet'
+        assert typed(few)[:2] != typed(few)[:2]
+        assert 'nothing to do' in typed(few)[1]
+    code, _, error = typed('run --out x --model demo --survey demo --cultures ATL')
+    assert code == 2 and error.count('\n') == 1

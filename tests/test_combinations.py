@@ -35,3 +35,19 @@ def test_only_whole_squares_have_a_row():
     tables.append(persona_answers(survey, .4, 'P2', 'base'))
     found = combination_table(survey, answer_sheets(survey, pd.concat(tables)))
     assert set(zip(found.model, found.method)) == {('tuned', 'P2')}
+
+
+def test_the_predictions_hold():
+    survey = invented_survey()
+    weak = persona_answers(survey, .3, 'P1', 'base')
+    strong = persona_answers(survey, .8, 'P2', 'tuned', seed=1)
+
+    def interaction(*tables):
+        found = combination_table(survey, answer_sheets(survey, pd.concat(tables)))
+        return found.set_index('group').loc['average']
+
+    only_tuned = interaction(
+        weak, weak.assign(method='P2'), weak.assign(model='tuned'), strong)
+    assert only_tuned.before == 0 and only_tuned.interaction == only_tuned.after > 0
+    both = interaction(weak, strong.assign(model='base'), weak.assign(model='tuned'), strong)
+    assert both.before > 0 and abs(both.interaction) < 1e-9

@@ -130,3 +130,11 @@ def test_writing_and_taking_questions_exclude_each_other():
     assert configure('demo', **taking.model_dump()) == taking
     with pytest.raises(InputError, match='seed_questions is about writing'):
         configure('demo', questions='given.json', seed_questions='one')
+
+
+def test_the_predictions_hold():
+    from culturespa.configuration import PRESETS
+    changed = configure('demo', tuning=dict(epochs=1)).tuning
+    assert changed == configure('demo').tuning | dict(epochs=1) and 'learning_rate' in changed
+    paper, defaults = PRESETS['paper'], Configuration().model_dump()
+    assert any(paper[name] == defaults[name] for name in paper)     # spelt out though the same

@@ -15,3 +15,19 @@ def test_tuning_brings_the_cultures_matrix_nearer_to_the_peoples():
     agreement = correlate(demo, invented).set_index(['model', 'method']).pearson
     named = agreement.xs('P1', level='method')
     assert named['base+joint'] > named['base'] > named['base+shuffled']
+
+
+def test_the_predictions_hold():
+    import numpy as np
+    from culturespa.matrices import culture_matrix, pair_values
+    from culturespa.relation import pearson
+    from culturespa.sheets import answer_sheets
+    from culturespa.toys import made_answers, made_survey
+
+    say = dict(USA=[1, 1, 1], DEU=[1, 2, 3], KEN=[2, 3, 5], ZWE=[2, 1, 4])
+    peoples = made_survey(say, [2, 3, 5])
+    people_of = pair_values(peoples.similarity)
+    assert np.isclose(pearson(99 + people_of / 1000, people_of), 1)     # size does not count
+    contrary = dict(USA=[2, 3, 5], DEU=[2, 2, 3], KEN=[1, 1, 1], ZWE=[1, 3, 2])
+    turned = culture_matrix(peoples, answer_sheets(peoples, made_answers(contrary)), 'base', 'P1')
+    assert np.isclose(pearson(pair_values(turned), people_of), 1)

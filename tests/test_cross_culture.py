@@ -35,3 +35,16 @@ def test_own_adapters_help_more_and_alike_cultures_help_each_other():
     assert 'helps its own culture more' in transfer_verdict(noted)
     r, p = mantel(transfer_relation(gains), demo.similarity)
     assert r > .7 and p < .001
+
+
+def test_the_predictions_hold():
+    import pandas as pd
+    from culturespa.relation import western
+    from culturespa.survey import data_path
+    from culturespa.survey_files import load_survey
+
+    each = pd.read_csv(data_path('results', 'demo', 'transfer.csv'))
+    at_home = each[each.adapter == each.culture].set_index('culture')
+    is_western = western(load_survey('demo'))[at_home.index]
+    gain, base = at_home.gain.groupby(is_western).mean(), at_home.base.groupby(is_western).mean()
+    assert gain[True] < gain[False] and base[True] > base[False] + 5

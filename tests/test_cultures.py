@@ -420,3 +420,10 @@ def test_a_comparison_that_cannot_be_made_says_why():
         compare_correlations(world, asked, ('base', 'P2'), ('base', 'P3'))
     with pytest.raises(InputError, match='no culture matrix'):
         compare_correlations(world, asked, ('base', 'P1'), ('base', 'unaware'))
+
+
+def test_the_predictions_hold():
+    western_only = np.array([1., -1, 9, 11])      # knows the bit; the rest is noise
+    similar, bit = np.array([1., 2, 3, 4]), np.array([0, 0, 1, 1])
+    assert pearson(western_only, similar) > .8
+    assert abs(partial_correlation(western_only, similar, bit)) < 1e-9

@@ -50,3 +50,13 @@ def test_a_question_of_no_world_has_no_truth():
     assert true_shares(questions, ['BOL']).empty
     people = people_say(true_shares(questions, ['BOL']))
     assert (judge(pairs, questions, people).direction.drop(4) == 'no human answer').all()
+
+
+def test_the_predictions_hold():
+    survey, questions, pairs = six_pairs()
+    people = people_say(human_shares(questions, survey))
+    singing = pairs.iloc[[3]].assign(unaware=5, code=3)      # Bolivians say 4
+    assert judge(singing, questions, people).direction.tolist() == ['neither']
+    unordered = questions.assign(scale='nominal')
+    assert judge(pairs.iloc[[2]], unordered, people).direction.tolist() == ['neither']
+    assert judge(pairs.iloc[[2]], questions, people).direction.tolist() == ['wrong']

@@ -122,3 +122,10 @@ def test_models_and_methods_stay_in_order():
     table = diversity(two_countries, every)
     assert table.model.tolist() == ['base', 'base', 'adapter', 'adapter']
     assert table.method.tolist() == ['unaware', 'P1'] * 2
+
+
+def test_the_predictions_hold():
+    demo = load_survey('demo')
+    one_people = answer_sheets(demo, persona_answers(demo, 0, repeats=2, seed=3))
+    row = diversity(demo, one_people).iloc[0]
+    assert row.diversity > 20 and abs(row.net) < 8

@@ -69,3 +69,9 @@ def test_a_model_without_weights_is_planned_and_not_loaded():
         there = estimate_run(Run(Path(place)/'run', food, quiet=True), probe=0)
         (whole/'model.safetensors').unlink()
         assert estimate_run(Run(Path(place)/'run', food, quiet=True)) == there
+
+
+def test_the_predictions_hold():
+    cost = dict(answers=1000, calls=1000, prompt_tokens=60_000, gigabytes=0)
+    assert 'about 83 min' in describe_estimate(cost | dict(seconds=5_000))
+    assert 'about' not in describe_estimate(cost | dict(seconds=None))

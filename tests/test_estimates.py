@@ -144,3 +144,17 @@ def test_memory_does_not_grow_with_rows():
 def test_a_million_rows_stay_under_500_megabytes():
     rows, megabytes = rows_and_megabytes(1_000_000)
     assert rows == 1_000_000 and megabytes < 500
+
+
+def test_the_predictions_hold():
+    def most_on_the_first(chat, labels):
+        return [.6] + [0.] * (len(labels) - 1)
+
+    silent = ScriptedModel(lambda chat, seed: '1', most_on_the_first)
+    heard = ask(silent, demo.questions[:1], demo_prompter, 'unaware', repeats=500,
+                mode='probabilities', quiet=True)
+    assert abs(heard.outside.iloc[0] - .4) < 1e-9 and abs(heard.code.notna().mean() - .6) < .08
+    some, seeds = demo_chats[:40], [item_seed(9, n) for n in range(40)]
+    replies = [LocalModel('demo', budget=budget).generate(some, Sampling(), seeds)
+               for budget in (4000, 2000)]
+    assert replies[0] == replies[1]

@@ -176,3 +176,13 @@ def test_of_two_models_the_second_is_the_one_and_of_many_none():
     assert main_kind([one, two]) == two
     assert main_kind([one, two, three]) == one
     assert main_kind([('small', 'unaware'), ('small', 'mine')]) == ('small', 'mine')
+
+
+def test_the_predictions_hold():
+    unsure = pd.DataFrame([dict(
+        a_model='base+joint', a_method='P1', b_model='base', b_method='P1', order='original',
+        culture='average', difference=2., low=-1., high=5., p=.2, cultures=18, shared=260.,
+        note='')])
+    told = in_a_sentence(unsure, ('base+joint', 'P1'), ('base', 'P1'))
+    assert 'which could be chance' in told and 'nearer' not in told
+    assert main_kind([('base', 'unaware'), ('base', 'P1')]) == ('base', 'P1')

@@ -37,3 +37,14 @@ def test_options_stand_under_what_they_are_about():
     assert titles == {
         'Options': ['quiet', *'abcdefghi'], 'The model': ['model', 'url'],
         'What is learned': ['tuning'], 'All values at once, and chance': ['seed']}
+
+
+def test_the_predictions_hold():
+    class Named:
+        "What `grouped` looks at of an option"
+        def __init__(self, name):
+            self.name = name
+
+    every_name = [name for names in GROUPS.values() for name in names]
+    assert list(grouped([Named(name) for name in every_name[:9]])) == ['Options']
+    assert len(grouped([Named(name) for name in every_name])) > 1

@@ -12,3 +12,17 @@ def test_saved_run_belongs_to_the_present_world():
     model = data_path('demo', 'model', 'model.safetensors').read_bytes()
     assert made['templates'] == load_templates('en').hash
     assert made['model_digest'] == hashlib.sha256(model).hexdigest()[:12]
+
+
+def test_the_predictions_hold():
+    import pandas as pd
+    from culturespa.survey import data_path
+
+    runs = pd.read_csv(data_path('results', 'demo', 'study.csv'), keep_default_na=False)
+    runs = runs[(runs.what == 'score') & (runs.answers == 'sampled') & (runs.method == 'P1')]
+    score = runs.groupby(['kind', 'model']).value.mean()
+    above = score.unstack('model').sub(score.unstack('model')['base'], axis=0)
+    # where there is no culture to learn, a gain comes under any country's name
+    assert above['base+joint']['noise'] > .5
+    assert abs(above['base+joint'] - above['base+shuffled'])['noise'] < .5
+    assert above['base+joint']['default'] > above['base+shuffled']['default'] + 5

@@ -58,3 +58,13 @@ def test_without_plain_answers_there_is_no_movement():
     tables = measure(demo, persona_answers(demo, .5, seed=3), draws=200)
     assert not {'movement', 'own_label'} & set(tables)
     assert tables['scores'].score.notna().all()
+
+
+def test_the_predictions_hold():
+    demo = six_cultures()
+    half = demo.questions.question_id[:130]
+    asked = [persona_answers(demo, .4, model=name, seed=seed) for seed, name in enumerate('abc')]
+    asked[1] = asked[1][asked[1].question_id.isin(half)]
+    table = side_by_side(demo, answer_sheets(demo, pd.concat(asked)), draws=200)
+    assert set(table[table.culture == 'average'].questions) == {130}
+    assert not {'movement', 'own_label'} & set(measure(demo, asked[0], draws=200))

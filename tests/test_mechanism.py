@@ -135,3 +135,14 @@ def test_a_temperature_that_does_not_exist_is_refused():
         entropy = mean_entropy(at_temperature(p, temperature))
         assert matching_temperature(p, entropy) == pytest.approx(temperature, rel=1e-4)
     assert mean_entropy(np.array([[.5, .5], [np.nan, np.nan]])) == 1
+
+
+def test_the_predictions_hold():
+    plain, aware, rng = made_base(5)
+    half = [softmax(people, logits) for logits in (plain, aware, 2 * aware)]
+    found = amplification(people, *half).set_index('culture').loc['all']
+    slopes = found[['plain', 'lean', 'beyond']].astype(float)
+    np.testing.assert_allclose(slopes, [2, 2, 0], atol=1e-9)
+    lopsided = np.array([.8, .2])
+    assert mean_entropy(at_temperature(lopsided, 1000)) < 1     # uniform would be 1
+    assert mean_entropy(at_temperature(lopsided, 1000)) > mean_entropy(at_temperature(lopsided, 10))

@@ -48,3 +48,14 @@ def test_libraries_are_quiet_and_what_somebody_has_set_is_left_alone():
         assert os.environ['TOKENIZERS_PARALLELISM'] == 'true'
         assert os.environ['TRANSFORMERS_VERBOSITY'] == 'error'
     assert datasets.are_progress_bars_disabled()
+
+
+def test_the_predictions_hold():
+    import tempfile
+    from pathlib import Path
+    assert split_words(' ; ', ';') == () and split_words(None) is None
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder)/'run.toml'
+        written.write_text('preset = "demo"\ntuning = {rank = 4}')
+        both = typed_configuration(config=written, tuning=['epochs=1']).tuning
+    assert (both['rank'], both['epochs']) == (4, 1)

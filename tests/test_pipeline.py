@@ -14,6 +14,12 @@ from culturespa.models import Sampling, ScriptedModel
 from culturespa.run_folder import Run
 from culturespa.survey import InputError
 
+from culturespa.run_report import survey_answers
+
+def small(**changes):
+    usual = dict(cultures=('USA', 'ZWE'), topics=('Food', 'Faith'), per_topic=6)
+    return configure('demo', **(usual | changes))
+
 def small_file(path, n=4):
     "In the authors' format: a bare scale, then `n` good questions in each of two topics"
     items = [{'class': 'Food', 'question': 'How important?', 'option_lst': ['1', '2', '3']}]
@@ -23,12 +29,6 @@ def small_file(path, n=4):
             items.append({'class': topic, 'question': question, 'option_lst': ['1. Yes', '2. No']})
     path.write_text(json.dumps(items))
     return path
-
-from culturespa.run_report import survey_answers
-
-def small(**changes):
-    usual = dict(cultures=('USA', 'ZWE'), topics=('Food', 'Faith'), per_topic=6)
-    return configure('demo', **(usual | changes))
 
 def test_given_questions_are_step_1_and_their_files_may_not_change():
     with tempfile.TemporaryDirectory() as folder:
@@ -353,3 +353,22 @@ def test_a_second_process_is_kept_out():
         run.note('')
         with FileLock(run.out/'.lock'), pytest.raises(InputError, match='another process'):
             questions_step(run)
+
+
+def test_the_predictions_hold():
+    from culturespa.pipeline import _is_trained
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        stopped = Run(folder/'stopped', small(), quiet=True)
+        finished = stopped.out/'adapters'/'joint'
+        finished.mkdir(parents=True)
+        (finished/'base.json').write_text('{}')
+        left = [name for name in adapter_names(stopped) if not _is_trained(stopped, name)]
+        assert left == ['rds', 'cds']
+
+        given_file = small_file(folder/'q.json')
+        by_hand = Run(folder/'run', configure('demo', questions=given_file), quiet=True)
+        questions_step(by_hand)
+        by_hand.write(questions=by_hand.table('questions').iloc[1:])
+        with pytest.raises(InputError, match='questions.parquet was changed'):
+            generated_answers_step(Run(by_hand.out, quiet=True))

@@ -12,3 +12,16 @@ def test_a_record_whose_parts_are_of_another_type_is_refused():
                   dict(templates={}), dict(configuration=[1])):
         with pytest.raises(InputError, match='^R cannot be read: '):
             need_schema(dict(configuration={}) | wrong, RunRecord, 'R')
+
+
+def test_the_predictions_hold():
+    from pathlib import Path
+    import pandas as pd
+    newer = dict(configuration={}, steps=dict(dreams=dict(kept=1)), weather='fine')
+    assert need_schema(newer, RunRecord, 'R') is newer
+    one_pair = pd.DataFrame(dict(
+        strategy=['crqpc'], culture='USA', question_id='q1', unaware=1, code=2))
+    with pytest.raises(InputError, match='code'):
+        check_table(Path('pairs.parquet'), 'pairs', one_pair.drop(columns='code'))
+    silent = one_pair.assign(code=pd.array([None], dtype='Int64'))
+    assert check_table(Path('pairs.parquet'), 'pairs', silent) is silent

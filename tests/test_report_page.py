@@ -130,3 +130,9 @@ def test_a_survey_may_be_called_anything():
         write_alignment(named, pd.concat(said), folder, draws=100)
         assert (Path(folder)/'scores.png').stat().st_size > 1000
         assert 'of $x^$ &lt;b&gt; &amp; co' in (Path(folder)/'report.html').read_text()
+
+
+def test_the_predictions_hold():
+    assert 'RDS' not in terms([('base', 'unaware'), ('base', 'P1')])
+    formula = unquote(csv_url(['question'], [['=1+1']]))
+    assert "'=1+1" in formula and '\n=1+1' not in formula

@@ -54,3 +54,12 @@ def test_files_for_a_paper_have_no_small_letters_and_every_picture():
             write_figures(invented, sheets, measured, folder, 'png')
     names = [file.stem for file in files]
     assert names == ['baselines', 'scores', 'matrices', 'culture_pairs', 'map']
+
+
+def test_the_predictions_hold():
+    from culturespa.report_pictures import _map_path
+    many = [('base', method) for method in ('unaware', 'P1', 'P2', 'P3', 'P1+P3', 'P2+P3')]
+    many += [('base+rds', 'P1'), ('base+joint', 'P1')]
+    assert shown_kinds(many, 3) == [('base', 'unaware'), ('base', 'P1'), ('base+joint', 'P1')]
+    strangers = [('small', 'P1'), ('large', 'P1')]
+    assert len(_map_path(strangers, strangers)) == 1      # a path of one place has no arrow

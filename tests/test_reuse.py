@@ -153,3 +153,20 @@ def test_questions_edited_in_the_first_run_are_not_taken():
             reuse_questions(begun(folder/'third', first.out))
         assert '--questions' in str(refused.value) and '\n' not in str(refused.value)
         assert not (folder/'third'/'questions.parquet').exists()
+
+
+def test_the_predictions_hold():
+    folder = Path(tempfile.mkdtemp())
+    first = begun(folder/'first')
+    ask_survey(first)
+    assert take(begun(folder/'rds', first.out, strategies=('rds',))) == 40     # all answers
+
+    table = pd.DataFrame(dict(
+        question_id=['G1'], topic=['Food'], question=['Tae?'], options=[['Yes', 'No']],
+        first_code=[1]))
+    first.write(questions=table)
+    first.note('questions', kept=1, hash=hash_questions(table))
+    corrected = table.assign(question='Tea?')
+    first.write(questions=corrected)
+    with pytest.raises(InputError, match='questions.parquet'):
+        reuse_questions(begun(folder/'later', first.out))

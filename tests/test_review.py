@@ -80,3 +80,15 @@ def test_a_no_takes_out_every_repeat_of_a_pair():
         review.to_csv(file, index=False)
         left = apply_review(repeated, file)
         assert left.question_id.tolist() == ['q2', 'q3', 'q4', 'q5', 'G1', 'q2']
+
+
+def test_the_predictions_hold():
+    survey, questions, pairs = six_pairs()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'review.csv'
+        write_review(pairs, questions, file)
+        with pytest.raises(InputError, match='is the review of other pairs'):
+            apply_review(pairs.head(5), file)
+        read_review(file).head(5).to_csv(file, index=False)
+        with pytest.raises(InputError, match='lacks 1 of 6 pairs'):
+            apply_review(pairs, file)

@@ -104,3 +104,20 @@ def test_runs_on_two_surveys_are_refused():
     with pytest.raises(InputError, match='a is on the survey invented and b on another'):
         _check_one_survey(runs)
     _check_one_survey(dict(runs, b=runs['a']))
+
+
+def test_the_predictions_hold():
+    from dataclasses import replace
+    from types import SimpleNamespace
+    from culturespa.run_comparison import _check_one_survey
+    world = invented_survey()
+    kept = world.questions.question_id[:-10]
+    whole, fewer = persona_answers(world, .3, seed=1), persona_answers(world, .7, seed=2)
+    fewer = answer_sheets(world, fewer[fewer.question_id.isin(kept)])
+    found = [side_by_side(world, dict(a=answer_sheets(world, asked), b=fewer), draws=100).difference
+             for asked in (whole, whole[whole.question_id.isin(kept)])]
+    assert np.allclose(*found)
+    other = replace(world, questions=world.questions.assign(question='Other words?'))
+    runs = dict(a=SimpleNamespace(whole_survey=world), b=SimpleNamespace(whole_survey=other))
+    with pytest.raises(InputError, match='on another'):
+        _check_one_survey(runs)

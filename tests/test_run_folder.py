@@ -174,3 +174,16 @@ def test_one_base_for_all_adapters():
     joint, rds = run.model('joint'), run.model('rds')
     assert joint.weights is rds.weights is run.base.weights
     assert (run.model('joint').name, run.base.name) == ('base+joint', 'base')
+
+
+def test_the_predictions_hold():
+    place = Path(tempfile.mkdtemp())/'run'
+    place.mkdir()
+    record = dict(configuration=configure('demo').model_dump(mode='json'))
+    (place/'record.json').write_text(json.dumps(record))
+    assert Run(place, configure('demo', specific=('BOL',))).cultures == ('BOL',)
+    (place/'.lock').write_text('')           # of a process that was killed
+    with Run(place).writing() as held:
+        pass
+    with pytest.raises(InputError, match='seed was 42'):
+        Run(place, configure('demo', seed=1))

@@ -30,3 +30,10 @@ def test_what_a_run_says_of_its_training_is_true_of_that_run():
     assert 'drawn' not in trained_on(configure('demo', learn_temperature=0))
     assert 'CRQPC' not in trained_on(configure('demo', strategies=('rds',)))
     assert learned_notes(configure('demo')) == []
+
+
+def test_the_predictions_hold():
+    with tempfile.TemporaryDirectory() as folder:
+        new = Run(Path(folder)/'run', configure('demo', cultures=('USA', 'ZWE')), quiet=True)
+        assert training_sections(new) == []
+    assert 'human answers of the survey' in learned_notes(configure('demo', learn_from='P2'))[0]

@@ -117,3 +117,19 @@ def test_scoring_loads_nothing_heavy_for_a_page_of_help():
     line = f'import sys, culturespa.scoring_commands; print({loaded})'
     answer = subprocess.run([sys.executable, '-c', line], capture_output=True, text=True)
     assert answer.stdout == '[]\n', answer.stderr
+
+
+def test_the_predictions_hold():
+    from culturespa.baselines import score_range
+    from culturespa.sheets import answer_sheets
+    import pandas as pd
+    demo = load_survey('demo')
+    own = demo.modal[['USA', 'ZWE']].stack().rename('code').reset_index()
+    with tempfile.TemporaryDirectory() as folder:
+        own.to_csv(f'{folder}/own.csv', index=False)
+        files = f'--survey demo --answers {folder}/own.csv --model people --method P1'
+        typed(f'align {files} --draws 50 --out {folder}/scored')
+        scored = pd.read_csv(f'{folder}/scored/scores.csv')
+        told = json.loads(Path(folder, 'scored', 'summary.json').read_text())
+    ceilings = [row['S'] for row in told['baselines'] if row['kind'] == 'ceiling' and row['S']]
+    assert (scored.score == 100).all() and max(ceilings) < 100

@@ -42,3 +42,21 @@ def test_an_arm_is_held_against_its_own_base():
         changes(table, 'few', 'base+rds')
     with pytest.raises(InputError, match="arm 'main' has no runs of base under P2"):
         changes(table, 'main', 'base+joint', 'P2')
+
+
+def test_the_predictions_hold():
+    folder = Path(tempfile.mkdtemp())
+    before, after = pd.DataFrame(dict(score=[66.6])), pd.DataFrame(dict(score=[66.7]))
+    stored_result('kept', lambda: before, folder, here=True)
+    with pytest.raises(AssertionError, match='delete the file to store it anew'):
+        stored_result('kept', lambda: after, folder, here=True)
+    (folder/'kept.csv').unlink()
+    assert stored_result('kept', lambda: after, folder, here=True).score[0] == 66.7
+
+    columns = ['arm', 'corpus', 'answers', 'training', 'model', 'method', 'S']
+    two_bases = pd.DataFrame([
+        ('main', 1, 1, 1, 'base', 'P1', 60.), ('main', 1, 1, 1, 'base+joint', 'P1', 64.),
+        ('few', 1, 1, 1, 'base', 'P1', 70.), ('few', 1, 1, 1, 'base+joint', 'P1', 71.)],
+        columns=columns)
+    gained = [changes(two_bases, arm, 'base+joint').item() for arm in ('main', 'few')]
+    assert gained == [4, 1]

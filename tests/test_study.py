@@ -271,3 +271,23 @@ group = "ZWE"
     # both arms were asked the same about the culture they share
     assert float(claims.difference[2]) == 0
     assert claims.verdict[3] == 'not run' and 'ZWE' in claims.note[3]
+
+
+def test_the_predictions_hold():
+    text_of_arms = '''title = "T"
+[base]
+preset = "demo"
+[seeds]
+training = [1, 2, 3]
+[[arm]]
+name = "a"
+[[arm]]
+name = "b"
+strategies = ["rds"]
+'''
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/'study.toml'
+        file.write_text(text_of_arms)
+        planned = plan_runs(read_study(file))
+    assert len(planned) == 6
+    assert sum(plan.origin is None for plan in planned) == 1      # only one has to write questions

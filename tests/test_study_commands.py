@@ -173,3 +173,17 @@ def test_nothing_heavy_is_loaded_for_a_page_of_help():
     code = f'import sys, culturespa.study_commands; print([m for m in {heavy} if m in sys.modules])'
     said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert said.stdout == '[]\n', said.stderr
+
+
+def test_the_predictions_hold():
+    with tempfile.TemporaryDirectory() as folder:
+        run = small_run(folder)
+        before = (run/'pairs.parquet').read_bytes()
+        typed(f'audit {run}')
+        table = run/'audit'/'review.csv'
+        read = pd.read_csv(table, dtype=str, keep_default_na=False)
+        read.loc[:1, 'keep'] = 'no'
+        read.to_csv(table, index=False)
+        typed(f'audit {run} --reviewed {table}')
+        assert (run/'pairs.parquet').read_bytes() == before
+        assert len(pd.read_parquet(run/'audit'/'pairs_reviewed.parquet')) == len(read) - 2

@@ -46,3 +46,37 @@ name = "a"
         slow, fast = cost_of('', folder, tflops=1), cost_of('', folder, tflops=2)
         assert (slow.hours == 2 * fast.hours).all()
         assert not (Path(folder)/'none').exists()
+
+
+def test_the_predictions_hold():
+    from culturespa.run_folder import Run
+    from culturespa.study_cost import pieces_of_run
+
+    def to_do(training):
+        "How many different pieces of each step a study of two arms needs"
+        text = f'''title = "T"
+[base]
+preset = "demo"
+topics = ["Food"]
+per_topic = 6
+strategies = ["crqpc"]
+[seeds]
+training = {training}
+[[arm]]
+name = "method"
+[[arm]]
+name = "random"
+strategies = ["crqpc", "rds"]
+'''
+        pieces = set()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder)/'study.toml'
+            file.write_text(text)
+            for plan in plan_runs(read_study(file)):
+                run = Run(Path(folder)/plan.folder, plan.configuration, quiet=True)
+                pieces |= {(piece.step, piece.decides) for piece in pieces_of_run(run)}
+        steps = [step for step, _ in pieces]
+        return {step: steps.count(step) for step in set(steps)}
+
+    two, three = to_do([1, 2]), to_do([1, 2, 3])
+    assert {step for step in two if three[step] > two[step]} == {'tuning', 'survey'}

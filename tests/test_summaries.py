@@ -20,3 +20,13 @@ def test_a_summary_is_json_and_names_what_is_missing():
     method, = facts['methods']
     assert method['pearson'] is None      # three cultures are too few for a correlation
     assert method['score'] > 0
+
+
+def test_the_predictions_hold():
+    two_peoples = select(load_survey('demo'), cultures=['USA', 'BOL', 'ZWE'])
+    ids = two_peoples.questions.question_id[:3]
+    short = pd.concat([persona_answers(two_peoples, .3, method, seed=1) for method in ('P1', 'P2')])
+    short = short[short.question_id.isin(ids)]
+    records = summary(two_peoples, measure(two_peoples, short, draws=200), draws=200)['methods']
+    assert all(record['low'] is None and record['high'] is None for record in records)
+    assert [record['human_data'] for record in records] == [False, True]

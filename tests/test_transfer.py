@@ -194,3 +194,14 @@ def test_what_single_cultures_give_and_get_is_no_relation():
     unscored.loc['F'] = 1.
     assert np.allclose(before, transfer_relation(unscored))
     assert list(transfer_relation(unscored)) == cultures
+
+
+def test_the_predictions_hold():
+    line = line_survey(30)
+    alike = helped_answers(line, lambda adapter, culture: .5)
+    of_usa = alike[alike.model == 'base+USA']
+    same = [alike[alike.model == 'base'], *(of_usa.assign(model=f'base+{name}') for name in LINE)]
+    copies = pd.concat(same, ignore_index=True)
+    average = own_against_others(line, copies).set_index('culture').loc['average']
+    assert average.own > 5 and average.difference == 0      # it gains, and nothing of it is its own
+    assert not transfer_relation(gain_square(transfer_matrix(line, copies))).to_numpy().any()

@@ -45,3 +45,13 @@ def test_trees_are_drawn_on_one_scale():
     assert clusters.ax_heatmap.get_title() == 'title'
     assert clusters.ax_heatmap.collections[0].get_clim() == (50, 100)
     plt.close('all')
+
+
+def test_the_predictions_hold():
+    five = square(100 - np.arange(10., 110, 10), 'ABCDE')
+    joins, _ = culture_tree(five)
+    assert len(joins) == 4 and five.to_numpy()[np.triu_indices(5, 1)].size == 10
+    # C stands beside B or D in every drawing of four in a row, and meets D's pair at the root only
+    apart = square(100 - np.array([10., 80, 84, 90, 86, 20]), 'ABCD')
+    meet = culture_tree(apart)[0][:, 2]
+    assert meet[-1] == 85 and meet[:2].max() == 20

@@ -63,3 +63,22 @@ def test_other_kinds_of_adapters_are_refused_and_scales_are_right():
         adapter_updates(adapter)
     assert module_place('model.layers.3.self_attn.q_proj') == (3, 'q_proj')
     assert module_place('lm_head') == (None, 'lm_head')
+
+
+def test_the_predictions_hold():
+    folder = Path(tempfile.mkdtemp())
+    base = LocalModel(random_model(folder/'model'), device='cpu')
+    adapter = random_adapter(folder/'adapter', folder/'model')
+    twins = [module for module in adapter_updates(adapter) if module.endswith('q_proj')]
+    plain = {module: base.lm.get_submodule(module).weight.detach().clone() for module in twins}
+
+    def either(model):
+        "1 while at least one of the twins is updated: they do the same work"
+        moved = [bool((model.lm.get_submodule(module).weight != plain[module]).any())
+                 for module in twins]
+        return float(any(moved))
+
+    lost = drop_one(base, adapter, either, folder/'copies')
+    assert lost[lost.dropped == 'module'].value.tolist() == [1.] * 4   # none is missed alone
+    together = lost[(lost.dropped == 'matrix') & (lost.matrix == 'q_proj')]
+    assert together.value.item() == 0                                  # both together are

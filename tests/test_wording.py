@@ -12,3 +12,8 @@ def test_numbers_in_words_have_no_minus_zero_and_no_nan():
     assert interval(dict(low=-.5, high=None)) == '\N{EN DASH}'      # half an interval is none
     assert some(1, 'culture') == '1 culture' and some(2, 'reply') == '2 replies'
     assert label('base', 'P3').endswith('†') and not label('base', 'P1').endswith('†')
+
+
+def test_the_predictions_hold():
+    assert number(-.06) == '\N{MINUS SIGN}0.1'
+    assert p_value(.0005) == 'p < .001'

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ITEMS', 'TABLE', 'MIN_ITEMS', 'COLOURS', 'OTHER_SYSTEMS', 'DEMO_TASK',
-           'tango_interval', 'mean_interval', 'verdict_on', 'items_needed', 'paired_items',
-           'compare_abilities', 'plot_abilities', 'demo_items', 'write_demo_task']
+           'tango_interval', 'mean_interval', 'verdict_on', 'items_needed', 'compare_abilities',
+           'plot_abilities', 'demo_items', 'write_demo_task']
 
 # %% ../nbs/630_abilities.ipynb #cef5aed8
 import json
@@ -136,7 +136,7 @@ TABLE = ['task', 'metric', 'items', 'before', 'after', 'lost', 'gained', 'differ
          'high', 'margin', 'verdict', 'note']
 MIN_ITEMS = 20    # fewer give no verdict
 
-def paired_items(
+def _paired_items(
     before:pd.DataFrame,  # columns `ITEMS`
     after:pd.DataFrame,   # likewise, of the same tasks
 )->pd.DataFrame:          # task, metric, before, after, change (positive: better)
@@ -201,7 +201,7 @@ def compare_abilities(
     """
     if not margin > 0:
         raise InputError(f'the margin is {margin}; it is a number of points above 0')
-    kinds = dict(list(paired_items(before, after).groupby(['task', 'metric'])))
+    kinds = dict(list(_paired_items(before, after).groupby(['task', 'metric'])))
     rows = []
     for task, metric in before[['task', 'metric']].drop_duplicates().itertuples(index=False):
         found = _difference(kinds[task, metric], margin, level)

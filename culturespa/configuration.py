@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAPER_TUNING', 'PRESETS', 'WRITING', 'PLACES', 'OWN_QUESTIONS', 'Configuration',
-           'configure', 'read_configuration', 'check_configuration', 'adapter_of', 'asked_models',
-           'derive', 'read_settings']
+           'configure', 'read_configuration', 'adapter_of', 'asked_models', 'derive',
+           'read_settings']
 
 # %% ../nbs/800_configuration.ipynb #710a317a
 import re
@@ -146,7 +146,7 @@ def read_configuration(
         found = Configuration(**values)
     except ValidationError as error:
         raise InputError(first_mistake(error)) from None
-    return check_configuration(_within_limit(found))
+    return _check_configuration(_within_limit(found))
 
 def _within_limit(found:Configuration)->Configuration:
     "No more questions a topic than the limit: the record says what is done, not what was typed"
@@ -163,7 +163,7 @@ def _check_held_out(found:Configuration):
         raise InputError("questions is 'survey': what is learned must not be scored, so "
                          'learn_topics and topics must both be given and share none')
 
-def check_configuration(
+def _check_configuration(
     found:Configuration,  # as typed, or as a folder's record holds it
 )->Configuration:         # the same
     "Names and combinations that types cannot check. Raises `InputError`"

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NEARLY_ONE', 'STRATA', 'FEWEST_CULTURES', 'FEWEST_BATTERIES', 'CORRELATION_COLUMNS',
            'fisher_z', 'fisher_interval', 'partial_correlation', 'pair_strata',
-           'strata_correlations', 'reliability', 'comparable', 'why_no_correlation',
-           'without_each', 'correlate', 'difference_interval', 'compare_correlations']
+           'strata_correlations', 'reliability', 'comparable', 'without_each', 'correlate',
+           'difference_interval', 'compare_correlations']
 
 # %% ../nbs/730_cultures.ipynb #266f583f
 from collections.abc import Callable
@@ -129,7 +129,7 @@ def comparable(
     asked = sheets.index.get_level_values('culture').difference(without)
     return [culture for culture in survey.cultures.culture if culture in asked]
 
-def why_no_correlation(
+def _why_no_correlation(
     survey:Survey,
     sheets:pd.DataFrame,
     model:str,
@@ -306,7 +306,7 @@ def correlate(
     rows = []
     for model, method in kinds_of(sheets):
         part = one_method(sheets, model, method)
-        reason = why_no_correlation(survey, sheets, model, method)
+        reason = _why_no_correlation(survey, sheets, model, method)
         row = dict(model=model, method=method, note=reason)
         if not reason:
             some = _only(survey, comparable(survey, part))
@@ -393,7 +393,7 @@ def _in_common(
     some = _only(survey, common) if common else survey
     names = [shown_name(*kind) for kind in kinds]
     for kind, name in zip(kinds, names):
-        reason = why_no_correlation(some, sheets, *kind)
+        reason = _why_no_correlation(some, sheets, *kind)
         if reason:
             raise InputError(f"{' and '.join(names)} have {len(common)} cultures in common; "
                              f'on these {name} has no correlation: {reason}')

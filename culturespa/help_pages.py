@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'FEW', 'USUAL', 'PRESET_GIVES', 'PAGES', 'EXAMPLES', 'AS_WRITTEN',
-           'WITH_COMMANDS', 'grouped', 'default_text', 'PlainHelp', 'PlainGroup', 'helped']
+           'WITH_COMMANDS', 'grouped', 'helped']
 
 # %% ../nbs/868_help.ipynb #d60f7399
 from typing import Any
@@ -55,7 +55,7 @@ USUAL = dict(
 # command -> what its preset gives to options that are not typed
 PRESET_GIVES = dict(run=USUAL, questions=USUAL, demo=USUAL | dict(per_topic='40'))
 
-def default_text(
+def _default_text(
     param:Any,      # an option of the parser
     command:str,    # its name
 )->str:             # '' where there is nothing to say
@@ -69,7 +69,7 @@ def default_text(
     return given.get(param.name, '')
 
 # %% ../nbs/868_help.ipynb #4b62a8c1
-class PlainHelp(TyperCommand):
+class _PlainHelp(TyperCommand):
     "A command whose help is grouped"
 
     def format_options(self, ctx:Any, formatter:Any):
@@ -88,13 +88,13 @@ class PlainHelp(TyperCommand):
     def _line(self, param:Any, ctx:Any)->tuple[str, str]:
         "What to type, and what it does"
         typed, said = param.get_help_record(ctx)
-        value = default_text(param, self.name or '')
+        value = _default_text(param, self.name or '')
         if not value or 'default:' in said:
             return typed, said
         said, _, _ = said.partition('; left out:')     # which is for commands without a default
         return typed, f'{said}  [default: {value}]'
 
-class PlainGroup(TyperGroup):
+class _PlainGroup(TyperGroup):
     "A group of commands, each with its whole line"
 
     def format_commands(self, ctx:Any, formatter:Any):
@@ -163,5 +163,5 @@ def helped(
     typed = [f'  culturespa {line}' for line in lines]
     link = f'More: {PAGES}/{page}.ipynb'
     epilog = '\n'.join([AS_WRITTEN, title, *typed, '', AS_WRITTEN, link])
-    kind = PlainGroup if name in WITH_COMMANDS else PlainHelp
+    kind = _PlainGroup if name in WITH_COMMANDS else _PlainHelp
     return dict(cls=kind, epilog=epilog)

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['RAREST', 'SLOPES', 'COLDEST', 'WARMEST', 'persona_array', 'log_odds', 'shared_part',
-           'amplification', 'distances', 'base_knew', 'lost_steps', 'expected_scores',
-           'gain_where_known', 'at_temperature', 'mean_entropy', 'matching_temperature',
-           'split_gain']
+           'amplification', 'distances', 'base_knew', 'expected_scores', 'gain_where_known',
+           'at_temperature', 'mean_entropy', 'matching_temperature', 'split_gain']
 
 # %% ../nbs/660_mechanism.ipynb #66000002
 import numpy as np
@@ -201,7 +200,7 @@ def base_knew(
     return np.where(unknown, np.nan, after < before)
 
 # %% ../nbs/660_mechanism.ipynb #6600001f
-def lost_steps(
+def _lost_steps(
     survey:Survey,
     p:np.ndarray,   # culture x question x option
 )->np.ndarray:      # culture x question; NaN where nothing is known
@@ -218,7 +217,7 @@ def expected_scores(
     inside:np.ndarray|None=None,   # culture x question: what counts; None: all that is known
 )->np.ndarray:                     # draw x culture; NaN for a culture with nothing that counts
     "S of answers drawn from `p`, without drawing them"
-    lost = lost_steps(survey, p)
+    lost = _lost_steps(survey, p)
     counts = ~np.isnan(lost)
     if inside is not None:
         counts = counts & inside

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROMPTED', 'TRAINED', 'SCORE_S', 'FILES', 'terms', 'typed_command', 'about_report',
-           'csv_url', 'csv_of_records', 'methods_side_by_side', 'page_template', 'render_report',
-           'write_alignment']
+           'csv_url', 'methods_side_by_side', 'page_template', 'render_report', 'write_alignment']
 
 # %% ../nbs/790_report_page.ipynb #179d7130
 import csv
@@ -146,7 +145,7 @@ def _plain_cell(value:object)->object:
         return ', '.join(map(str, value))
     return '' if pd.isna(value) else value
 
-def csv_of_records(
+def _csv_of_records(
     rows:Iterable[dict],
     columns:Sequence[tuple],   # key or (low, high), head, format: as in the template
 )->str:
@@ -248,7 +247,7 @@ def page_template(
         loader=jinja2.FileSystemLoader(places), autoescape=True, trim_blocks=True,
         lstrip_blocks=True)
     environment.filters |= dict(number=number, interval=interval)
-    environment.globals |= dict(csv_url=csv_url, csv_of_records=csv_of_records)
+    environment.globals |= dict(csv_url=csv_url, csv_of_records=_csv_of_records)
     return environment.from_string(path.read_text(encoding='utf-8'))
 
 # %% ../nbs/790_report_page.ipynb #3eeb64a4

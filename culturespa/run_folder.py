@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['GROWS', 'PACKAGES', 'first_questions', 'Run', 'holding', 'hash_questions',
            'check_questions', 'save_picture', 'read_record', 'recorded_configuration',
-           'agreed_configuration', 'check_words', 'agreed_origin', 'origin_record',
-           'agreed_server', 'first_record']
+           'agreed_server']
 
 # %% ../nbs/810_run_folder.ipynb #f35ee83c
 import hashlib
@@ -77,11 +76,11 @@ class Run:
         self.spread = {name: value for name, value in (spread or {}).items() if value is not None}
         check_spread(**self.spread)
         self.record = read_record(self.out)
-        self.configuration = agreed_configuration(self.out, self.record, configuration)
+        self.configuration = _agreed_configuration(self.out, self.record, configuration)
         self.served = agreed_server(self.out, self.record, served)
-        self.origin = agreed_origin(self.out, self.record, start_from)
+        self.origin = _agreed_origin(self.out, self.record, start_from)
         require_texts(self.survey.questions, self.survey.name)
-        check_words(self.record, self.words, self.out)
+        _check_words(self.record, self.words, self.out)
         self.cultures = self._specific()
 
     def _specific(self)->tuple:
@@ -204,7 +203,7 @@ class Run:
 
     def note(self, step:str, **counts:Any):
         "Write into the record what went in and out of a step"
-        self.record = self.record or first_record(self)
+        self.record = self.record or _first_record(self)
         self.record['configuration'] = self.configuration.model_dump(mode='json')
         if counts:
             self.record.setdefault('steps', {})[step] = counts
@@ -220,7 +219,7 @@ class Run:
                 left.unlink(missing_ok=True)
             self.record = read_record(self.out)      # another process may have added to it
             if self.record:
-                agreed_configuration(self.out, self.record, self.configuration)
+                _agreed_configuration(self.out, self.record, self.configuration)
             else:
                 self.note('')
             yield self
@@ -312,7 +311,7 @@ def recorded_configuration(
                          f'{error}') from None
 
 # %% ../nbs/810_run_folder.ipynb #056bf4bd
-def agreed_configuration(
+def _agreed_configuration(
     out:Path,
     record:dict,                  # empty for a new folder
     wanted:Configuration|None,    # None: what the folder was made from
@@ -344,7 +343,7 @@ def _check_free(out:Path, wanted:Configuration|None)->Configuration:
                          'give a new or empty folder as --out')
     return wanted
 
-def check_words(
+def _check_words(
     record:dict,
     now:dict,     # `Run.words`
     out:Path,
@@ -358,7 +357,7 @@ def check_words(
                              'bring them back, or use another --out')
 
 # %% ../nbs/810_run_folder.ipynb #81e2f0df
-def agreed_origin(
+def _agreed_origin(
     out:Path,
     record:dict,               # empty for a new folder
     wanted:str|Path|None,      # None: what the folder was begun with
@@ -377,7 +376,7 @@ def agreed_origin(
                          'name the --out of a run to start from')
     return origin
 
-def origin_record(
+def _origin_record(
     origin:Path|None,
 )->dict|None:          # folder, and hash of its record as it is now
     "Whose work was taken over, for the record"
@@ -416,7 +415,7 @@ def _versions()->dict[str, str]:
             found[package] = version(package)
     return found
 
-def first_record(run:Run)->dict:
+def _first_record(run:Run)->dict:
     "What a run is begun with: versions, model, survey, hash of the wording"
     survey = run.survey
     return dict(
@@ -429,4 +428,4 @@ def first_record(run:Run)->dict:
             cultures=list(survey.cultures.culture),
             digest=run.words['survey']),
         templates=run.words['templates'],
-        start_from=origin_record(run.origin))
+        start_from=_origin_record(run.origin))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BY_KINDS', 'FLIP_KINDS', 'survey_answers', 'part_notes', 'learned_notes',
-           'moved_in_words', 'trained_on', 'training_drawings', 'training_sections', 'about_run',
-           'settings_of', 'report_run']
+           'moved_in_words', 'trained_on', 'training_sections', 'about_run', 'settings_of',
+           'report_run']
 
 # %% ../nbs/825_run_report.ipynb #c6af672d
 from pathlib import Path
@@ -91,7 +91,7 @@ def _counted(run:Run, name:str, kinds:dict[str, str])->pd.DataFrame:
     file = run.out/f'{name}.csv'
     return need_kinds(unescaped(read_csv(file)), kinds, file)
 
-def training_drawings(
+def _training_drawings(
     run:Run,
 )->list[Drawing]:   # none before there are pairs
     "How many answers move, and the paper's Figure 3"
@@ -119,7 +119,7 @@ def training_sections(
         return []
     by = _counted(run, 'pairs_by', BY_KINDS)
     words = moved_in_words(run.steps['pairs'])
-    shown = [picture(*drawing[:4]) for drawing in training_drawings(run)]
+    shown = [picture(*drawing[:4]) for drawing in _training_drawings(run)]
     per_culture = by.pivot_table(
         index='culture', columns='strategy', values=['pairs', 'repeated'], aggfunc='sum',
         sort=False)
@@ -199,4 +199,4 @@ def report_run(
         about=about_run(run),
         settings=settings_of(run.configuration),
         figures=figures,
-        drawn=training_drawings(run) if figures else ())
+        drawn=_training_drawings(run) if figures else ())

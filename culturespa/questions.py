@@ -242,6 +242,8 @@ def _asked_of(model:Model, writer:QuestionWriter)->dict:
 
 def _read_log(log:str|Path|None, identity:dict)->dict:
     "Attempts of an interrupted run: (topic, attempt) -> text; lines without one are counted"
+    if log and Path(log).is_symlink():      # nothing is written through one
+        raise InputError(f'{log} is a link: a file of its own is needed, delete it')
     if not log or not Path(log).exists():
         return {}
     content = read_bytes(log, 'log of attempts').decode('utf-8', 'replace')

@@ -167,6 +167,13 @@ def test_a_damaged_log_or_reply_stops_nothing():
         pd.testing.assert_frame_equal(logged(log), undamaged)
         assert log.read_text().startswith(first)
 
+        theirs = Path(folder)/'diary.txt'
+        for link in (Path(folder)/'whole.jsonl', Path(folder)/'dangling.jsonl'):
+            link.symlink_to(log if link.stem == 'whole' else theirs)
+            with pytest.raises(InputError, match='is a link'):
+                logged(link)
+        assert not theirs.exists()
+
 
 def test_a_model_that_never_writes_a_question_ends_the_loop():
     stubborn = ScriptedModel(lambda chat, seed: 'I would rather not.')

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DOORS', 'PACKAGES', 'ITEM_KINDS', 'find_tasks', 'no_foreign_code', 'load_task',
-           'measure_task', 'measure_abilities', 'ability_settings', 'agreed_record',
-           'measure_into', 'read_items', 'study_abilities']
+           'harness_model', 'measure_task', 'measure_abilities', 'ability_settings',
+           'agreed_record', 'measure_into', 'read_items', 'study_abilities']
 
 # %% ../nbs/640_ability_tasks.ipynb #8e6cbeb0
 import contextlib
@@ -125,7 +125,7 @@ def load_task(
     return found
 
 # %% ../nbs/640_ability_tasks.ipynb #8298067b
-def _harness_model(
+def harness_model(
     model:LocalModel,
     batch:int|str|None = None,  # items at once; None: 64 on a processor, else lm-eval finds it
 )->Any:                         # as lm-eval takes it
@@ -186,7 +186,7 @@ def measure_task(
     task:str,                   # name of a task or group
     manager:Any,                # from `find_tasks`
     limit:int|None = None,      # items of each subtask, from the first; None: all
-    batch:int|str|None = None,  # see `_harness_model`
+    batch:int|str|None = None,  # see `harness_model`
     quiet:bool = False,
 )->pd.DataFrame:                # columns `ITEMS`
     "Ask a model one task, its chat template applied. Raises `InputError`"
@@ -195,7 +195,7 @@ def measure_task(
         loaded = load_task(task, manager)
         with no_foreign_code():
             result = lm_eval.simple_evaluate(
-                _harness_model(model, batch),
+                harness_model(model, batch),
                 tasks=loaded,
                 limit=limit,
                 task_manager=manager,
@@ -223,7 +223,7 @@ def measure_abilities(
     tasks:Sequence[str],              # names of lm-eval's tasks or of yours; 'demo'
     task_folder:str|Path|None = None, # of task files; name only one that you trust
     limit:int|None = None,            # items of each subtask, from the first; None: all
-    batch:int|str|None = None,        # see `_harness_model`
+    batch:int|str|None = None,        # see `harness_model`
     quiet:bool = False,
 )->pd.DataFrame:                      # columns `ITEMS`
     "Ask a model general tasks and keep the score of every item. Raises `InputError`"
@@ -321,7 +321,7 @@ def measure_into(
     model:LocalModel,
     settings:dict,              # from `ability_settings`
     manager:Any,                # from `find_tasks`
-    batch:int|str|None = None,  # see `_harness_model`
+    batch:int|str|None = None,  # see `harness_model`
     quiet:bool = False,
 ):
     "Ask a model what its folder of items lacks, and write it task by task. Raises `InputError`"
@@ -402,7 +402,7 @@ def study_abilities(
     task_folder:str|Path|None = None, # of task files; name only one that you trust
     limit:int|None = None,            # items of each subtask, from the first; None: all
     margin:float = 1.,                # largest loss that is acceptable, in points
-    batch:int|str|None = None,        # see `_harness_model`
+    batch:int|str|None = None,        # see `harness_model`
     quiet:bool = False,
     **load:Any,                       # revision, device, dtype: see `load_model`
 )->pd.DataFrame:                      # a model's name, and the columns of `compare_abilities`

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['CHAT_TEMPLATE', 'END', 'SPECIAL_TOKENS', 'PRE_TOKENS', 'CODES', 'RECIPE',
            'TOKENIZER_LESSONS', 'SISTER_RECIPE', 'train_tokenizer', 'first_token', 'code_tokens',
-           'lesson_ids', 'batches', 'WritingLoss', 'reply_loss', 'fresh_model', 'learning_rate',
-           'keep_freed_memory', 'pretrain', 'save_model', 'train_model', 'continue_pretraining']
+           'LessonIds', 'lesson_ids', 'Batch', 'batches', 'WritingLoss', 'reply_loss',
+           'fresh_model', 'learning_rate', 'keep_freed_memory', 'pretrain', 'save_model',
+           'train_model', 'continue_pretraining']
 
 # %% ../nbs/320_demo_model.ipynb #1e581ee9
 from collections.abc import Iterable, Iterator
@@ -84,7 +85,7 @@ def code_tokens(
     return [first_token(tokenizer, code) for code in CODES]
 
 # %% ../nbs/320_demo_model.ipynb #e6f94744
-class _LessonIds(NamedTuple):
+class LessonIds(NamedTuple):
     "A lesson as tokens"
     ids:list            # of the prompt, the reply and the end of it
     prompt:int          # how many of them are the prompt
@@ -93,7 +94,7 @@ class _LessonIds(NamedTuple):
 def lesson_ids(
     lesson:Lesson,
     tokenizer:Any,
-)->_LessonIds:
+)->LessonIds:
     "A lesson as tokens, ending with the end of the reply"
     text = tokenizer.apply_chat_template(lesson.chat, tokenize=False, add_generation_prompt=True)
     prompt = tokenizer(text, add_special_tokens=False).input_ids
@@ -104,7 +105,7 @@ def lesson_ids(
             shares = lesson.soft_targets[begin]
             after_word = lesson.reply[begin] == ' '
             soft_targets[place] = _per_token(shares, after_word)
-    return _LessonIds(prompt + reply.input_ids, len(prompt), soft_targets)
+    return LessonIds(prompt + reply.input_ids, len(prompt), soft_targets)
 
 def _per_token(shares:np.ndarray, after_word:bool)->np.ndarray:
     "Shares of the codes as shares of `CODES`"
@@ -138,14 +139,14 @@ RECIPE = dict(
 )
 
 # %% ../nbs/320_demo_model.ipynb #a9402100
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     "Lessons of one kind, padded on the right"
     kind:str                   # of lesson
     tokens:np.ndarray          # row x place
     prompts:np.ndarray         # tokens of the prompt, per row
     soft_targets:np.ndarray    # row x place x code; NaN where the token itself is the target
 
-def _padded(kind:str, lessons:list, pad:int)->_Batch:
+def _padded(kind:str, lessons:list, pad:int)->Batch:
     "Lessons of different lengths as one batch"
     shape = len(lessons), max(len(lesson.ids) for lesson in lessons)
     tokens = np.full(shape, pad)
@@ -156,13 +157,13 @@ def _padded(kind:str, lessons:list, pad:int)->_Batch:
         for place, shares in lesson.soft_targets.items():
             soft_targets[row, place] = shares
     prompts = np.array([lesson.prompt for lesson in lessons])
-    return _Batch(kind, tokens, prompts, soft_targets)
+    return Batch(kind, tokens, prompts, soft_targets)
 
 def batches(
     corpus:Corpus,
     tokenizer:Any,
     recipe:dict,         # as `RECIPE`
-)->Iterator[_Batch]:      # one per step
+)->Iterator[Batch]:      # one per step
     "What a model is pretrained on, step by step"
     kinds = list(recipe['lessons'])
     early, later = np.array(list(recipe['lessons'].values())).T

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST_RUNS', 'MEASURED', 'WHOSE', 'AVERAGED', 'Seeds', 'Arm', 'Study', 'read_study',
-           'plan_runs', 'describe_study', 'run_study', 'average_table', 'plot_study']
+           'Plan', 'plan_runs', 'describe_study', 'run_study', 'tidy_scores', 'pooled_sheets',
+           'average_table', 'plot_study']
 
 # %% ../nbs/860_study.ipynb #a1de1e2d
 import hashlib
@@ -145,14 +146,14 @@ def _arm(path:Path, row:_ArmRow, base:Configuration, seeds:Seeds, before:list[Ar
 
 # %% ../nbs/860_study.ipynb #eae5b5f0
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     "One run of a study"
     arm:str
     corpus:int
     answers:int
     training:int
     configuration:Configuration
-    origin:'_Plan|None'             # the run to start from
+    origin:'Plan|None'             # the run to start from
 
     @property
     def folder(self)->Path:
@@ -169,9 +170,9 @@ def _runs_of(arm:Arm)->int:
 
 def plan_runs(
     study:Study,
-)->list[_Plan]:     # in the order in which they are made
+)->list[Plan]:     # in the order in which they are made
     "Every run of a study"
-    plans:list[_Plan] = []
+    plans:list[Plan] = []
     planned = sum(map(_runs_of, study.arms))
     if planned > MOST_RUNS:
         raise InputError(f'{study.title}: its seeds make {planned:,} runs, accepted are '
@@ -182,7 +183,7 @@ def plan_runs(
             configuration = derive(
                 arm.configuration, seed=corpus, answer_seed=answers, tuning=tuning)
             origin = _nearest(plans, arm, corpus, answers, training)
-            plans.append(_Plan(arm.name, corpus, answers, training, configuration, origin))
+            plans.append(Plan(arm.name, corpus, answers, training, configuration, origin))
     return plans
 
 def _combinations(seeds:Seeds)->Iterator[tuple[int, int, int]]:
@@ -191,10 +192,10 @@ def _combinations(seeds:Seeds)->Iterator[tuple[int, int, int]]:
             for training in seeds.training:
                 yield corpus, answers, training
 
-def _nearest(plans:list[_Plan], arm:Arm, corpus:int, answers:int, training:int)->_Plan|None:
+def _nearest(plans:list[Plan], arm:Arm, corpus:int, answers:int, training:int)->Plan|None:
     "The run that has most in common: corpus before answers before training, the own arm last"
     related = [plan for plan in plans if plan.arm in (arm.name, arm.origin)]
-    def common(plan:_Plan)->tuple:
+    def common(plan:Plan)->tuple:
         same = plan.corpus == corpus, plan.answers == answers, plan.training == training
         return *same, plan.arm == arm.name
     return max(related, key=common, default=None)
@@ -225,7 +226,7 @@ def run_study(
     device:str|None=None,
     quiet:bool=False,
     say:Callable[[str], object]=print,
-)->pd.DataFrame:                   # the tidy table, see `_tidy_scores`
+)->pd.DataFrame:                   # the tidy table, see `tidy_scores`
     """Make every run that is not there yet, then score all of them. Raises `InputError`
 
     Interrupted, the same call goes on: finished runs are not touched.
@@ -270,23 +271,23 @@ def _title_in(file:Path)->str:
         raise InputError(f'{file} is not that of a study: '
                          'give a new or empty folder as --out') from None
 
-def _check_groups(study:Study, plan:_Plan):
+def _check_groups(study:Study, plan:Plan):
     "A claim is about people the survey has: hours before the claim is weighed. Raises `InputError`"
     known = list(continents(load_survey(plan.configuration.survey)))
     for claim in study.claims:
         one_of(f'group in claim {claim.says!r}', claim.group, known)
 
-def _with_origins(plans:list[_Plan], only:Sequence[str])->list[_Plan]:
+def _with_origins(plans:list[Plan], only:Sequence[str])->list[Plan]:
     "The runs of some arms, and those they start from"
     needed:set[Path] = set()
     for plan in plans:
-        step:_Plan|None = plan if plan.arm in only else None
+        step:Plan|None = plan if plan.arm in only else None
         while step is not None:
             needed.add(step.folder)
             step = step.origin
     return [plan for plan in plans if plan.folder in needed]
 
-def _make(plan:_Plan, out:Path, device:str|None, quiet:bool, say:Callable, lent:dict):
+def _make(plan:Plan, out:Path, device:str|None, quiet:bool, say:Callable, lent:dict):
     "One run, up to the answers to the survey; nobody else makes it meanwhile"
     place = out/plan.folder
     origin = out/plan.origin.folder if plan.origin else None
@@ -303,7 +304,7 @@ def _make(plan:_Plan, out:Path, device:str|None, quiet:bool, say:Callable, lent:
         if 'base' in vars(run):
             lent[model] = run.base
 
-def _is_done(out:Path, plan:_Plan)->bool:
+def _is_done(out:Path, plan:Plan)->bool:
     "Were all its models asked?"
     try:
         run = Run(out/plan.folder, quiet=True)
@@ -314,7 +315,7 @@ def _is_done(out:Path, plan:_Plan)->bool:
 # %% ../nbs/860_study.ipynb #11ef162e
 WHOSE = ['arm', 'corpus', 'answers', 'training']
 
-def _tidy_scores(
+def tidy_scores(
     survey:Survey,
     sheets:pd.DataFrame,   # of one run
 )->pd.DataFrame:           # model, method, culture, order, repeat, and every score of `SCORES`
@@ -325,7 +326,7 @@ def _tidy_scores(
     return table
 
 def _run_averages(
-    table:pd.DataFrame,    # from `_tidy_scores`, of all runs
+    table:pd.DataFrame,    # from `tidy_scores`, of all runs
 )->pd.DataFrame:           # a row a run, model and method: mean of every score over cultures
     "The tidy table without its cultures"
     by_run = table.groupby([*WHOSE, 'model', 'method'], sort=False)
@@ -333,7 +334,7 @@ def _run_averages(
 
 def _write_results(
     study:Study,
-    plans:Sequence[_Plan],  # runs that are done
+    plans:Sequence[Plan],  # runs that are done
     out:Path,
 )->pd.DataFrame:           # the tidy table
     "Score runs: study.csv, runs.csv, averages.csv, combinations.csv, claims.csv, study.png"
@@ -342,7 +343,7 @@ def _write_results(
     runs = [Run(out/plan.folder, quiet=True) for plan in plans]
     survey = _asked_by_any(runs)
     table, answers = _of_all_runs(plans, runs)
-    sheets = _pooled_sheets(survey, answers)
+    sheets = pooled_sheets(survey, answers)
     averages = average_table(survey, sheets)
     found = dict(
         study=table,
@@ -357,13 +358,13 @@ def _write_results(
     write_files(out, files)
     return table
 
-def _of_all_runs(plans:Sequence[_Plan], runs:Sequence[Run])->tuple[pd.DataFrame, pd.DataFrame]:
+def _of_all_runs(plans:Sequence[Plan], runs:Sequence[Run])->tuple[pd.DataFrame, pd.DataFrame]:
     "The tidy table and all answers, each row with whose it is"
     tables, answers = [], []
     for plan, run in zip(plans, runs):
         whose = {name: getattr(plan, name) for name in WHOSE}
         given = survey_answers(run)
-        scores = _tidy_scores(run.survey, answer_sheets(run.survey, given))
+        scores = tidy_scores(run.survey, answer_sheets(run.survey, given))
         tables.append(scores.assign(**whose))
         answers.append(given.assign(**whose))
     table = pd.concat(tables, ignore_index=True)
@@ -379,7 +380,7 @@ def _asked_by_any(runs:Sequence[Run])->Survey:
     return select(runs[0].whole_survey, sorted(cultures), sorted(topics))
 
 # %% ../nbs/860_study.ipynb #39f9807b
-def _pooled_sheets(
+def pooled_sheets(
     survey:Survey,
     answers:pd.DataFrame,   # of all runs, with the columns `WHOSE`
 )->pd.DataFrame:            # answer sheets; model is 'arm: model', repeat counts runs and repeats
@@ -400,7 +401,7 @@ AVERAGED = ['arm', 'model', 'method', 'group', 'S', 'low', 'high', 'cultures', '
 
 def average_table(
     survey:Survey,
-    sheets:pd.DataFrame,    # from `_pooled_sheets`
+    sheets:pd.DataFrame,    # from `pooled_sheets`
 )->pd.DataFrame:            # columns `AVERAGED`; sd is over runs, cultures how many are averaged
     "The mean score of every arm's models, by continent and overall"
     found = intervals(survey, sheets)
@@ -415,7 +416,7 @@ def average_table(
 @plain_names()
 def plot_study(
     averages:pd.DataFrame,  # from `average_table`
-    table:pd.DataFrame,     # from `_tidy_scores`, of all runs
+    table:pd.DataFrame,     # from `tidy_scores`, of all runs
     title:str = '',
 ):                          # matplotlib axes
     "Scores of every arm's models, with runs as dots and intervals as bars"

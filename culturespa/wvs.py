@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MISSING', 'COUNTRY_COLUMNS', 'MISSING_POLICIES', 'SLOTS', 'OUTSIDE', 'WEIGHTS',
            'new_code', 'load_codebook', 'load_countries', 'load_missing', 'plain_text',
-           'code_of_cell', 'read_codes', 'count_codes', 'Tally', 'check_tally', 'country_names',
-           'tally_file', 'effective_n', 'fix_counts', 'shares_of']
+           'code_of_cell', 'read_codes', 'count_codes', 'Outside', 'Tally', 'check_tally',
+           'country_names', 'tally_file', 'effective_n', 'fix_counts', 'shares_of']
 
 # %% ../nbs/170_wvs.ipynb #41b88cfa
 import re
@@ -218,7 +218,7 @@ def count_codes(
 
 # %% ../nbs/170_wvs.ipynb #0ef66f76
 @dataclass
-class _Outside:
+class Outside:
     "Answers to an item that the codebook does not have"
     file:str     # of the first
     row:int
@@ -232,7 +232,7 @@ class Tally:
     counts:dict = field(default_factory=dict)    # culture -> array of `count_codes`, all items
     files:list = field(default_factory=list)     # one dict per file
     seen:dict = field(default_factory=dict)      # (culture, respondent) -> (file, row)
-    outside:dict[str, _Outside] = field(default_factory=dict)    # by question_id
+    outside:dict[str, Outside] = field(default_factory=dict)    # by question_id
     unread:dict = field(default_factory=dict)    # question_id -> (row, text) of the first unknown
 
 # %% ../nbs/170_wvs.ipynb #83e7b22a
@@ -264,7 +264,7 @@ def _set_outside_missing(
         if item not in tally.outside:
             row = people.row + int(place)
             value = people.answers[item].iloc[place]
-            tally.outside[item] = _Outside(str(file.path), row, str(value))
+            tally.outside[item] = Outside(str(file.path), row, str(value))
         tally.outside[item].times += 1
     codes[strange] = MISSING
 
@@ -281,7 +281,7 @@ def _answers(
 
 def _refuse_outside(
     item:str,
-    outside:_Outside,
+    outside:Outside,
     answers:int,        # to the item, those outside among them
 )->NoReturn:
     "Raise the `InputError` for an item with answers outside the codebook"

@@ -10,6 +10,7 @@ __all__ = ['MOST_SAMPLES', 'modes_of', 'as_sheets', 'baseline_answers', 'answere
 # %% ../nbs/530_baselines.ipynb #d15f4d29
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -119,12 +120,13 @@ def as_sheets(
     return pd.DataFrame(filled, index.reorder_levels(SHEET), survey.questions.question_id)
 
 # %% ../nbs/530_baselines.ipynb #fbf69f2e
+@lru_cache(maxsize=4)     # some measures ask for the same
 def baseline_answers(
     survey:Survey,
     draws:int=200,  # repeats of the random ones
     seed:int=0,
 )->pd.DataFrame:    # sheets; `model` is 'floor' or 'ceiling', `method` names the predictor
-    "Answer sheets that need no model"
+    "Answer sheets that need no model; the same table whenever the same is asked"
     rng = np.random.default_rng(seed)
     first = survey.first_code.to_numpy()
     human = modal_codes(survey, survey.cultures.culture)

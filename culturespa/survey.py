@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,7 @@ def similarity_matrix(
     return pd.DataFrame(table, codes.columns, codes.columns.rename(None))
 
 # %% ../nbs/100_survey.ipynb #9438597d
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)      # tables have no single answer to ==; one survey is itself
 class Survey:
     "Questions, the answers of people in several cultures, and what is known about those cultures"
     name:str                           # short name, shown beside every score
@@ -106,15 +106,15 @@ class Survey:
     neighbours:dict|None = None        # question_id -> those most like it, if the source ranks them
     record:dict = field(default_factory=dict)  # where it came from and what was done to it
 
-    @property
+    @cached_property
     def n_options(self)->pd.Series:
         return self.questions.set_index('question_id').n_options
 
-    @property
+    @cached_property
     def first_code(self)->pd.Series:
         return self.questions.set_index('question_id').first_code
 
-    @property
+    @cached_property
     def modal(self)->pd.DataFrame:
         "Human answers: modal code, question_id x culture, ordered as `questions` and `cultures`"
         modes = modal_answers(self.shares)

@@ -116,7 +116,8 @@ def results(chosen: list[Path], jobs: int, timeout: int, copy: bool):
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(jobs) as pool:
-        under_way = [pool.submit(run, page, timeout, copy) for page in chosen]
+        # from the end: what comes first is short, and fills the gaps when it comes last
+        under_way = [pool.submit(run, page, timeout, copy) for page in reversed(chosen)]
         for job in as_completed(under_way):
             yield job.result()
 

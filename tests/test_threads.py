@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-def test_threads_wait_asleep_unless_somebody_has_said_how():
+def test_waiting_threads_soon_sleep_unless_somebody_has_said_how():
     said = """
 import os
 from culturespa.threads import share_cores
 share_cores()
-print(os.environ.get('OMP_WAIT_POLICY'))
+print(os.environ.get('GOMP_SPINCOUNT'))
 """
-    clean = {name: value for name, value in os.environ.items() if name not in ASLEEP}
-    for given, wanted in (({}, 'PASSIVE'), (dict(OMP_WAIT_POLICY='ACTIVE'), 'ACTIVE'),
-                          (dict(GOMP_SPINCOUNT='500'), 'None')):
+    clean = {name: value for name, value in os.environ.items() if name not in HOW_TO_WAIT}
+    for given, wanted in (({}, '20000'), (dict(GOMP_SPINCOUNT='500'), '500'),
+                          (dict(OMP_WAIT_POLICY='ACTIVE'), 'None')):
         command = [sys.executable, '-c', said]
         asked = subprocess.run(command, env=clean | given, capture_output=True, text=True)
         assert asked.stdout.strip() == wanted, (given, asked)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEFT_BEHIND', 'write_files', 'write_file', 'left_behind', 'append_text', 'as_json',
-           'as_picture', 'as_parquet', 'intact', 'escape_cell', 'unescape_cell', 'as_csv',
-           'unescaped', 'printable', 'Terminal']
+           'as_picture', 'as_parquet', 'escape_cell', 'unescape_cell', 'as_csv', 'unescaped',
+           'printable', 'Terminal']
 
 # %% ../nbs/095_writing.ipynb #863102be
 import csv
@@ -133,7 +133,7 @@ def as_parquet(
     table:'pd.DataFrame|pa.Table',
     **how:Any,                      # for pyarrow's `ParquetWriter`
 )->bytes:
-    "A table as Parquet with a digest of all its bytes, for `intact`"
+    "A table as Parquet with a digest of all its bytes, which `read_parquet` looks at"
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -145,17 +145,6 @@ def as_parquet(
         writer.write_table(table)
         writer.add_key_value_metadata({'digest': (DIGEST_MARK + NO_DIGEST).decode()})
     return _sealed(content.getvalue())
-
-# %% ../nbs/095_writing.ipynb #c2133f40
-def intact(
-    path:str|Path,
-)->io.BytesIO:       # for whatever reads it: `pd.read_parquet(intact(path))`
-    "What a file holds, if it still is what was written. Raises `OSError`"
-    content = Path(path).read_bytes()
-    from culturespa.reading import is_intact
-    if not is_intact(content):
-        raise OSError(f'{path} is damaged: it is not what was written')
-    return io.BytesIO(content)
 
 # %% ../nbs/095_writing.ipynb #46560f86
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")     # some spreadsheets take the wide signs, too

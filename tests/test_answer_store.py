@@ -21,6 +21,15 @@ def kenyan(codes, **more):
     "A Kenyan's answers, ready to be written"
     return made_answers({'KEN': codes}, **more).assign(text=[str(code) for code in codes])
 
+def two_repeats(out, model):
+    "A part for each of two repeats; the second"
+    place = part_folder(out, 'survey', model, 'P1', 'KEN')
+    hashes = question_hashes(made.questions)
+    for repeat in (0, 1):
+        file = place/part_name('original', repeat, hashes)
+        write_part(kenyan([3, None], model=model, repeat=repeat), hashes, file)
+    return file
+
 def test_a_question_that_says_something_else_has_another_hash():
     said = question_hashes(made.questions)
     for change in (dict(question='Why?'), dict(first_code=0), dict(question_id=['x', 'y'])):
@@ -101,12 +110,8 @@ def test_what_is_kept_is_read_back_and_chosen_from():
 def test_parts_of_earlier_versions_are_read():
     import pyarrow.parquet as pq
 
-    out = folder/'earlier'
-    place = part_folder(out, 'survey', 'a/b c', 'P1', 'KEN')
-    hashes = question_hashes(made.questions)
-    for repeat in (0, 1):
-        file = place/part_name('original', repeat, hashes)
-        write_part(kenyan([3, None], model='a/b c', repeat=repeat), hashes, file)
+    out, hashes = folder/'earlier', question_hashes(made.questions)
+    file = two_repeats(out, 'a/b c')
     now = read_kept(out)
     pq.write_table(pq.read_table(file, partitioning=None).drop_columns(LABELS), file)
     assert not set(LABELS) & set(pq.read_schema(file).names)
@@ -122,11 +127,7 @@ def test_parts_that_another_program_wrote_anew_are_read():
     import pyarrow.parquet as pq
 
     out = folder/'anew'
-    place = part_folder(out, 'survey', 'base', 'P1', 'KEN')
-    hashes = question_hashes(made.questions)
-    for repeat in (0, 1):
-        file = place/part_name('original', repeat, hashes)
-        write_part(kenyan([3, None], repeat=repeat), hashes, file)
+    file = two_repeats(out, 'base')
     now = read_kept(out)
     plain = pq.read_table(file, partitioning=None)
     more = plain.add_column(1, 'seen', pa.array([True, False]))

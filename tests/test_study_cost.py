@@ -9,18 +9,20 @@ import pytest
 from culturespa.models import random_model
 from culturespa.study import plan_runs, read_study
 
-def test_a_study_counts_what_it_shares_once():
-    from culturespa.run_folder import Run
-    from culturespa.study_cost import pieces_of_run
-
-    text = '''title = "T"
+BEGUN = '''title = "T"
 [base]
 preset = "demo"
 topics = ["Food"]
 per_topic = 6
 strategies = ["crqpc"]
 [seeds]
-training = [1, 2]
+'''
+
+def test_a_study_counts_what_it_shares_once():
+    from culturespa.run_folder import Run
+    from culturespa.study_cost import pieces_of_run
+
+    text = BEGUN + '''training = [1, 2]
 [[arm]]
 name = "a"
 '''
@@ -54,14 +56,7 @@ def test_the_predictions_hold():
 
     def to_do(training):
         "How many different pieces of each step a study of two arms needs"
-        text = f'''title = "T"
-[base]
-preset = "demo"
-topics = ["Food"]
-per_topic = 6
-strategies = ["crqpc"]
-[seeds]
-training = {training}
+        text = BEGUN + f'''training = {training}
 [[arm]]
 name = "method"
 [[arm]]

@@ -76,6 +76,7 @@ def store(book, page: Path):
     import nbformat
     from nbdev.clean import nbdev_clean
 
+    book.metadata.pop("widgets", None)  # the state of bars that are not stored
     for cell in book.cells:  # progress and library news differ from machine to machine
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if is_stored(output)]

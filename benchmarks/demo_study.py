@@ -73,7 +73,7 @@ def one_seed(kind, world, seed, out, where):
     strategies = ('crqpc', 'rds') if kind.startswith('m=') else ('crqpc', 'rds', 'cds', 'shuffled')
     run = run_pipeline(
         Path(out) / f'{kind}-{seed}',
-        configure('demo', **where, **more, strategies=strategies, seed=seed),
+        configure('demo', per_topic=40, **where, **more, strategies=strategies, seed=seed),
         device='cpu',
     )
     answers, rows = survey_answers(run), []

@@ -82,7 +82,7 @@ PRESETS = {
         fraction=1., matched=False, strategies=('crqpc', 'rds', 'cds'),
         tuning=PAPER_TUNING),
     'demo': dict(
-        model='demo', survey='demo', per_topic=25, max_new_tokens=4, flip_questions=260,
+        model='demo', survey='demo', per_topic=20, max_new_tokens=4, flip_questions=260,
         tuning={name: getattr(DEMO_TUNING, name)
                 for name in ('learning_rate', 'epochs', 'batch', 'micro_batch')}),
 }

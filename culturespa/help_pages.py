@@ -53,7 +53,7 @@ USUAL = dict(
     strategies='crqpc,rds,cds', replay='0.0', seed='42', non_answers='no', matched='no')
 
 # command -> what its preset gives to options that are not typed
-PRESET_GIVES = dict(run=USUAL, questions=USUAL, demo=USUAL | dict(per_topic='25'))
+PRESET_GIVES = dict(run=USUAL, questions=USUAL, demo=USUAL | dict(per_topic='20'))
 
 def _default_text(
     param:Any,      # an option of the parser

@@ -30,7 +30,7 @@ def test_a_limit_holds_for_the_questions_of_every_topic():
     assert configure('demo', limit=3).per_topic == 3
     assert configure('demo', limit=3, per_topic=2).per_topic == 2
     assert configure('demo', limit=3, questions='given.json').per_topic == 3
-    assert configure('demo').per_topic == 25 and configure('demo').limit is None
+    assert configure('demo').per_topic == 20 and configure('demo').limit is None
     assert configure('demo', questions='given.json').per_topic is None
     assert derive(configure('demo'), limit=3).per_topic == 3
     with pytest.raises(InputError, match='limit is 0'):

@@ -4,11 +4,12 @@
     python benchmarks/kills.py --kills 10 --save  # renews data/results/demo/kills.csv
 
 `culturespa run` works on a small part of the demo world: two cultures, one topic, questions
-written, one adapter trained. It is killed (SIGKILL) once it has used a random amount of processor
-time, and the same command is given again, several times over, until the run is complete; then a new
-folder is begun. Every table, every part of the answers and the adapter must be those of a run that
-nobody disturbed, byte for byte. Each start is forked from a process that has loaded the libraries,
-so that kills hit work and not imports. Moments are drawn with a seed; everything is synthetic.
+written, one adapter trained. It is killed (SIGKILL) at a random moment of a step drawn at random
+among the next few, and the same command is given again, several times over, until the run is
+complete; then a new folder is begun. Every table, every part of the answers and the adapter must be
+those of a run that nobody disturbed, byte for byte. Each start is forked from a process that has
+loaded the libraries, so that kills hit work and not imports. Moments are drawn with a seed;
+everything is synthetic.
 """
 
 import argparse
@@ -36,6 +37,8 @@ SETTING = [
     *('--strategies', 'crqpc', '--tuning', 'batch=4', '--tuning', 'micro_batch=4', '--quiet'),
 ]
 COMPARED = ['*.csv', '*.parquet', '*.safetensors']  # the rest holds dates or pictures
+ORDER = ['begin', *STEPS, 'end']
+AHEAD = 3  # steps to come that are drawn from: early ones must be hit too
 MOST = 8  # kills of one run: then it may end, and the next one begins
 FORK = multiprocessing.get_context('fork')
 
@@ -58,19 +61,28 @@ def used(pid):
     return times.user + times.system
 
 
-def start(out, threads, allowed=np.inf):
-    "Start the command, and kill it after so many processor seconds: its exit code, seconds used"
+def start(out, threads, at=None, allowed=np.inf):
+    """Start the command, and kill it after so many processor seconds of the step `at`
+
+    Its exit code, and step -> processor seconds used in it.
+    """
     child = FORK.Process(target=work, args=(out, threads))
     child.start()
-    seconds = 0.0
+    spent = dict.fromkeys(ORDER, 0.0)
+    before = 0.0
     while child.is_alive():
-        seconds = max(seconds, min(used(child.pid), 1e6))
-        if seconds >= allowed:
+        now = used(child.pid)
+        step = under_way(out)
+        if np.isfinite(now):
+            spent[step] += now - before
+            before = now
+        is_late = at is not None and ORDER.index(step) > ORDER.index(at)
+        if is_late or (step == at and spent[at] >= allowed):
             child.kill()
             break
         time.sleep(0.005)
     child.join()
-    return child.exitcode, seconds
+    return child.exitcode, spent
 
 
 def hashes(out):
@@ -98,34 +110,40 @@ def differing(out, whole):
 def disturbed(folder, threads, kills, rng):
     "Rows of the table: one for each kill"
     undisturbed = folder / f'whole{threads}'
-    code, total = start(undisturbed, threads)
+    code, spent = start(undisturbed, threads)
     assert code == 0, undisturbed.with_suffix('.log').read_text()
     whole = hashes(undisturbed)
-    print(f'{threads} threads: {total:.1f} s of work, {len(whole)} files to compare', flush=True)
+    shares = ', '.join(f'{step} {seconds:.1f}' for step, seconds in spent.items())
+    print(f'{threads} threads, seconds: {shares}; {len(whole)} files to compare', flush=True)
     rows, run = [], 0
     while len(rows) < kills:
         run += 1
         out = folder / f'run{threads}-{run}'
         most = min(kills - len(rows), int(rng.integers(1, MOST + 1)))
-        killed = one_run(out, threads, most, total, rng)
+        killed = one_run(out, threads, most, spent, rng)
         other = differing(out, whole)
         rows += [row | dict(same=not other) for row in killed]
         print(f'run {run}: {len(killed)} kills, {other or "the same"}', flush=True)
     return rows
 
 
-def one_run(out, threads, most, total, rng):
+def one_run(out, threads, most, spent, rng):
     "Kill a run `most` times, unless it ends before that, and let it end"
     rows = []
     while True:
-        # as likely between 0.2 and 0.4 seconds as between 2 and 4: early steps are short
-        moment = np.exp(rng.uniform(np.log(0.2), np.log(total / 2)))
-        code, seconds = start(out, threads, moment if len(rows) < most else np.inf)
+        at = moment = None
+        if len(rows) < most:
+            to_come = [step for step in ORDER[ORDER.index(under_way(out)) :] if spent[step]]
+            at = str(rng.choice(to_come[:AHEAD]))
+            moment = rng.uniform(0, spent[at])
+        code, used_in = start(out, threads, at, np.inf if moment is None else moment)
         if code == 0:
             return rows
         assert code == -9, out.with_suffix('.log').read_text()
-        row = dict(threads=threads, run=out.name, after=round(seconds, 2), during=under_way(out))
-        rows.append(row)
+        during = under_way(out)
+        rows.append(
+            dict(threads=threads, run=out.name, during=during, after=round(used_in[during], 2))
+        )
 
 
 def main():

@@ -18,10 +18,11 @@ from culturespa.answer_store import (
     read_part, write_part)
 from .answers import ask, asked_how
 from .asking import AskSettings
+from .materials import first_questions
 from .models import Model
 from .prompts import NO_CULTURE
 from .run_folder import (
-    Run, check_questions, first_questions, read_record, recorded_configuration)
+    Run, check_questions, read_record, recorded_configuration)
 from .reading import InputError, read_table
 from .records import check_table
 from .survey import select, survey_digest

@@ -23,18 +23,6 @@ def test_a_damaged_record_is_named():
                 read_record(Path(folder))
 
 
-def test_a_folder_keeps_to_its_kind_of_model():
-    local = dict(model=dict(kind='local', path='demo'))
-    with pytest.raises(InputError, match='begun with a model on this machine'):
-        agreed_server(Path('run'), local, dict(url='http://new/v1'))
-    with pytest.raises(InputError, match='timeout: only for a model behind a server: give --url'):
-        agreed_server(Path('run'), {}, dict(timeout=3.))
-    assert agreed_server(Path('run'), local, dict(url=None)) == {}
-    with pytest.raises(InputError, match='revision is not for it'):
-        Run('runs/new', configure('default', model='m', survey='demo', revision='main'),
-            served=dict(url='http://localhost:1/v1')).base
-
-
 def test_two_processes_do_not_lose_each_others_notes():
     place = Path(tempfile.mkdtemp())/'run'
     place.mkdir()
@@ -46,6 +34,18 @@ def test_two_processes_do_not_lose_each_others_notes():
     with second.writing():
         second.note('answers', answers=9)
     assert set(Run(place).steps) == {'questions', 'answers'}
+
+
+def test_a_folder_keeps_to_its_kind_of_model():
+    local = dict(model=dict(kind='local', path='demo'))
+    with pytest.raises(InputError, match='begun with a model on this machine'):
+        agreed_server(Path('run'), local, dict(url='http://new/v1'))
+    with pytest.raises(InputError, match='timeout: only for a model behind a server: give --url'):
+        agreed_server(Path('run'), {}, dict(timeout=3.))
+    assert agreed_server(Path('run'), local, dict(url=None)) == {}
+    with pytest.raises(InputError, match='revision is not for it'):
+        Run('runs/new', configure('default', model='m', survey='demo', revision='main'),
+            served=dict(url='http://localhost:1/v1')).base
 
 
 def test_questions_that_were_edited_are_refused_whoever_reads_them():

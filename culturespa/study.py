@@ -206,8 +206,9 @@ def describe_study(
 )->str:            # lines for people
     "What a study will do"
     plans = plan_runs(study)
-    lines = [f'{study.title}: {len(study.arms)} arms, {len(plans)} runs, '
-             f'{len(study.claims)} claims']
+    sizes = dict(arm=len(study.arms), run=len(plans), claim=len(study.claims))
+    counts = [f'{n} {what}' if n == 1 else f'{n} {what}s' for what, n in sizes.items()]
+    lines = [f'{study.title}: {", ".join(counts)}']
     for arm in study.arms:
         runs = sum(plan.arm == arm.name for plan in plans)
         c = arm.configuration

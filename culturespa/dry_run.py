@@ -8,7 +8,7 @@ __all__ = ['MOVING', 'REPLY', 'model_to_plan', 'estimate_run', 'describe_estimat
 # %% ../nbs/840_dry_run.ipynb #f6d35cbd
 from pathlib import Path
 
-from .configuration import OWN_QUESTIONS
+from .configuration import OWN_QUESTIONS, Configuration
 from .estimates import count_tokens, estimate
 from .families import lora_targets
 from .given import take_questions
@@ -85,7 +85,7 @@ def estimate_run(
         lines.append(f'from {run.origin}: what it has is taken over; all is counted here even so')
     lines += [
         writing,
-        'answers to them: ' + describe_estimate(generated),
+        f'answers to them{_again(c, n)}: {describe_estimate(generated)}',
         f'pairs: about {pairs:,} for each of {len(c.strategies)} strategies, '
         'if three in ten answers move',
         _estimate_tuning(run, shape, pairs, generated, tflops),
@@ -94,6 +94,11 @@ def estimate_run(
     if tflops:
         lines.append(f'times are operations at {tflops:,g} TFLOP/s, nothing shared or lost')
     return '\n'.join(lines)
+
+def _again(c:Configuration, n:int)->str:
+    "How many generated questions are asked a second time, to tell moves from chance"
+    twice = min(c.flip_questions, n)
+    return f', {twice:,} of them asked twice' if twice else ''
 
 def _sites(run:Run, shape:ModelShape)->str:
     "Where adapters will sit; layers that the model lacks are refused before anything is spent"
@@ -108,14 +113,16 @@ def _estimate_generated(
     probe:int,
 )->dict:
     "Answers to generated questions, taken to be as long as the survey's"
+    c = run.configuration
     questions = run.survey.questions
-    methods = ['unaware', run.configuration.learn_from]
+    methods = ['unaware', c.learn_from]
     found = estimate(
-        model, questions, run.prompter, methods, cultures, run.configuration.votes,
+        model, questions, run.prompter, methods, cultures, c.votes,
         probe=probe, settings=run.settings('generated'))
+    asked = n + min(c.flip_questions, n)     # some a second time
     for name in ('answers', 'calls', 'prompt_tokens', 'seconds'):
         if found[name] is not None:
-            found[name] = round(found[name] * n / len(questions))
+            found[name] = round(found[name] * asked / len(questions))
     return found
 
 def _estimate_survey(

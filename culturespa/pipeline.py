@@ -33,12 +33,13 @@ from .questions import QuestionWriter, generate_questions
 from .reuse import (
     Counts, ask_the_rest, known_adapters, reuse_questions, taken_in_words)
 from .run_folder import Run, hash_questions, save_picture
-from .reading import InputError, read_csv
+from .reading import InputError
 from .run_report import moved_in_words, part_notes, report_run, survey_answers
+from .sums import read_summed, write_summed
 from .survey import QUESTION_COLUMNS, one_of
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
-from .writing import as_csv, unescaped, write_files
+from .writing import as_csv
 
 # %% ../nbs/830_pipeline.ipynb #6d95a65f
 def questions_step(run:Run)->str:
@@ -191,7 +192,7 @@ def pairs_step(run:Run)->str:
         flips = flip_rates(answers, questions, c.learn_from, c.non_answers)
         by = count_pairs(pairs, both, questions)
         run.write(pairs=pairs)
-        write_files(run.out, {
+        write_summed(run.out, {
             'pairs_by.csv': as_csv(by, '%.4f'),
             'flips.csv': as_csv(flips, '%.4f')})
         _draw_pairs(run, flips, by)
@@ -373,8 +374,9 @@ def score_again(
     models = set(run.steps.get('survey', {}))
     with run.writing():
         facts = report_run(run, figures=figures)
-        scores = read_csv(run.out/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-        _draw_main_line(run, unescaped(scores))
+        numbers = {'score': ['']}
+        scores = read_summed(run.out/'scores.csv', keep_default_na=False, na_values=numbers)
+        _draw_main_line(run, scores)
         run.note(
             'scores', models=sorted(models), average=averages(scores),
             findings=facts['findings'])

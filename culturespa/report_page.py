@@ -30,9 +30,10 @@ from .prompts import METHODS
 from .report_pictures import (
     Drawing, drawings, ends_of, picture, shown_kinds, write_figures)
 from .summaries import summary
+from .sums import write_summed
 from .survey import Survey, data_path
 from .wording import interval, label, number
-from .writing import as_csv, as_json, as_picture, escape_cell, write_files
+from .writing import as_csv, as_json, as_picture, escape_cell
 
 # %% ../nbs/790_report_page.ipynb #56f96718
 PROMPTED = {
@@ -347,7 +348,7 @@ def write_alignment(
     wide = answer_sheets(survey, answers)
     page = render_report(
         survey, wide, tables, facts, template, sections, about, settings)
-    write_files(out, {
+    write_summed(out, {
         **_table_files(tables),
         'summary.json': as_json(facts),
         'report.html': page,

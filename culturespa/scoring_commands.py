@@ -69,21 +69,20 @@ def _print_outcome(run:'Run'):
 
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
-    from culturespa.reading import need_kinds, read_csv
-    from culturespa.writing import unescaped
+    from culturespa.reading import need_kinds
+    from culturespa.sums import read_summed
     file = Path(out)/'scores.csv'
-    table = unescaped(read_csv(file, keep_default_na=False, na_values={'score': ['']}))
+    table = read_summed(file, keep_default_na=False, na_values={'score': ['']})
     kinds = dict(model='text', method='text', culture='text', score='number?')
     return need_kinds(table, kinds, file)
 
 def _read_differences(out:str|Path)->'pd.DataFrame':
     "Likewise"
-    from culturespa.reading import read_csv
-    from culturespa.writing import unescaped
+    from culturespa.sums import read_summed
     numbers = ['difference', 'low', 'high', 'p', 'shared', 'cultures']
     empty = {name: [''] for name in numbers}
     file = Path(out)/'differences.csv'
-    return unescaped(read_csv(file, keep_default_na=False, na_values=empty))
+    return read_summed(file, keep_default_na=False, na_values=empty)
 
 # %% ../nbs/890_scoring_commands.ipynb #43b60864
 Answers = Annotated[Optional[list[Path]], option(

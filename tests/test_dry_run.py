@@ -32,6 +32,12 @@ def test_an_estimate_knows_of_given_questions():
         begun = Run(Path(folder)/'run', writing, quiet=True)
         written = estimate_run(begun, probe=0)
         assert 'about 7 calls for 7 questions' in written and not (Path(folder)/'run').exists()
+        assert 'them, 7 of them asked twice: 266 answers' in written
+        some = Run(Path(folder)/'run', configure('demo', per_topic=7, flip_questions=3), quiet=True)
+        asked = 19 * (13 * 7 + 3)
+        assert f'3 of them asked twice: {asked:,} answers' in estimate_run(some, probe=0)
+        none = Run(Path(folder)/'run', configure('demo', per_topic=7, flip_questions=0), quiet=True)
+        assert f'answers to them: {19 * 13 * 7:,} answers' in estimate_run(none, probe=0)
         assert 'adapters: rank 8, on down_proj, gate_proj, k_proj' in written
         wrong = configure('demo', tuning=dict(targets='q_proj,router'), topics=('Food',))
         begun = Run(Path(folder)/'run', wrong, quiet=True)

@@ -13,6 +13,19 @@ from culturespa.sheets import answer_sheets
 from culturespa.survey import InputError
 from culturespa.toys import invented_survey, persona_answers
 
+def asked_run(folder, **changes):
+    "A run of two cultures whose base model was asked twenty questions of the survey"
+    from culturespa.configuration import configure
+    from culturespa.reuse import ask_the_rest
+    from culturespa.run_folder import Run
+    settings = dict(cultures=('USA', 'ZWE'), topics=('Food',)) | changes
+    run = Run(folder, configure('demo', **settings), quiet=True)
+    with run.writing():
+        questions = run.survey.questions
+        ask_the_rest(run, run.base, questions, ['unaware', 'P1'], None, 'survey', 1)
+        run.note('survey', base=dict(answers=1, unparsed=0))
+    return run.out
+
 def test_a_difference_is_that_of_the_scores_on_shared_cells_alone():
     invented = invented_survey()
     one = persona_answers(invented, .3, seed=1)
@@ -62,20 +75,10 @@ def test_the_same_run_of_luck_is_not_called_better():
 
 
 def test_runs_are_opened_and_compared_or_refused_in_a_line():
-    from culturespa.configuration import configure
-    from culturespa.reuse import ask_the_rest
-    from culturespa.run_folder import Run
-    def run_in(folder, **changes):
-        settings = dict(cultures=('USA', 'ZWE'), topics=('Food',)) | changes
-        run = Run(folder, configure('demo', **settings), quiet=True)
-        with run.writing():
-            questions = run.survey.questions
-            ask_the_rest(run, run.base, questions, ['unaware', 'P1'], None, 'survey', 1)
-            run.note('survey', base=dict(answers=1, unparsed=0))
-        return run.out
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        one, two = run_in(folder/'one'), run_in(folder/'two', seed=7, topics=('Food', 'Faith'))
+        one = asked_run(folder/'one')
+        two = asked_run(folder/'two', seed=7, topics=('Food', 'Faith'))
         table = compare_runs([one, two], folder/'both', draws=100)
         page = (folder/'both'/'report.html').read_text()
         assert set(table.method) == {'unaware', 'P1'} and table.shared.max() <= 20

@@ -75,6 +75,8 @@ def test_the_same_run_of_luck_is_not_called_better():
 
 
 def test_runs_are_opened_and_compared_or_refused_in_a_line():
+    from culturespa.configuration import configure
+    from culturespa.run_folder import Run
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         one = asked_run(folder/'one')

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['HIGHEST_TEMPERATURE', 'LIKELIEST', 'MODES', 'TOY_TEMPLATE', 'TOY_SHAPE', 'TODAY',
-           'DATE_PARTS', 'TEMPLATE', 'TAG', 'THOUGHTS', 'BEGINS', 'ENDS', 'LEFT_OPEN', 'Sampling',
-           'item_seed', 'item_uniform', 'sampling_distribution', 'draw_tokens', 'Model',
-           'check_model', 'ScriptedModel', 'mass_outside', 'random_model', 'random_adapter',
-           'whole_characters', 'first_line', 'template_text', 'fill_template', 'knows_system_role',
-           'close_thought', 'without_thoughts', 'render_chat']
+           'DATE_PARTS', 'TEMPLATE', 'WORDS', 'TAG', 'THOUGHTS', 'BEGINS', 'ENDS', 'LEFT_OPEN',
+           'Sampling', 'item_seed', 'item_uniform', 'sampling_distribution', 'draw_tokens',
+           'Model', 'check_model', 'ScriptedModel', 'mass_outside', 'random_model',
+           'random_adapter', 'whole_characters', 'first_line', 'template_text', 'fill_template',
+           'knows_system_role', 'close_thought', 'without_thoughts', 'render_chat']
 
 # %% ../nbs/210_models.ipynb #cbb28ff9
 import hashlib
@@ -354,11 +354,13 @@ def knows_system_role(tokenizer:Any)->bool:
         return False
 
 # %% ../nbs/210_models.ipynb #91d25f55
-TAG = r'(?:\w+:)?(?:think|thinking|thought|reasoning)(?::\w+)?'   # <think>, <seed:think>, ...
+# <think>, <seed:think>, <Thought lang="en">, ...
+WORDS = 'think|thinking|thought|reasoning|scratchpad|reflection|analysis'
+TAG = rf'(?i:(?:\w+:)?(?:{WORDS})(?::\w+)?)'
 
 # how a thought begins, how it ends, and what closes one that a prompt leaves open ('': none does)
 THOUGHTS = [
-    (rf'<{TAG}>', rf'</{TAG}>', '</{}>'),
+    (rf'<{TAG}(?:\s[^<>]*)?>', rf'</{TAG}>', '</{}>'),
     (r'\[THINK\]', r'\[/THINK\]', '[/THINK]'),
     (r'◁think▷', r'◁/think▷', '◁/think▷'),
     (r'<\|START_THINKING\|>', r'<\|END_THINKING\|>', '<|END_THINKING|>'),
@@ -367,7 +369,10 @@ THOUGHTS = [
     (r'<\|open\|>think<\|sep\|>', r'<\|close\|>think<\|sep\|>', '<|close|>think<|sep|>'),
     (r'<\|channel\|>(?:analysis|commentary)[^<]*<\|message\|>',
      r'<\|channel\|>final[^<]*<\|message\|>', ''),
-    (r'\Aanalysis(?=\S)', r'assistantfinal', ''),   # the same where a server took the marks out
+    (r'\Aanalysis', r'assistantfinal', ''),   # the same where a server took the marks out
+    (r'\Athought\n', r'(?!)', ''),            # another's: nothing tells where it ends
+    (r'<\|begin_of_thought\|>', r'<\|end_of_thought\|>', '<|end_of_thought|>'),
+    (r"Here(?: i|')s my thought process:", r"Here(?: i|')s my response:", ''),
     (r'to=self<\|message\|>', r'to=user<\|message\|>', ''),
     (r'<\|think\|>', r'<\|content\|>', ''),
     (r'Here are my reasoning steps:', r'\[BEGIN FINAL RESPONSE\]', '')]

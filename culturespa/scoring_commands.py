@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RESULTS', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draws', 'Mode',
            'Orders', 'Places', 'Table', 'Against', 'Program', 'NEXT', 'LOGS', 'SCORING_COMMANDS',
-           'print_run', 'align_command', 'assess_command', 'compare_command', 'ask_command',
-           'export_command']
+           'print_run', 'align_command', 'assess_command', 'taken_prices', 'compare_command',
+           'ask_command', 'export_command']
 
 # %% ../nbs/890_scoring_commands.ipynb #12773af6
 import json
@@ -237,7 +237,7 @@ def assess_command(
     from culturespa.survey_files import load_survey
     _no_run(out)
     wanted = split_words(typed.pop('cultures'))
-    prices = _prices(typed.pop('price_in'), typed.pop('price_out'), dry_run)
+    prices = taken_prices(typed.pop('price_in'), typed.pop('price_out'), dry_run)
     typed['extra'] = request_fields(typed['extra'])
     whole = load_survey(survey)        # P2 and P3 draw on all of it
     asked = select(whole, wanted)
@@ -257,7 +257,7 @@ def assess_command(
         return
     _score(whole, ask(**plan, out=out, quiet=quiet), out, draws, json)
 
-def _prices(price_in:float|None, price_out:float|None, dry_run:bool)->tuple|None:
+def taken_prices(price_in:float|None, price_out:float|None, dry_run:bool)->tuple|None:
     "What a million prompt and reply tokens cost, if it was said. Raises `InputError`"
     from culturespa.survey import InputError
     if (price_in, price_out) == (None, None):

@@ -135,6 +135,10 @@ def test_templates_of_every_kind():
     assert render_chat(tok, hello) == 'Be brief.|Hello?|<think>\n\n</think>\n\n'
     tok.chat_template = '{{messages[0]["content"]}}: it is {{strftime_now("%d %B %Y")}}'
     assert render_chat(tok, hello[1:]) == 'Hello?: it is 26 July 2024'
+    forms = {'%-d.%-m.%y': '26.7.24', '%e %b': '26 Jul', '%-I %p': '12 AM', '5%%': '5%'}
+    for form, said in forms.items():
+        tok.chat_template = f'{{{{messages[0]["content"]}}}} {{{{strftime_now("{form}")}}}}'
+        assert render_chat(tok, hello[1:]) == f'Hello? {said}'
     tok.chat_template = "{% for t in tools %}{{t}}{% endfor %}{{messages[0]['content']}}|"
     assert render_chat(tok, hello[1:]) == 'Hello?|'
     wrong = {'leaves out what the user says': "{{messages[0]['role']}}",

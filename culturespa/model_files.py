@@ -66,15 +66,19 @@ def find_model(
     if str(model) == 'demo':
         return data_path('demo', 'model')
     folder = Path(model).expanduser()
+    if not folder.exists():
+        if not re.fullmatch(HUB_NAME, str(model)):
+            raise InputError(f'no model {model}: give "demo", a folder with config.json, '
+                             'or a hub name such as org/name')
+        folder = _fetch(str(model), revision, files)
     if (folder/'config.json').is_file():
         return folder
-    if folder.exists():
-        raise InputError(f'{model} holds no config.json, so it is no model: '
-                         'give a model folder or a hub name')
-    if not re.fullmatch(HUB_NAME, str(model)):
-        raise InputError(f'no model {model}: give "demo", a folder with config.json, '
-                         'or a hub name such as org/name')
-    return _fetch(str(model), revision, files)
+    if (folder/'adapter_config.json').is_file():
+        base = read_json(folder/'adapter_config.json', dict).get('base_model_name_or_path')
+        raise InputError(f'{model} holds an adapter of {shown(base)}, and no model: '
+                         f'give that as --model, and {model} as --adapter')
+    raise InputError(f'{model} holds no config.json, so it is no model: '
+                     'give a model folder or a hub name')
 
 def find_adapter(
     adapter:str|Path,  # a folder or a hub name

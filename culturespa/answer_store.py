@@ -24,7 +24,8 @@ from pydantic import BaseModel, ConfigDict
 from .reading import (
     InputError, is_there, need_kinds, open_parquet, read_json, read_parquet, read_table)
 from .survey import ANSWER_COLUMNS, ANSWER_KEY, Survey, survey_digest
-from .writing import as_json, as_parquet, left_behind, write_file, write_files
+from .writing import (
+    as_json, as_parquet, left_behind, need_no_links, write_file, write_files)
 
 # %% ../nbs/425_answer_store.ipynb #1c64633c
 def question_hashes(
@@ -240,6 +241,7 @@ def one_writer(
     "Hold the folder's answers. Raises `InputError` where another process does"
     from filelock import FileLock, Timeout
     place = Path(out, 'answers')
+    need_no_links(out)
     place.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place/'.lock')
     try:

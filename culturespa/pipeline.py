@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TOLD', 'STEPS', 'questions_step', 'generated_answers_step', 'pairs_step',
-           'learned_answers', 'adapter_names', 'tune_step', 'evaluations', 'survey_answers_step',
-           'align_step', 'score_again', 'averages', 'steps_until', 'run_pipeline']
+           'learned_answers', 'adapter_names', 'need_weights', 'tune_step', 'evaluations',
+           'survey_answers_step', 'align_step', 'score_again', 'averages', 'steps_until',
+           'run_pipeline']
 
 # %% ../nbs/830_pipeline.ipynb #fcb6c87b
 from collections.abc import Callable, Sequence
@@ -251,7 +252,7 @@ def adapter_names(run:Run)->dict[str, str]:  # adapter -> strategy or culture it
 def _is_trained(run:Run, adapter:str)->bool:
     return (run.out/'adapters'/adapter/'base.json').exists()
 
-def _need_weights(run:Run):
+def need_weights(run:Run):
     "Is there something to tune? Raises `InputError` for a model behind a server"
     if run.served:
         raise InputError(
@@ -265,7 +266,7 @@ def tune_step(run:Run)->str:
             if not _is_trained(run, adapter)}
     if not todo:
         return 'tuning: nothing to do'
-    _need_weights(run)
+    need_weights(run)
     pairs, questions = run.table('pairs'), run.table('questions')
     join_processes(find_device(run.device))
     said = []
@@ -444,7 +445,7 @@ def run_pipeline(
     run = Run(out, configuration, device, quiet, start_from, report_to, spread, served)
     steps = steps_until(stop_after)
     if 'tuning' in steps:
-        _need_weights(run)
+        need_weights(run)
     for step in steps.values():
         if figures and step is align_step:
             say(score_again(run, figures))    # a run that was scored before has none

@@ -30,6 +30,7 @@ from .prompts import METHODS
 from .report_pictures import (
     Drawing, drawings, ends_of, picture, shown_kinds, write_figures)
 from .summaries import summary
+from .reading import read_text
 from .sums import write_summed
 from .survey import Survey, data_path
 from .wording import interval, label, number
@@ -249,7 +250,7 @@ def page_template(
         lstrip_blocks=True)
     environment.filters |= dict(number=number, interval=interval)
     environment.globals |= dict(csv_url=csv_url, csv_of_records=_csv_of_records)
-    return environment.from_string(path.read_text(encoding='utf-8'))
+    return environment.from_string(read_text(path))
 
 # %% ../nbs/790_report_page.ipynb #3eeb64a4
 def _foremost(kinds:Sequence[tuple])->list[tuple]:

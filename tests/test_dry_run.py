@@ -54,6 +54,17 @@ def test_calls_and_seconds_add_up():
     assert found['seconds'] == 2 * found['calls']
 
 
+def test_money_is_counted_by_hand():
+    plain = configure('default', model='m', survey='demo', per_topic=2, topics=('Food',),
+                      cultures=('USA', 'ZWE'), flip_questions=0, max_new_tokens=4)
+    with tempfile.TemporaryDirectory() as folder:
+        asked = Run(f'{folder}/none', plain, quiet=True, served=dict(url='http://localhost:1/v1'))
+        unpriced, priced = estimate_served(asked), estimate_served(asked, (0., 1e6))
+        assert 'price' not in unpriced and not asked.out.exists()
+        # two questions of 256 tokens, each answered plainly and for two cultures in four
+        assert f'in all at most about {2 * 256 + 2 * 3 * 4:,}.00' in priced
+
+
 def test_a_model_without_weights_is_planned_and_not_loaded():
     import transformers
     from culturespa.models import random_model

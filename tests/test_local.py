@@ -51,7 +51,7 @@ def blunt(model, bias=9., tokens='12'):
 
 def test_a_model_that_reads_padding_is_given_none():
     import transformers
-    from culturespa.families import PROBES
+    of_three_lengths = [[dict(role='user', content='Tea? ' * n)] for n in (1, 4, 9)]
     with tempfile.TemporaryDirectory() as place:
         folder = random_model(Path(place)/'recurrent')
         torch.manual_seed(0)
@@ -61,11 +61,11 @@ def test_a_model_that_reads_padding_is_given_none():
         transformers.AutoModelForCausalLM.from_config(recurrent).save_pretrained(folder)
         reads = LocalModel(folder)
         five = Sampling(1., 1., 5)
-        together = reads.generate(PROBES, five, [0, 1, 2, 3])
-        alone = [reads.generate([chat], five, [n])[0] for n, chat in enumerate(PROBES)]
+        together = reads.generate(of_three_lengths, five)
+        alone = [reads.generate([one], five, [n])[0] for n, one in enumerate(of_three_lengths)]
         assert together == alone and reads.reader.pads is False
     usual = LocalModel('demo')
-    usual.generate(PROBES, five)
+    usual.generate(of_three_lengths, five)
     assert usual.reader.pads is not False
 
 

@@ -52,7 +52,8 @@ def with_plain_peft(folder: Path, adapter: Path):
 def try_tuning(folder: Path) -> dict:
     "Train an adapter, load it in two ways, merge it"
     from culturespa.local import LocalModel
-    from culturespa.tuning import Tuning, mean_log_probability, merge_adapter, train_adapter
+    from culturespa.adapters import merge_adapter
+    from culturespa.tuning import Tuning, mean_log_probability, train_adapter
 
     settings = Tuning(learning_rate=0.02, epochs=4, batch=4, micro_batch=4)
     samples = training_samples()

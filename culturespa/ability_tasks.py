@@ -33,7 +33,8 @@ from .model_files import check_adapter, find_model, fingerprint, load_tokenizer
 from .models import first_line
 from .served import load_model
 from .reading import FileName, InputError, need_kinds, read_json, read_table
-from .writing import as_csv, as_json, as_parquet, as_picture, write_file, write_files
+from .sums import write_summed
+from .writing import as_csv, as_json, as_parquet, as_picture, write_file
 
 # %% ../nbs/640_ability_tasks.ipynb #dfd4d59d
 def _need_harness():
@@ -389,7 +390,7 @@ def _compared(out:Path, record:dict)->pd.DataFrame:
     if not tables:
         return pd.DataFrame()
     found = pd.concat(tables, ignore_index=True)
-    write_files(out, {
+    write_summed(out, {
         'comparison.csv': as_csv(found),
         'comparison.png': as_picture(plot_abilities(found).figure, dpi=120)})
     return found

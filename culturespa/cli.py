@@ -18,10 +18,10 @@ from .adapter_commands import adapters
 from .data_commands import data
 from .help_pages import helped
 from .options import (
-    CONFIGURATION, SERVED, SPREAD, Device, DryRun, Out, PerTopic, Quiet, ReportTo, Seed, Specific,
-    StartFrom, StopAfter, Strategies, Tflops, option, quiet_libraries, taken_served, takes,
-    typed_configuration)
-from .scoring_commands import SCORING_COMMANDS, print_run
+    CONFIGURATION, SERVED, SPREAD, Device, DryRun, Out, PerTopic, PriceIn, PriceOut, Quiet,
+    ReportTo, Seed, Specific, StartFrom, StopAfter, Strategies, Tflops, option, quiet_libraries,
+    taken_served, takes, typed_configuration)
+from .scoring_commands import SCORING_COMMANDS, print_run, taken_prices
 from .study_commands import COMMANDS, Figures
 from .threads import share_cores
 from .writing import Terminal, printable
@@ -142,15 +142,16 @@ def _go(
     start_from:Path|None = None,
     tflops:float|None = None,
     figures:str|None = None,
+    prices:tuple|None = None,
     **more:Any,     # of `run_pipeline`
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
     if dry_run:
-        from culturespa.dry_run import estimate_run
+        from culturespa.dry_run import say_what_it_takes
         from culturespa.run_folder import Run
         planned = Run(out, configuration, device, True, start_from, served=more.get('served'))
-        print(estimate_run(planned, tflops=tflops))
+        print(say_what_it_takes(planned, tflops, prices, more.get('stop_after')))
         return
     from culturespa.pipeline import run_pipeline
     run = run_pipeline(out, configuration, device, quiet, start_from=start_from, figures=figures,
@@ -174,7 +175,7 @@ def demo(
 
 # %% ../nbs/899_cli.ipynb #f056de04
 @app.command(**helped('run'))
-@takes(**CONFIGURATION, **SERVED, **SPREAD)
+@takes(price_in=PriceIn, price_out=PriceOut, **CONFIGURATION, **SERVED, **SPREAD)
 def run(
     out:Out,
     start_from:StartFrom = None,
@@ -191,12 +192,12 @@ def run(
     if tflops is not None and not dry_run:
         from culturespa.survey import InputError
         raise InputError('--tflops goes with --dry-run')
+    prices = taken_prices(typed.pop('price_in'), typed.pop('price_out'), dry_run)
     spread = {name: typed.pop(name) for name in SPREAD}
     served = taken_served(typed)
     configuration = typed_configuration(start_from=start_from, **typed)
-    _go(out, configuration, device, quiet, dry_run, start_from, tflops,
-        report_to=report_to, spread=spread, served=served, stop_after=stop_after,
-        figures=figures)
+    _go(out, configuration, device, quiet, dry_run, start_from, tflops, figures, prices,
+        report_to=report_to, spread=spread, served=served, stop_after=stop_after)
 
 # %% ../nbs/899_cli.ipynb #01db4f60
 @app.command(**helped('questions'))

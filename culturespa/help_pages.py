@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 GROUPS = {
     'The model': (
         'model', 'adapter', 'revision', 'device', 'dtype', 'url', 'extra', 'concurrency', 'timeout',
-        'engine', 'workers', 'gpus_per_worker'),
+        'engine', 'workers', 'gpus_per_worker', 'price_in', 'price_out'),
     'The survey and the prompts': (
         'survey', 'cultures', 'topics', 'templates', 'methods', 'orders', 'repeats', 'mode'),
     'Replies': ('temperature', 'learn_temperature', 'top_p', 'max_new_tokens'),

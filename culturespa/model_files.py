@@ -66,15 +66,19 @@ def find_model(
     if str(model) == 'demo':
         return data_path('demo', 'model')
     folder = Path(model).expanduser()
+    if not folder.exists():
+        if not re.fullmatch(HUB_NAME, str(model)):
+            raise InputError(f'no model {model}: give "demo", a folder with config.json, '
+                             'or a hub name such as org/name')
+        folder = _fetch(str(model), revision, files)
     if (folder/'config.json').is_file():
         return folder
-    if folder.exists():
-        raise InputError(f'{model} holds no config.json, so it is no model: '
-                         'give a model folder or a hub name')
-    if not re.fullmatch(HUB_NAME, str(model)):
-        raise InputError(f'no model {model}: give "demo", a folder with config.json, '
-                         'or a hub name such as org/name')
-    return _fetch(str(model), revision, files)
+    if (folder/'adapter_config.json').is_file():
+        base = read_json(folder/'adapter_config.json', dict).get('base_model_name_or_path')
+        raise InputError(f'{model} holds an adapter of {shown(base)}, and no model: '
+                         f'give that as --model, and {model} as --adapter')
+    raise InputError(f'{model} holds no config.json, so it is no model: '
+                     'give a model folder or a hub name')
 
 def find_adapter(
     adapter:str|Path,  # a folder or a hub name
@@ -367,22 +371,23 @@ def find_frame(
     head = head.removesuffix(lead)
     kept, drop, add = _split(prompt, head)
     pattern = re.escape(end.strip()) if end.strip() else r'(?!)'
-    dated = _prints_date(render_chat(tokenizer, ASKED, system_role))
+    dated = _prints_date(tokenizer, system_role)
     return Frame(tokenizer, system_role, drop, add, lead, tail, pattern, dated)
 
-def _prints_date(text:str)->bool:
-    "Is some form of the date in it?"
-    forms = [TODAY.strftime(form) for form in ('%Y-%m-%d', '%d %b %Y', '%B %d, %Y', '%d %B %Y')]
-    return any(form in text for form in forms)
+def _prints_date(tokenizer:Any, system_role:bool)->bool:
+    "Does it write another prompt on another day?"
+    asked = ASKED if system_role else ASKED[1:]
+    later = TODAY.replace(year=2031, month=11, day=5)
+    return fill_template(tokenizer, asked) != fill_template(tokenizer, asked, today=later)
 
 def _behind_user(text:str)->str:
     return text.rpartition('@USER@')[2]
 
-def _whole_chat(tokenizer:Any, system_role:bool, **thought:str)->tuple:
+def _whole_chat(tokenizer:Any, system_role:bool, **thought:Any)->tuple:
     "What a template has between user and reply, and what behind it; None and '' without a reply"
-    reply = dict(role='assistant', content=REPLY_MARK, **thought)
+    reply = dict(role='assistant', content=REPLY_MARK) | thought
     asked = ASKED if system_role else ASKED[1:]
-    switch = dict(add_generation_prompt=False, enable_thinking=bool(thought))
+    switch:dict[str, Any] = dict(add_generation_prompt=False, enable_thinking=bool(thought))
     try:
         text = fill_template(tokenizer, [*asked, reply], **switch)
     except InputError:
@@ -395,9 +400,16 @@ def _whole_chat(tokenizer:Any, system_role:bool, **thought:str)->tuple:
 def _own_thought(tokenizer:Any, system_role:bool, head:str)->tuple:
     "What the template puts before a thought, and between it and the reply; '' if it has none"
     names = 'reasoning_content', 'reasoning', 'thinking'
-    thought = dict.fromkeys(names, THOUGHT_MARK)
-    thinking, _ = _whole_chat(tokenizer, system_role, **thought)
-    if thinking is None or thinking.count(THOUGHT_MARK) != 1:
+    chunks = [dict(type='thinking', thinking=THOUGHT_MARK), dict(type='text', text=REPLY_MARK)]
+    thinking = None
+    for thought in (dict.fromkeys(names, THOUGHT_MARK), dict(content=chunks)):
+        written, _ = _whole_chat(tokenizer, system_role, **thought)
+        # a template that knows no chunks may write them as Python does
+        as_text = re.search('[\'"]type[\'"]', written or '')
+        if written and written.count(THOUGHT_MARK) == 1 and not as_text:
+            thinking = written
+            break
+    if thinking is None:
         return '', ''
     before, end = thinking.split(THOUGHT_MARK)
     _, _, begin = _split(head, before)

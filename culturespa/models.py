@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['HIGHEST_TEMPERATURE', 'LIKELIEST', 'MODES', 'TOY_TEMPLATE', 'TOY_SHAPE', 'TODAY',
-           'DATE_PARTS', 'TEMPLATE', 'TAG', 'THOUGHTS', 'BEGINS', 'ENDS', 'LEFT_OPEN', 'Sampling',
-           'item_seed', 'item_uniform', 'sampling_distribution', 'draw_tokens', 'Model',
-           'check_model', 'ScriptedModel', 'mass_outside', 'random_model', 'random_adapter',
-           'whole_characters', 'first_line', 'template_text', 'fill_template', 'knows_system_role',
-           'close_thought', 'without_thoughts', 'render_chat']
+           'NUMBERS', 'NAMES', 'TOGETHER', 'TEMPLATE', 'WORDS', 'TAG', 'THOUGHTS', 'BEGINS',
+           'ENDS', 'LEFT_OPEN', 'Sampling', 'item_seed', 'item_uniform', 'sampling_distribution',
+           'draw_tokens', 'Model', 'check_model', 'ScriptedModel', 'mass_outside', 'random_model',
+           'random_adapter', 'whole_characters', 'first_line', 'template_text', 'fill_template',
+           'knows_system_role', 'close_thought', 'without_thoughts', 'render_chat']
 
 # %% ../nbs/210_models.ipynb #cbb28ff9
 import hashlib
@@ -304,41 +304,51 @@ def first_line(
 
 # %% ../nbs/210_models.ipynb #e8eb00f3
 TODAY = datetime(2024, 7, 26)     # what a template that prints a date is told
-DATE_PARTS = [f'%{letter}' for letter in 'YmdBbAaHIMSpyjFT']
+NUMBERS, NAMES = 'YmdHIMSyjuwUWV', 'BbAap'   # letters of dates, as `strftime` knows them
+TOGETHER = {'%F': '%Y-%m-%d', '%D': '%m/%d/%y', '%x': '%m/%d/%y', '%T': '%H:%M:%S',
+            '%X': '%H:%M:%S', '%R': '%H:%M', '%c': '%a %b %d %H:%M:%S %Y', '%h': '%b'}
 
-def _fixed_date()->str:
+def _date_parts(today:datetime)->dict[str, str]:
+    "'%Y' -> '2024': what a template may ask of a date, whatever the system's own `strftime` knows"
+    parts = {together: today.strftime(form) for together, form in TOGETHER.items()}
+    for letter in NUMBERS + NAMES:
+        parts[f'%{letter}'] = today.strftime(f'%{letter}')
+    for letter in NUMBERS:
+        parts[f'%-{letter}'] = str(int(parts[f'%{letter}']))     # without leading zeros
+    return parts | {'%e': f'{today.day:2}', '%%': '%'}
+
+def _fixed_date(today:datetime)->str:
     "A macro that hides the function which tells templates the date"
-    filled = [f"replace('{part}', '{TODAY.strftime(part)}')" for part in DATE_PARTS]
+    filled = [f"replace('{part}', '{said}')" for part, said in _date_parts(today).items()]
     return ('{%- macro strftime_now(form) -%}{{- form | ' + ' | '.join(filled)
             + ' -}}{%- endmacro -%}')
 
-# the other way to ask for a date, and one to switch thinking off
-TEMPLATE = dict(
-    add_generation_prompt=True,
-    tokenize=False,
-    enable_thinking=False,
-    date_string=TODAY.strftime('%d %b %Y'))
+# what every template is told; the last switches thinking off where there is a switch
+TEMPLATE = dict(add_generation_prompt=True, tokenize=False, enable_thinking=False)
 
 def template_text(
     tokenizer:Any,     # of transformers
-)->str:                # its chat template; one that asks for the date is told `TODAY`
+    today:datetime = TODAY,
+)->str:                # its chat template; one that asks for the date is told `today`
     "What is filled in. Raises `ValueError` without a template"
     text = tokenizer.get_chat_template()
-    return _fixed_date() + text if 'strftime_now' in text else text
+    return _fixed_date(today) + text if 'strftime_now' in text else text
 
 def fill_template(
     tokenizer:Any,     # of transformers, with a chat template
     chat:list,         # messages: dict(role=, content=)
+    today:datetime = TODAY,
     **changes:Any,     # to `TEMPLATE`
 )->str:
     "A chat as its template writes it. Raises `InputError`, in one line, for what a template raises"
     reasons = []
+    given = TEMPLATE | dict(date_string=today.strftime('%d %b %Y')) | changes
     # some go through the tools without asking whether there are any: they get an empty list
     ways:tuple[dict[str, list], ...] = {}, dict(tools=[], documents=[])
     for more in ways:
         try:
             return tokenizer.apply_chat_template(
-                chat, chat_template=template_text(tokenizer), **TEMPLATE | changes | more)
+                chat, chat_template=template_text(tokenizer, today), **given | more)
         except Exception as error:      # templates fail in their own ways
             reasons.append(error)
     kind = type(reasons[0]).__name__
@@ -354,11 +364,13 @@ def knows_system_role(tokenizer:Any)->bool:
         return False
 
 # %% ../nbs/210_models.ipynb #91d25f55
-TAG = r'(?:\w+:)?(?:think|thinking|thought|reasoning)(?::\w+)?'   # <think>, <seed:think>, ...
+# <think>, <seed:think>, <Thought lang="en">, ...
+WORDS = 'think|thinking|thought|reasoning|scratchpad|reflection|analysis'
+TAG = rf'(?i:(?:\w+:)?(?:{WORDS})(?::\w+)?)'
 
 # how a thought begins, how it ends, and what closes one that a prompt leaves open ('': none does)
 THOUGHTS = [
-    (rf'<{TAG}>', rf'</{TAG}>', '</{}>'),
+    (rf'<{TAG}(?:\s[^<>]*)?>', rf'</{TAG}>', '</{}>'),
     (r'\[THINK\]', r'\[/THINK\]', '[/THINK]'),
     (r'◁think▷', r'◁/think▷', '◁/think▷'),
     (r'<\|START_THINKING\|>', r'<\|END_THINKING\|>', '<|END_THINKING|>'),
@@ -367,7 +379,10 @@ THOUGHTS = [
     (r'<\|open\|>think<\|sep\|>', r'<\|close\|>think<\|sep\|>', '<|close|>think<|sep|>'),
     (r'<\|channel\|>(?:analysis|commentary)[^<]*<\|message\|>',
      r'<\|channel\|>final[^<]*<\|message\|>', ''),
-    (r'\Aanalysis(?=\S)', r'assistantfinal', ''),   # the same where a server took the marks out
+    (r'\Aanalysis', r'assistantfinal', ''),   # the same where a server took the marks out
+    (r'\Athought\n', r'(?!)', ''),            # another's: nothing tells where it ends
+    (r'<\|begin_of_thought\|>', r'<\|end_of_thought\|>', '<|end_of_thought|>'),
+    (r"Here(?: i|')s my thought process:", r"Here(?: i|')s my response:", ''),
     (r'to=self<\|message\|>', r'to=user<\|message\|>', ''),
     (r'<\|think\|>', r'<\|content\|>', ''),
     (r'Here are my reasoning steps:', r'\[BEGIN FINAL RESPONSE\]', '')]

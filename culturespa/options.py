@@ -116,7 +116,7 @@ Out = Annotated[Path, option('--out', help='folder for the results')]
 ModelAt = Annotated[Text, option(
     '--model', help="'demo', a folder, or a hub name such as org/name")]
 Adapter = Annotated[Optional[Path], option(
-    '--adapter', help='folder of a LoRA adapter of the model')]
+    '--adapter', help='a LoRA adapter of the model: folder or hub name')]
 Revision = Annotated[Text, option('--revision', help='branch, tag or commit of a hub model')]
 Url = Annotated[Text, option(
     '--url', help='of an OpenAI-compatible server, or several with commas between; '

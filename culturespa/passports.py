@@ -22,8 +22,9 @@ from pydantic import BaseModel, ConfigDict
 from .adapters import WEIGHTS, describe_adapter
 from .model_files import find_adapter
 from .models import first_line
-from .reading import InputError, need_kinds, read_csv, read_json
-from .writing import as_json, unescaped, write_files
+from .reading import InputError, need_kinds, read_json
+from .sums import read_summed
+from .writing import as_json, write_files
 from .wvs_sources import WVS_LICENCE
 
 # %% ../nbs/475_passports.ipynb #08138460
@@ -140,7 +141,7 @@ def _own_rows(file:Path, kinds:dict, **values:str)->pd.DataFrame:
     if not file.exists():
         return pd.DataFrame()
     empty = {name: [''] for name, kind in kinds.items() if kind == 'number?'}
-    table = unescaped(read_csv(file, keep_default_na=False, na_values=empty))
+    table = read_summed(file, keep_default_na=False, na_values=empty)
     need_kinds(table, kinds, file)
     for column, value in values.items():
         table = table[table[column] == value]

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TOLD', 'STEPS', 'questions_step', 'generated_answers_step', 'pairs_step',
-           'learned_answers', 'adapter_names', 'tune_step', 'evaluations', 'survey_answers_step',
-           'align_step', 'score_again', 'averages', 'steps_until', 'run_pipeline']
+           'learned_answers', 'adapter_names', 'need_weights', 'tune_step', 'evaluations',
+           'survey_answers_step', 'align_step', 'score_again', 'averages', 'steps_until',
+           'run_pipeline']
 
 # %% ../nbs/830_pipeline.ipynb #fcb6c87b
 from collections.abc import Callable, Sequence
@@ -33,12 +34,13 @@ from .questions import QuestionWriter, generate_questions
 from .reuse import (
     Counts, ask_the_rest, known_adapters, reuse_questions, taken_in_words)
 from .run_folder import Run, hash_questions, save_picture
-from .reading import InputError, read_csv
+from .reading import InputError
 from .run_report import moved_in_words, part_notes, report_run, survey_answers
+from .sums import read_summed, write_summed
 from .survey import QUESTION_COLUMNS, one_of
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
-from .writing import as_csv, unescaped, write_files
+from .writing import as_csv
 
 # %% ../nbs/830_pipeline.ipynb #6d95a65f
 def questions_step(run:Run)->str:
@@ -191,7 +193,7 @@ def pairs_step(run:Run)->str:
         flips = flip_rates(answers, questions, c.learn_from, c.non_answers)
         by = count_pairs(pairs, both, questions)
         run.write(pairs=pairs)
-        write_files(run.out, {
+        write_summed(run.out, {
             'pairs_by.csv': as_csv(by, '%.4f'),
             'flips.csv': as_csv(flips, '%.4f')})
         _draw_pairs(run, flips, by)
@@ -250,7 +252,7 @@ def adapter_names(run:Run)->dict[str, str]:  # adapter -> strategy or culture it
 def _is_trained(run:Run, adapter:str)->bool:
     return (run.out/'adapters'/adapter/'base.json').exists()
 
-def _need_weights(run:Run):
+def need_weights(run:Run):
     "Is there something to tune? Raises `InputError` for a model behind a server"
     if run.served:
         raise InputError(
@@ -264,7 +266,7 @@ def tune_step(run:Run)->str:
             if not _is_trained(run, adapter)}
     if not todo:
         return 'tuning: nothing to do'
-    _need_weights(run)
+    need_weights(run)
     pairs, questions = run.table('pairs'), run.table('questions')
     join_processes(find_device(run.device))
     said = []
@@ -373,8 +375,9 @@ def score_again(
     models = set(run.steps.get('survey', {}))
     with run.writing():
         facts = report_run(run, figures=figures)
-        scores = read_csv(run.out/'scores.csv', keep_default_na=False, na_values={'score': ['']})
-        _draw_main_line(run, unescaped(scores))
+        numbers = {'score': ['']}
+        scores = read_summed(run.out/'scores.csv', keep_default_na=False, na_values=numbers)
+        _draw_main_line(run, scores)
         run.note(
             'scores', models=sorted(models), average=averages(scores),
             findings=facts['findings'])
@@ -442,7 +445,7 @@ def run_pipeline(
     run = Run(out, configuration, device, quiet, start_from, report_to, spread, served)
     steps = steps_until(stop_after)
     if 'tuning' in steps:
-        _need_weights(run)
+        need_weights(run)
     for step in steps.values():
         if figures and step is align_step:
             say(score_again(run, figures))    # a run that was scored before has none

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['LONGEST_LINE', 'STEERING', 'MOST_TEXT', 'MOST_TABLE', 'MOST_DEPTH', 'LARGEST',
-           'HALVES', 'NEEDED', 'FileName', 'MOST_TOML', 'MOST_CELLS', 'DIGEST_MARK', 'NO_DIGEST',
-           'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS', 'MARKS', 'InputError', 'shown', 'reading',
-           'need_file', 'is_there', 'read_bytes', 'read_text', 'decoded', 'nesting', 'parse_json',
-           'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact', 'open_parquet',
-           'read_parquet', 'read_csv', 'read_table', 'need_kinds', 'need_no_other']
+           'HALVES', 'NEEDED', 'FileName', 'MOST_TOML', 'MOST_CELLS', 'MOST_LISTS', 'DIGEST_MARK',
+           'NO_DIGEST', 'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS', 'MARKS', 'InputError', 'shown',
+           'reading', 'need_file', 'is_there', 'read_bytes', 'read_text', 'decoded', 'nesting',
+           'parse_json', 'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact',
+           'open_parquet', 'read_parquet', 'read_csv', 'read_table', 'need_kinds', 'need_no_other']
 
 # %% ../nbs/090_reading.ipynb #db11538d
+import codecs
 import hashlib
 import io
 import json
@@ -262,7 +263,8 @@ def read_toml(
         return content, tomllib.loads(text)
 
 # %% ../nbs/090_reading.ipynb #0dd22053
-MOST_CELLS = 2**28      # of a table
+MOST_CELLS = 2**26      # of a table
+MOST_LISTS = 2**22      # each becomes an object of its own
 
 def _need_room(path:str|Path, file:'pq.ParquetFile', content:bytes):
     "Refuse a table by its footer. Raises `InputError`"
@@ -271,6 +273,8 @@ def _need_room(path:str|Path, file:'pq.ParquetFile', content:bytes):
     cells = sum(chunk.num_values for chunk in chunks)
     if cells > MOST_CELLS:
         raise InputError(f'{path} has {cells:,} cells: accepted are {MOST_CELLS:,} at most')
+    for column in file.schema_arrow:
+        _need_plain(path, column, file.metadata.num_rows)
     size = sum(chunk.total_uncompressed_size for chunk in chunks)
     if size > MOST_TABLE:
         raise InputError(f'{path} unpacks to {size:,} bytes: accepted are {MOST_TABLE:,} at most')
@@ -281,6 +285,21 @@ def _need_room(path:str|Path, file:'pq.ParquetFile', content:bytes):
             may_grow.add(chunk.path_in_schema)
     if may_grow:
         _need_room_for_texts(path, content, sorted(may_grow))
+
+def _need_plain(path:str|Path, column:'pa.Field', rows:int):
+    "Numbers, texts, times, and lists of them: of other kinds each cell may cost what a row does"
+    import pyarrow.types as kinds
+    inner, depth = column.type, 0
+    while kinds.is_list(inner) or kinds.is_large_list(inner):
+        inner, depth = inner.value_type, depth + 1
+    if kinds.is_dictionary(inner):
+        inner = inner.value_type
+    if kinds.is_nested(inner) or kinds.is_decimal(inner) or depth > 1:
+        raise InputError(f'{path}: {shown(column.name)} holds {column.type}; accepted are numbers, '
+                         'texts, and lists of them')
+    if depth and rows > MOST_LISTS:
+        raise InputError(f'{path}: {shown(column.name)} holds {rows:,} lists; accepted are '
+                         f'{MOST_LISTS:,} at most')
 
 def _need_room_for_texts(path:str|Path, content:bytes, names:list[str]):
     "Count how long texts become that are written once and stand often. Raises `InputError`"
@@ -355,8 +374,11 @@ def read_csv(
     file = need_file(path, 'CSV file', MOST_TABLE)
     with reading(path), open(file, 'rb') as opened:
         start = opened.read(LONGEST_HEAD)
-    head = re.split(rb'[\r\n]', start, maxsplit=1)[0]
-    if len(head) == LONGEST_HEAD or len(re.findall(rb'[,;\t]', head)) > MOST_COLUMNS:
+    # blank lines before the first are skipped by pandas, and so they are here
+    begun = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    head = re.split(rb'[\r\n]', begun, maxsplit=1)[0]
+    is_endless = len(start) == LONGEST_HEAD and head == begun
+    if is_endless or len(re.findall(rb'[,;\t]', head)) > MOST_COLUMNS:
         raise InputError(f'{path}, row 1: no table has that many columns; accepted are '
                          f'{MOST_COLUMNS:,} at most')
     how = dict(encoding='utf-8-sig', index_col=False) | options

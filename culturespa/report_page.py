@@ -30,9 +30,11 @@ from .prompts import METHODS
 from .report_pictures import (
     Drawing, drawings, ends_of, picture, shown_kinds, write_figures)
 from .summaries import summary
+from .reading import read_text
+from .sums import write_summed
 from .survey import Survey, data_path
 from .wording import interval, label, number
-from .writing import as_csv, as_json, as_picture, escape_cell, write_files
+from .writing import as_csv, as_json, as_picture, escape_cell
 
 # %% ../nbs/790_report_page.ipynb #56f96718
 PROMPTED = {
@@ -248,7 +250,7 @@ def page_template(
         lstrip_blocks=True)
     environment.filters |= dict(number=number, interval=interval)
     environment.globals |= dict(csv_url=csv_url, csv_of_records=_csv_of_records)
-    return environment.from_string(path.read_text(encoding='utf-8'))
+    return environment.from_string(read_text(path))
 
 # %% ../nbs/790_report_page.ipynb #3eeb64a4
 def _foremost(kinds:Sequence[tuple])->list[tuple]:
@@ -347,7 +349,7 @@ def write_alignment(
     wide = answer_sheets(survey, answers)
     page = render_report(
         survey, wide, tables, facts, template, sections, about, settings)
-    write_files(out, {
+    write_summed(out, {
         **_table_files(tables),
         'summary.json': as_json(facts),
         'report.html': page,

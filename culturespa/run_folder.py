@@ -32,7 +32,7 @@ from .reading import (
 from .records import RunRecord, check_table
 from .tuning import check_tracker
 from .writing import (
-    as_json, as_parquet, as_picture, left_behind, write_file, write_files)
+    as_json, as_parquet, as_picture, left_behind, need_no_links, write_file, write_files)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,6 +139,7 @@ class Run(Materials):
         if not self.record:
             self.base       # a model that cannot be loaded leaves no folder behind
         with holding(self.out/'.lock', self.out):
+            need_no_links(self.out)
             for left in left_behind(self.out):
                 left.unlink(missing_ok=True)
             self.record = read_record(self.out)      # another process may have added to it

@@ -16,11 +16,12 @@ from .answer_store import read_kept
 from .configuration import Configuration
 from .pairs import plot_collected, plot_moves
 from .looks import PAGE
-from .reading import InputError, need_kinds, read_csv
+from .reading import InputError, need_kinds
 from .report_page import write_alignment
 from .report_pictures import Drawing, picture
 from .run_folder import Run, read_record
-from .writing import unescaped
+from .sums import read_summed
+
 
 # %% ../nbs/825_run_report.ipynb #955c7687
 def survey_answers(run:Run)->pd.DataFrame:  # the answers table
@@ -89,7 +90,7 @@ FLIP_KINDS = dict(culture='text', between_conditions='number?', chance='number?'
 def _counted(run:Run, name:str, kinds:dict[str, str])->pd.DataFrame:
     "A table that an earlier step wrote, and somebody may have changed"
     file = run.out/f'{name}.csv'
-    return need_kinds(unescaped(read_csv(file)), kinds, file)
+    return need_kinds(read_summed(file), kinds, file)
 
 def _training_drawings(
     run:Run,

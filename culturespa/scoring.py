@@ -80,6 +80,8 @@ class LogitReader:
         self.probe, self.tail = probe, tail
         # does the packed pass agree with the plain one? None: not tried yet
         self.packs:bool|None = None
+        # does a row say the same behind padding as alone? Likewise
+        self.pads:bool|None = None
         self.trims = True     # may the last layer be trimmed?
         self.starts:OrderedDict[tuple, Any] = OrderedDict()
 

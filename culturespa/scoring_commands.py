@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RESULTS', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draws', 'Mode',
            'Orders', 'Places', 'Table', 'Against', 'Program', 'NEXT', 'LOGS', 'SCORING_COMMANDS',
-           'print_run', 'align_command', 'assess_command', 'compare_command', 'ask_command',
-           'export_command']
+           'print_run', 'align_command', 'assess_command', 'taken_prices', 'compare_command',
+           'ask_command', 'export_command']
 
 # %% ../nbs/890_scoring_commands.ipynb #12773af6
 import json
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from .options import (
-    SPREAD, WHERE, Cultures, Device, DryRun, MaxNewTokens, Methods, ModelAt, Out, PriceIn,
+    SPREAD, WHERE, Cultures, Device, DryRun, Limit, MaxNewTokens, Methods, ModelAt, Out, PriceIn,
     PriceOut, Quiet, Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole, option,
     option_of, quiet_libraries, request_fields, split_words, takes)
 
@@ -69,21 +69,20 @@ def _print_outcome(run:'Run'):
 
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
-    from culturespa.reading import need_kinds, read_csv
-    from culturespa.writing import unescaped
+    from culturespa.reading import need_kinds
+    from culturespa.sums import read_summed
     file = Path(out)/'scores.csv'
-    table = unescaped(read_csv(file, keep_default_na=False, na_values={'score': ['']}))
+    table = read_summed(file, keep_default_na=False, na_values={'score': ['']})
     kinds = dict(model='text', method='text', culture='text', score='number?')
     return need_kinds(table, kinds, file)
 
 def _read_differences(out:str|Path)->'pd.DataFrame':
     "Likewise"
-    from culturespa.reading import read_csv
-    from culturespa.writing import unescaped
+    from culturespa.sums import read_summed
     numbers = ['difference', 'low', 'high', 'p', 'shared', 'cultures']
     empty = {name: [''] for name in numbers}
     file = Path(out)/'differences.csv'
-    return unescaped(read_csv(file, keep_default_na=False, na_values=empty))
+    return read_summed(file, keep_default_na=False, na_values=empty)
 
 # %% ../nbs/890_scoring_commands.ipynb #43b60864
 Answers = Annotated[Optional[list[Path]], option(
@@ -125,12 +124,13 @@ def _align_run(out:Path, device:str|None, quiet:bool, as_json:bool):
     "Ask what is missing, score the run, print the table or the summary"
     quiet_libraries()
     from culturespa.pipeline import align_step, survey_answers_step
+    from culturespa.reading import read_text
     from culturespa.run_folder import Run
     run = Run(out, None, device, quiet or as_json)
     asked = survey_answers_step(run)
     scored = align_step(run)
     if as_json:
-        print((run.out/'summary.json').read_text())
+        print(read_text(run.out/'summary.json'))
         return
     print(asked, scored, sep='\n')
     print_run(run)
@@ -207,7 +207,8 @@ Mode = Annotated[str, option(
 Orders = Annotated[str, option(
     '--orders', help='of options, with commas between: original,reversed or rotated1, ...')]
 
-@takes(cultures=Cultures, price_in=PriceIn, price_out=PriceOut, **WHERE, **SPREAD)
+@takes(
+    cultures=Cultures, limit=Limit, price_in=PriceIn, price_out=PriceOut, **WHERE, **SPREAD)
 def assess_command(
     out:Out,
     model:Annotated[str, option_of(ModelAt)] = 'demo',
@@ -231,6 +232,7 @@ def assess_command(
     quiet_libraries()
     from culturespa.answers import ask
     from culturespa.asking import AskSettings
+    from culturespa.materials import first_questions
     from culturespa.models import Sampling
     from culturespa.prompts import Prompter, require_texts
     from culturespa.scale import load_spread
@@ -238,10 +240,10 @@ def assess_command(
     from culturespa.survey_files import load_survey
     _no_run(out)
     wanted = split_words(typed.pop('cultures'))
-    prices = _prices(typed.pop('price_in'), typed.pop('price_out'), dry_run)
+    prices = taken_prices(typed.pop('price_in'), typed.pop('price_out'), dry_run)
     typed['extra'] = request_fields(typed['extra'])
     whole = load_survey(survey)        # P2 and P3 draw on all of it
-    asked = select(whole, wanted)
+    asked = first_questions(select(whole, wanted), typed.pop('limit'))
     require_texts(asked.questions, asked.name)    # before a large model is loaded
     settings = AskSettings(
         mode=mode, sampling=Sampling(temperature, top_p, max_new_tokens), seed=seed)
@@ -249,16 +251,26 @@ def assess_command(
     if dry_run:
         typed |= dict.fromkeys(SPREAD)      # measured in this process
     plan:dict[str, Any] = dict(
-        model=load_spread(model, **typed), questions=whole.questions, prompter=prompter,
+        model=load_spread(model, **typed), questions=asked.questions, prompter=prompter,
         methods=methods, cultures=wanted, repeats=repeats, orders=orders, settings=settings)
     if dry_run:
         from culturespa.dry_run import describe_estimate
         from culturespa.estimates import estimate
         print(describe_estimate(estimate(**plan), prices))
         return
-    _score(whole, ask(**plan, out=out, quiet=quiet), out, draws, json)
+    _score(_part_of(whole, asked), ask(**plan, out=out, quiet=quiet), out, draws, json)
 
-def _prices(price_in:float|None, price_out:float|None, dry_run:bool)->tuple|None:
+def _part_of(whole:'Survey', asked:'Survey')->'Survey':
+    "What is scored: the survey, or its first questions under a name that says so"
+    from dataclasses import replace
+    from culturespa.survey import select
+    few, all_of_them = len(asked.questions), len(whole.questions)
+    if few == all_of_them:
+        return whole
+    part = select(whole, question_ids=asked.questions.question_id)
+    return replace(part, name=f'{whole.name}, first {few} questions')
+
+def taken_prices(price_in:float|None, price_out:float|None, dry_run:bool)->tuple|None:
     "What a million prompt and reply tokens cost, if it was said. Raises `InputError`"
     from culturespa.survey import InputError
     if (price_in, price_out) == (None, None):
@@ -289,7 +301,9 @@ def compare_command(
     from culturespa.elsewhere import gather_answers
     from culturespa.measures import side_by_side
     from culturespa.sheets import answer_sheets
+    from culturespa.sums import write_summed
     from culturespa.survey_files import load_survey
+    from culturespa.writing import as_csv
     if out is not None:
         _no_run(out)
     asked = load_survey(survey)
@@ -299,8 +313,7 @@ def compare_command(
         print(f'note: {line}', file=sys.stderr)
     _print_models(table, asked)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out/'models.csv', index=False, float_format='%.4f')
+        write_summed(out, {'models.csv': as_csv(table, '%.4f')})
         print(f'\nEvery culture in {out}/models.csv')
 
 def _print_models(table:'pd.DataFrame', survey:'Survey'):
@@ -319,11 +332,12 @@ def _print_models(table:'pd.DataFrame', survey:'Survey'):
 # %% ../nbs/890_scoring_commands.ipynb #0ade1a50
 def _asked_otherwise(places:list[Path])->list[str]:
     "How models in run folders were asked unlike the first, but for what the models are"
-    from culturespa.answer_store import asked_otherwise
+    from culturespa.answer_store import Note, asked_otherwise
+    from culturespa.reading import read_json
     notes = {}
     for place in places:
         for file in sorted(place.glob('answers/source=survey/model=*/_asked.json')):
-            note = json.loads(file.read_text())
+            note = read_json(file, Note)
             notes[file] = {name: note[name] for name in note if name not in ('model', 'seed')}
     if not notes:
         return []
@@ -390,9 +404,10 @@ Program = Annotated[str, typer.Argument(
 NEXT = {
     'lm-eval': 'lm-eval run --model hf --model_args pretrained=MODEL --tasks culturespa '
                '--include_path {out} --apply_chat_template --log_samples --output_path LOGS',
-    'inspect': 'inspect eval {task} --model hf/MODEL -M do_sample=false --log-format json '
-               '--log-dir LOGS'}
-LOGS = {'lm-eval': 'LOGS/*/samples_*.jsonl', 'inspect': 'LOGS/*.json'}
+    # it takes no absolute path of a task
+    'inspect': '(cd {out} && inspect eval {task.name} --model hf/MODEL -M do_sample=false '
+               '--log-format json --log-dir LOGS)'}
+LOGS = {'lm-eval': 'LOGS/*/samples_*.jsonl', 'inspect': '{out}/LOGS/*.json'}
 
 def export_command(
     program:Program,
@@ -417,7 +432,8 @@ def export_command(
     task = write(items, out, longest)
     print(f'{len(items):,} prompts in {out}; next, with names of yours for MODEL, LOGS and DONE:')
     print(NEXT[program].format(out=out, task=task))
-    print(f'culturespa align --survey {survey} --answers {LOGS[program]} --out DONE')
+    logs = LOGS[program].format(out=out)
+    print(f'culturespa align --survey {survey} --answers {logs} --out DONE')
 
 # %% ../nbs/890_scoring_commands.ipynb #9fc2ec8f
 SCORING_COMMANDS:dict[str, Callable] = {

@@ -30,9 +30,10 @@ from .pipeline import STEPS, evaluations, survey_answers
 from .run_folder import Run, holding
 from .sheets import SHEET, answer_sheets
 from .reading import InputError, first_mistake, read_json, read_toml
+from .sums import write_summed
 from .survey import Survey, one_of, select
 from .survey_files import load_survey
-from .writing import as_csv, as_json, as_picture, write_file, write_files
+from .writing import as_csv, as_json, as_picture, write_file
 
 # %% ../nbs/860_study.ipynb #d78a3f73
 class Seeds(BaseModel):
@@ -206,8 +207,9 @@ def describe_study(
 )->str:            # lines for people
     "What a study will do"
     plans = plan_runs(study)
-    lines = [f'{study.title}: {len(study.arms)} arms, {len(plans)} runs, '
-             f'{len(study.claims)} claims']
+    sizes = dict(arm=len(study.arms), run=len(plans), claim=len(study.claims))
+    counts = [f'{n} {what}' if n == 1 else f'{n} {what}s' for what, n in sizes.items()]
+    lines = [f'{study.title}: {", ".join(counts)}']
     for arm in study.arms:
         runs = sum(plan.arm == arm.name for plan in plans)
         c = arm.configuration
@@ -355,7 +357,7 @@ def _write_results(
     for name, own in found.items():
         files[f'{name}.csv'] = as_csv(own, '%.4f')
     files['study.png'] = as_picture(plot_study(averages, table, study.title).figure, dpi=150)
-    write_files(out, files)
+    write_summed(out, files)
     return table
 
 def _of_all_runs(plans:Sequence[Plan], runs:Sequence[Run])->tuple[pd.DataFrame, pd.DataFrame]:

@@ -58,11 +58,10 @@ def study_command(
 
 def _results(out:Path)->str:
     "The averages and the verdicts of a study, and where they lie"
-    import pandas as pd
-    from culturespa.writing import unescaped
-    averages = pd.read_csv(out/'averages.csv', keep_default_na=False, na_values={'S': ['']})
-    shown = unescaped(averages[averages.group == 'average'].drop(columns='group'))
-    claims = unescaped(pd.read_csv(out/'claims.csv', keep_default_na=False))
+    from culturespa.sums import read_summed
+    averages = read_summed(out/'averages.csv', keep_default_na=False, na_values={'S': ['']})
+    shown = averages[averages.group == 'average'].drop(columns='group')
+    claims = read_summed(out/'claims.csv', keep_default_na=False)
     lines = [f'{claim.verdict:13} {claim.says}' for claim in claims.itertuples()]
     table = shown.to_string(index=False, float_format='%.1f')
     tables = ', '.join(['study', 'runs', 'averages', 'combinations', 'claims'])

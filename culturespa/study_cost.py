@@ -52,10 +52,14 @@ def pieces_of_run(
         yield Piece('writing', asked, 'unaware', n)
     answered = asked + _values(
         c, 'cultures', 'learn_temperature', 'temperature', 'top_p', 'answer_seed')
+    again = min(c.flip_questions, n)      # to tell moves from chance
     for method in ('unaware', c.learn_from):
         people = 1 if method == 'unaware' else len(cultures)
         for vote in range(c.votes):
             yield Piece('answers', (*answered, method, vote), method, n * people)
+            if again:
+                once_more = (*answered, *_values(c, 'flip_questions'), method, vote)
+                yield Piece('answers', once_more, method, again * people)
     trained = answered + _values(
         c, 'learn_from', 'votes', 'learn_under', 'non_answers', 'fraction', 'matched', 'replay',
         'tuning')

@@ -425,9 +425,11 @@ class Dispatch:
         if (error.after or 0.) > PATIENCE:
             raise ConnectionError(f'{here} asks us to wait {error.after:,.0f} s')
         later = min(LONGEST_PAUSE, self.pause * 2**(times - 1)) * random.uniform(.5, 1)
+        if error.after is not None:
+            later = error.after      # it knows better
         ready = time.monotonic()
         if error.busy:
-            host.was_busy(later if error.after is None else error.after)
+            host.was_busy(later)
         elif len(self.hosts) > 1:
             host.was_busy(later)    # the others take its work
         else:

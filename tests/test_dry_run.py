@@ -32,6 +32,12 @@ def test_an_estimate_knows_of_given_questions():
         begun = Run(Path(folder)/'run', writing, quiet=True)
         written = estimate_run(begun, probe=0)
         assert 'about 7 calls for 7 questions' in written and not (Path(folder)/'run').exists()
+        assert 'them, 7 of them asked twice: 266 answers' in written
+        some = Run(Path(folder)/'run', configure('demo', per_topic=7, flip_questions=3), quiet=True)
+        asked = 19 * (13 * 7 + 3)
+        assert f'3 of them asked twice: {asked:,} answers' in estimate_run(some, probe=0)
+        none = Run(Path(folder)/'run', configure('demo', per_topic=7, flip_questions=0), quiet=True)
+        assert f'answers to them: {19 * 13 * 7:,} answers' in estimate_run(none, probe=0)
         assert 'adapters: rank 8, on down_proj, gate_proj, k_proj' in written
         wrong = configure('demo', tuning=dict(targets='q_proj,router'), topics=('Food',))
         begun = Run(Path(folder)/'run', wrong, quiet=True)
@@ -46,6 +52,17 @@ def test_calls_and_seconds_add_up():
     n = len(run.survey.questions)
     assert found['calls'] == n * (2 + 3)      # the base under two methods, three adapters under one
     assert found['seconds'] == 2 * found['calls']
+
+
+def test_money_is_counted_by_hand():
+    plain = configure('default', model='m', survey='demo', per_topic=2, topics=('Food',),
+                      cultures=('USA', 'ZWE'), flip_questions=0, max_new_tokens=4)
+    with tempfile.TemporaryDirectory() as folder:
+        asked = Run(f'{folder}/none', plain, quiet=True, served=dict(url='http://localhost:1/v1'))
+        unpriced, priced = estimate_served(asked), estimate_served(asked, (0., 1e6))
+        assert 'price' not in unpriced and not asked.out.exists()
+        # two questions of 256 tokens, each answered plainly and for two cultures in four
+        assert f'in all at most about {2 * 256 + 2 * 3 * 4:,}.00' in priced
 
 
 def test_a_model_without_weights_is_planned_and_not_loaded():

@@ -520,3 +520,17 @@ def test_what_is_too_dense_is_said_and_fails_only_when_strict(project, monkeypat
     said = problems(project, check.code_breathes)
     assert len(said) == 2
     assert "dense.py has" in said[1]
+
+
+def test_benchmarks_import_what_there_is():
+    "They are run by hand and seldom: a name that moved must not wait for that day"
+    import ast
+    import importlib
+
+    missing = []
+    for file in sorted((ROOT / "benchmarks").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("culturespa"):
+                module = importlib.import_module(node.module)
+                missing += [(file.name, a.name) for a in node.names if not hasattr(module, a.name)]
+    assert not missing

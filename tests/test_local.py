@@ -49,6 +49,26 @@ def blunt(model, bias=9., tokens='12'):
     lm.set_output_embeddings(head)
     return model
 
+def test_a_model_that_reads_padding_is_given_none():
+    import transformers
+    of_three_lengths = [[dict(role='user', content='Tea? ' * n)] for n in (1, 4, 9)]
+    with tempfile.TemporaryDirectory() as place:
+        folder = random_model(Path(place)/'recurrent')
+        torch.manual_seed(0)
+        recurrent = transformers.RwkvConfig(
+            hidden_size=64, num_hidden_layers=2, attention_hidden_size=64, intermediate_size=128,
+            vocab_size=320, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+        transformers.AutoModelForCausalLM.from_config(recurrent).save_pretrained(folder)
+        reads = LocalModel(folder)
+        five = Sampling(1., 1., 5)
+        together = reads.generate(of_three_lengths, five)
+        alone = [reads.generate([one], five, [n])[0] for n, one in enumerate(of_three_lengths)]
+        assert together == alone and reads.reader.pads is False
+    usual = LocalModel('demo')
+    usual.generate(of_three_lengths, five)
+    assert usual.reader.pads is not False
+
+
 def test_loading_refuses_in_one_line():
     bare = random_model(toys/'bare', template='')
     wrong = [(bare, {}, 'no chat template'), (toy, dict(dtype='int3'), 'there are float32'),

@@ -85,6 +85,8 @@ def test_files_are_refused_in_one_line():
     (half_pickled/'adapter_model.bin').write_bytes(b'')
     with pytest.raises(InputError, match='no safetensors'):
         find_adapter(half_pickled)
+    with pytest.raises(InputError, match='holds an adapter of .*: give that as --model'):
+        find_model(half_pickled)
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     harms = (dict(template=endless), 'does not end within'), (dict(), 'code to be fetched')
     for harm, words in harms:
@@ -126,6 +128,13 @@ def test_a_reply_is_read_from_its_tokens():
     today = framed("{{m.content}}{% endif %}{% if loop.first %}{{strftime_now('%Y-%m-%d')}}"
                    "{% endif %}{% endfor %}")
     assert today.dated and today.render([dict(role='user', content='?')]) == '(?)2024-07-26'
+    short = framed("{{m.content}}{% endif %}{% if loop.first %}{{strftime_now('%-d.%m.')}}"
+                   "{% endif %}{% endfor %}")
+    assert short.dated and short.render([dict(role='user', content='?')]) == '(?)26.07.'
+    chunks = framed("{% if m.content is string %}{{m.content}}{% else %}{% for c in m.content %}"
+                    "{% if c.type == 'thinking' %}[hm]{{c.thinking}}[so]"
+                    "{% else %}{{c.text}}{% endif %}{% endfor %}{% endif %}{% endif %}{% endfor %}")
+    assert chunks.read('[hm] 1 or 4? [so]2<end>') == '2'
     odd = framed("bot:{{m.content}}{% endif %}{% endfor %}"
                  "{% if add_generation_prompt %}{{messages|length}}bot:{% endif %}")
     with pytest.raises(InputError, match='ends this prompt as it does no other'):

@@ -104,13 +104,19 @@ def test_thoughts_are_removed():
         'analysis{}assistantfinal3', '<|think|>{}<|end|><|begin|>assistant<|content|>3',
         ' to=self<|message|>{}<|eom|><|start|>assistant to=user<|message|>3',
         '<|open|>think<|sep|>{}<|close|>think<|sep|><|open|>response<|sep|>3',
-        'Here are my reasoning steps:\n{}\n[BEGIN FINAL RESPONSE]\n3']
+        'Here are my reasoning steps:\n{}\n[BEGIN FINAL RESPONSE]\n3',
+        'Here is my thought process: {} Here is my response: 3',
+        '<|begin_of_thought|>{}<|end_of_thought|><|begin_of_solution|>3',
+        '<THINK>{}</THINK>3', '<scratchpad>{}</scratchpad>3', '<think lang="en">{}</think>3',
+        '<|inner_prefix|>{}<|inner_suffix|>3']
     for form in forms:
         answer = without_thoughts(form.format(scale))
         assert answer.endswith('3') and not set(answer) & set('124'), form
         cut = form[:form.index('{}')] + scale
         assert without_thoughts(cut) == ('' if form[0] != '{' else cut.strip()), form
     assert without_thoughts('<think>a</think>3<think>or 4') == ''     # it has not made up its mind
+    assert without_thoughts('thought\n1 to 4\n3') == ''       # where it ends nobody can tell
+    assert without_thoughts('analysis The scale is 1 to 4') == ''
     assert without_thoughts(' 2\n') == '2'
     assert without_thoughts('hm 1 ##2', ends='##') == '2'
 
@@ -129,6 +135,10 @@ def test_templates_of_every_kind():
     assert render_chat(tok, hello) == 'Be brief.|Hello?|<think>\n\n</think>\n\n'
     tok.chat_template = '{{messages[0]["content"]}}: it is {{strftime_now("%d %B %Y")}}'
     assert render_chat(tok, hello[1:]) == 'Hello?: it is 26 July 2024'
+    forms = {'%-d.%-m.%y': '26.7.24', '%e %b': '26 Jul', '%-I %p': '12 AM', '5%%': '5%'}
+    for form, said in forms.items():
+        tok.chat_template = f'{{{{messages[0]["content"]}}}} {{{{strftime_now("{form}")}}}}'
+        assert render_chat(tok, hello[1:]) == f'Hello? {said}'
     tok.chat_template = "{% for t in tools %}{{t}}{% endfor %}{{messages[0]['content']}}|"
     assert render_chat(tok, hello[1:]) == 'Hello?|'
     wrong = {'leaves out what the user says': "{{messages[0]['role']}}",

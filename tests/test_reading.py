@@ -108,6 +108,38 @@ def test_a_changed_bit_is_noticed_where_a_table_carries_its_digest():
         assert inside_mark or not is_intact(bytes(changed))
 
 
+def test_cells_that_cost_more_than_they_look_are_refused():
+    import decimal
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    kinds = {
+        'holds decimal': pa.array([decimal.Decimal('1.5')] * 3),
+        'holds struct': pa.array([dict(a=1)] * 3),
+        'holds list<': pa.array([[[1]]] * 3)}
+    for words, column in kinds.items():
+        file = toy_file('', 'costly.parquet')
+        pq.write_table(pa.table(dict(x=column)), file)
+        with pytest.raises(InputError, match=words):
+            read_table(file)
+    many = toy_file('', 'lists.parquet')
+    pq.write_table(pa.table(dict(x=pa.array([[]] * (MOST_LISTS + 1), pa.list_(pa.int8())))), many)
+    with pytest.raises(InputError, match='lists; accepted are'):
+        read_table(many)
+    plain = toy_file('', 'plain.parquet')
+    pq.write_table(pa.table(dict(x=[['Yes', 'No']], y=pa.array(['a']).dictionary_encode())), plain)
+    assert list(read_table(plain).x[0]) == ['Yes', 'No']
+
+
+def test_blank_lines_hide_no_header():
+    wide = ','.join(map(str, range(2 * MOST_COLUMNS)))
+    for before in ('', '\n', '\r\n \n', '\ufeff\n'):
+        with pytest.raises(InputError, match='no table has that many columns'):
+            read_csv(toy_file(before + wide, 'wide.csv'))
+    with pytest.raises(InputError, match='no table has that many columns'):
+        read_csv(toy_file('x' * 2 * LONGEST_HEAD, 'endless.csv'))
+    assert read_csv(toy_file('\n\na,b\n1,2\n', 'few.csv')).b[0] == 2
+
+
 def test_broken_tables_are_refused_in_one_line():
     import gzip
     good = toy_file('', 'good.parquet')

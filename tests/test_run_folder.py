@@ -121,6 +121,21 @@ def test_a_table_whose_bit_turned_over_is_refused_in_one_line():
     assert '\n' not in str(refused.value)
 
 
+def test_a_link_below_a_run_is_not_followed():
+    place, elsewhere = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+    fresh = Run(place/'run', configure('demo', cultures=('USA',)), quiet=True)
+    with fresh.writing():
+        fresh.note('')
+    (place/'run/adapters').symlink_to(elsewhere)
+    with pytest.raises(InputError, match='adapters is a link to another folder'):
+        with fresh.writing():
+            pass
+    (place/'run/adapters').unlink()
+    (place/'linked').symlink_to(place/'run')         # the run itself may be reached through one
+    with Run(place/'linked', quiet=True).writing():
+        pass
+
+
 def test_a_first_try_asks_the_first_questions_and_stays_one():
     with tempfile.TemporaryDirectory() as folder:
         tried = Run(Path(folder)/'run', configure('demo', cultures=('USA',), limit=3), quiet=True)

@@ -95,6 +95,39 @@ def test_one_model_alone_is_not_compared_and_a_runs_folder_is_kept():
         assert 'difference: to b' in alike and '260 questions and 2 cultures' in alike
 
 
+def test_what_compare_reads_and_writes_goes_through_the_doors():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        own = load_survey('demo').modal[['USA', 'ZWE']].stack().rename('code').reset_index()
+        for name in ('a', '=b'):
+            own.assign(method='P1', model=name).to_csv(folder/f'{name}.csv', index=False)
+        both = f'compare {folder}/a.csv {folder}/=b.csv --survey demo --draws 50 --out {folder}/out'
+        (folder/'out').mkdir()
+        (folder/'thesis').write_text('mine')
+        (folder/'out/models.csv').symlink_to(folder/'thesis')
+        typed(both)
+        assert (folder/'thesis').read_text() == 'mine'
+        written = (folder/'out/models.csv').read_text()
+        assert "'=b" in written and ',=b' not in written      # a spreadsheet would run it
+        from culturespa.scoring_commands import _asked_otherwise
+        note = folder/'run/answers/source=survey/model=base/_asked.json'
+        note.parent.mkdir(parents=True)
+        for broken in ('{', '[1]', '5', '[' * 100_000, '9' * 5_000):
+            note.write_text(broken)
+            with pytest.raises(InputError, match='_asked.json'):
+                _asked_otherwise([folder/'run'])
+
+
+def test_a_first_try_of_assess_asks_the_first_questions_and_says_so():
+    with tempfile.TemporaryDirectory() as folder:
+        few = f'assess --out {folder}/few --limit 3 --cultures USA,ZWE --methods P1 --repeats 1'
+        said = typed(f'{few} --draws 50 --quiet')
+        assert 'demo, first 3 questions, synthetic' in said
+        summary = json.loads(Path(folder, 'few/summary.json').read_text())
+        assert summary['methods'][0]['questions'] == 3
+        assert '6 answers' in typed(f'{few} --dry-run')
+
+
 def test_a_task_for_another_program_is_written_once_and_mistakes_leave_nothing():
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)/'task'

@@ -222,6 +222,11 @@ def test_other_fields_are_another_way_of_asking(tmp_path):
         prompter, **plan)
     with pytest.raises(InputError, match='top_k was 5, is now 6'):
         ask(ServedModel('m', server.url, extra=dict(top_k=6)), questions, prompter, **plan)
+    with pytest.raises(InputError, match='top_k was 5, is now not sent'):
+        ask(ServedModel('m', server.url), questions, prompter, **plan)
+    more = dict(top_k=5, min_p=.1)
+    with pytest.raises(InputError, match='min_p was not sent, is now 0.1'):
+        ask(ServedModel('m', server.url, extra=more), questions, prompter, **plan)
 
 
 def test_questions_written_before_a_failure_are_in_the_log(tmp_path):

@@ -141,7 +141,7 @@ def read_kept(
         raise InputError(f'{out} holds no such answers')
     whole = pa.concat_tables(tables)
     by_key = pc.sort_indices(whole, [(column, 'ascending') for column in ANSWER_KEY])
-    answers = whole.take(by_key).select(ANSWER_COLUMNS).to_pandas()
+    answers = whole.take(by_key).select(ANSWER_COLUMNS).to_pandas(use_threads=False)
     lists = [None if p is None else list(p) for p in answers.probability]
     return answers.assign(
         code=answers.code.astype('Int64'),
@@ -170,7 +170,7 @@ def read_part(
 )->pd.DataFrame:  # as it was given to `write_part`, and question_hash
     "One part alone. Raises `InputError` for a damaged file"
     with readable(file):
-        rows = _part_table(file).to_pandas()
+        rows = _part_table(file).to_pandas(use_threads=False)
     of_folders = dict(zip(LABELS, _labels_of(file.parent)))
     lacking = {label: value for label, value in of_folders.items() if label not in rows}
     return rows.assign(code=rows.code.astype('Int64'), **lacking)

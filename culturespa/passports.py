@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SCORE_KINDS', 'CHANGE_KINDS', 'ABILITY_KINDS', 'APACHE', 'SURVEY_LICENCES', 'TAGS',
-           'RULER', 'PASSPORT', 'NO_TOKEN', 'ScoreRow', 'Moved', 'AboutSteps', 'About',
-           'names_asked', 'adapter_scores', 'adapter_abilities', 'gather_passport', 'lacking',
-           'need_complete', 'card_head', 'scores_in_words', 'labels_in_words',
-           'abilities_in_words', 'card_text', 'stage_adapter', 'push_adapter', 'need_token']
+           'RULER', 'PASSPORT', 'NO_TOKEN', 'names_asked', 'adapter_scores', 'adapter_abilities',
+           'gather_passport', 'lacking', 'need_complete', 'card_head', 'scores_in_words',
+           'labels_in_words', 'abilities_in_words', 'card_text', 'stage_adapter', 'push_adapter',
+           'need_token']
 
 # %% ../nbs/475_passports.ipynb #ae9ad6a7
 import shutil
@@ -28,7 +28,7 @@ from .writing import as_json, write_files
 from .wvs_sources import WVS_LICENCE
 
 # %% ../nbs/475_passports.ipynb #08138460
-class ScoreRow(BaseModel):
+class _ScoreRow(BaseModel):
     "What is read of a row of a summary"
     model_config = ConfigDict(extra='allow')
     model:str
@@ -50,30 +50,30 @@ class ScoreRow(BaseModel):
     position_low:float | None = None
     position_high:float | None = None
 
-class Moved(BaseModel):
+class _Moved(BaseModel):
     "What is read of the step in which pairs are collected"
     model_config = ConfigDict(extra='allow')
     moved:int = 0
     comparable:int = 0
 
-class AboutSteps(BaseModel):
+class _AboutSteps(BaseModel):
     "What is read of the steps of a run"
     model_config = ConfigDict(extra='allow')
-    pairs:Moved | None = None
+    pairs:_Moved | None = None
 
-class About(BaseModel):
+class _About(BaseModel):
     "What is read from summaries, records and notes of how a model was asked"
     model_config = ConfigDict(extra='allow')
     survey:str | dict[str, Any] | None = None     # a name in a summary, an object in a record
     synthetic:bool = False
-    methods:list[ScoreRow] | None = None
+    methods:list[_ScoreRow] | None = None
     model:dict[str, Any] | None = None
     models:dict[str, dict[str, Any]] | None = None
-    steps:AboutSteps | None = None
+    steps:_AboutSteps | None = None
 
 def _read_object(file:Path)->dict:
     "A JSON object. Raises `InputError`"
-    return read_json(file, About)
+    return read_json(file, _About)
 
 def names_asked(
     folder:str|Path,   # of a run, or of `culturespa assess`

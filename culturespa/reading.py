@@ -306,7 +306,7 @@ def _need_room_for_texts(path:str|Path, content:bytes, names:list[str]):
     import pyarrow.parquet as pq
     file = pq.ParquetFile(io.BytesIO(content), read_dictionary=names)
     total = 0
-    for batch in file.iter_batches(columns=names):
+    for batch in file.iter_batches(columns=names, use_threads=False):
         total += sum(map(_text_bytes, batch.columns))
         if total > MOST_TABLE:
             raise InputError(f'{path} holds texts of more than {MOST_TABLE:,} bytes when they are '
@@ -360,7 +360,8 @@ def read_parquet(
     "A table of Parquet as pyarrow has it. Raises `InputError`"
     opened = open_parquet(path)
     with reading(path, 'cannot be read as parquet'):
-        return opened.read(columns=columns)
+        # in one thread: arrow's own may still run when Python ends, and abort it (arrow #34314)
+        return opened.read(columns=columns, use_threads=False)
 
 # %% ../nbs/090_reading.ipynb #1fe85b36
 LONGEST_HEAD = 2**20    # bytes of the first line of a CSV file
@@ -396,7 +397,7 @@ def read_table(
         return read_csv(path, **options)
     table = read_parquet(path)
     with reading(path, 'cannot be read as parquet'):
-        return table.to_pandas()
+        return table.to_pandas(use_threads=False)
 
 # %% ../nbs/090_reading.ipynb #21c6deed
 def _is_missing(cell:object)->bool:

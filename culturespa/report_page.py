@@ -34,7 +34,7 @@ from .reading import read_text
 from .sums import write_summed
 from .survey import Survey, data_path
 from .wording import interval, label, number
-from .writing import as_csv, as_json, as_picture, escape_cell
+from .writing import as_csv, as_json, as_picture, escape_cell, write_file
 
 # %% ../nbs/790_report_page.ipynb #56f96718
 PROMPTED = {
@@ -349,11 +349,12 @@ def write_alignment(
     wide = answer_sheets(survey, answers)
     page = render_report(
         survey, wide, tables, facts, template, sections, about, settings)
+    # a run draws its own picture over this one, so it has no sum
+    write_file(Path(out)/'scores.png', _picture_of_scores(survey, tables))
     write_summed(out, {
         **_table_files(tables),
         'summary.json': as_json(facts),
-        'report.html': page,
-        'scores.png': _picture_of_scores(survey, tables)})
+        'report.html': page})
     if figures:
         write_figures(survey, wide, tables, Path(out)/'figures', figures, drawn)
     return facts

@@ -20,10 +20,10 @@ from culturespa.model_files import find_model, fingerprint
 from culturespa.models import random_adapter
 from culturespa.survey import InputError
 
-def made_adapter(place, **more):
+def made_adapter(place, seed=5, **more):
     "An adapter of the demo model; its weights are random numbers"
     partial = place.with_name('.partial')
-    random_adapter(partial, find_model('demo'), scale=.1)
+    random_adapter(partial, find_model('demo'), scale=.1, seed=seed)
     record = dict(
         weights=fingerprint(find_model('demo')), model='demo', revision=None, steps=110,
         samples=1739, epochs=2, batch=32, supervised_tokens=3478, last_loss=.68,

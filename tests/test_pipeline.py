@@ -158,6 +158,11 @@ def test_pictures_for_a_paper_come_with_a_run_or_later_and_a_wrong_format_before
         run_pipeline(wanted, settings, quiet=True, say=str, figures='svg')
         drawn = {file.name for file in (wanted/'figures').iterdir()}
         assert {'scores.svg', 'baselines.svg', 'moves.svg', 'collected.svg'} <= drawn
+        from culturespa.sums import SUMS, need_sum
+        summed = [line[66:] for line in (wanted/SUMS).read_text().splitlines()]
+        assert {'scores.csv', 'pairs_by.csv', 'summary.json'} <= set(summed)
+        for name in summed:
+            need_sum(wanted/name)         # whatever was written last
 
 
 def test_questions_edited_after_step_1_stop_every_later_step():

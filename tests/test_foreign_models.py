@@ -11,6 +11,7 @@ import pytest
 
 from culturespa import foreign_models
 from culturespa.models import random_model
+from culturespa.reading import parse_json
 from culturespa.survey import InputError
 
 folder = Path(tempfile.mkdtemp())

@@ -34,6 +34,19 @@ def reading(files, survey=None, **options):
         except InputError as e:
             return str(e).replace(f'{folder}/toy/', '')
 
+def release_of(folder, reply):
+    "An invented release: one question, one country, one reply of an American persona"
+    item = dict(Q_id='Q1', question='Is family important?', option_lst=['Very', 'Rather', 'No'])
+    shares = dict(USA=dict(Q1={'1': .75, '2': .25}))
+    result = 'result/Meta-Llama-3-8B-Instruct/wvs_result_culture_aware_USA_0.json'
+    files = {'data/wvs_questions.json': [item],
+             'data/proportions_group_by_country.json': shares,
+             result: [dict(Q_id='Q1', answer=reply)]}
+    for name, content in files.items():
+        path = Path(folder)/name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+
 def test_the_sentence_on_coverage_counts_sheets_questions_and_lost_replies():
     toy = pd.DataFrame(dict(known=[2, 3], foreign=[0, 5], answered=[1, 3], survey=4))
     # 2 + 3 replies to known questions, 1 + 3 of them read

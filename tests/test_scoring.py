@@ -71,10 +71,10 @@ def test_a_pass_that_is_off_by_a_third_of_a_nat_is_not_used():
 def test_probabilities_are_those_of_whole_replies():
     reader = new_reader()
     prompt = tokenizer.encode('Answer as a real person would. Tea? 0 to 12')
-    ways = {str(n): spellings(tokenizer, str(n)) for n in range(13)}
+    all_ways = {str(n): spellings(tokenizer, str(n)) for n in range(13)}
     for sampling in (None, Sampling(temperature=3., top_p=.95), Sampling(temperature=.6, top_p=.9)):
-        (found,) = score_labels(reader, [prompt], ['a'], [ways], [2], sampling)
-        for label, spelled in ways.items():
+        (found,) = score_labels(reader, [prompt], ['a'], [all_ways], [2], sampling)
+        for label, spelled in all_ways.items():
             total = 0
             for way in spelled:
                 with torch.inference_mode():

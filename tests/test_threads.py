@@ -15,12 +15,12 @@ from culturespa.threads import share_cores
 share_cores()
 print(os.environ.get('GOMP_SPINCOUNT'))
 """
-    clean = {name: value for name, value in os.environ.items() if name not in HOW_TO_WAIT}
-    for given, wanted in (({}, '20000'), (dict(GOMP_SPINCOUNT='500'), '500'),
+    bare = {name: value for name, value in os.environ.items() if name not in HOW_TO_WAIT}
+    for setting, wanted in (({}, '20000'), (dict(GOMP_SPINCOUNT='500'), '500'),
                           (dict(OMP_WAIT_POLICY='ACTIVE'), 'None')):
         command = [sys.executable, '-c', said]
-        asked = subprocess.run(command, env=clean | given, capture_output=True, text=True)
-        assert asked.stdout.strip() == wanted, (given, asked)
+        process = subprocess.run(command, env=bare | setting, capture_output=True, text=True)
+        assert process.stdout.strip() == wanted, (setting, process)
 
 
 def test_a_number_of_threads_that_somebody_set_is_kept():

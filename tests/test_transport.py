@@ -19,18 +19,6 @@ from culturespa.toys import ScriptedServer
 
 fields = dict(model='m', messages=[dict(role='user', content='Tea or coffee?')])
 
-def post_to(script, seconds=5., path='/chat/completions'):
-    "One request to a scripted server: what came of it"
-    server = ScriptedServer(script)
-
-    async def once():
-        async with transport.http_client(1) as client:
-            address = Address(server.url + '?key=sk-secret')
-            return await transport.post(client, address, fields, seconds, path)
-
-    with ThreadPoolExecutor(1) as apart:      # a notebook has a loop already
-        return apart.submit(lambda: asyncio.run(once())).result()
-
 def trickle(handler):
     "A byte now and then, for ever"
     handler.send_response(200)
@@ -46,6 +34,18 @@ def endless(handler):
     handler.end_headers()
     while True:
         handler.wfile.write(b' ' * 2**16)
+
+def post_to(script, seconds=5., path='/chat/completions'):
+    "One request to a scripted server: what came of it"
+    server = ScriptedServer(script)
+
+    async def once():
+        async with transport.http_client(1) as client:
+            address = Address(server.url + '?key=sk-secret')
+            return await transport.post(client, address, fields, seconds, path)
+
+    with ThreadPoolExecutor(1) as apart:      # a notebook has a loop already
+        return apart.submit(lambda: asyncio.run(once())).result()
 
 async def echo_row(client, address, row):
     "Sends the number of the row; a scripted server may send it back"

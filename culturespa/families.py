@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .local import LocalModel
-from .model_files import Frame, find_frame, template_ending
+from .frames import Frame, find_frame, template_ending
 from .models import Sampling, first_line, random_model
 from .survey import InputError
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .model_files import (QUANTISED, check_adapter, dtype_name, end_tokens, find_device,
-                                    find_dtype, find_frame, find_model, fingerprint,
-                                    fingerprint_of, load_tokenizer, load_weights, need_libraries,
-                                    peft_model, template_ending, with_template)
+from .frames import end_tokens, find_frame, template_ending
+from .model_files import (
+    QUANTISED, check_adapter, dtype_name, find_device, find_dtype, find_model, fingerprint,
+    fingerprint_of, load_tokenizer, load_weights, need_libraries, peft_model, with_template)
 from .models import (TODAY, Sampling, draw_tokens, item_uniform, mass_outside,
                                sampling_distribution)
 from .scoring import (LogitReader, run_batches, score_labels, shared_start, spellings)

@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['MODEL_LIBRARIES', 'SMALL_FILES', 'SAFE_FILES', 'HUB_NAME', 'DTYPES', 'QUANTISED',
-           'MOST_PARTS', 'REPLY_MARK', 'THOUGHT_MARK', 'ASKED', 'lacking_libraries',
-           'need_libraries', 'find_model', 'find_adapter', 'fingerprint', 'find_device',
-           'find_dtype', 'without_bars', 'placement', 'dtype_name', 'check_size', 'load_weights',
-           'load_tokenizer', 'with_template', 'Frame', 'find_frame', 'end_tokens',
-           'template_ending', 'check_adapter', 'peft_model', 'fingerprint_of']
+           'MOST_PARTS', 'lacking_libraries', 'need_libraries', 'find_model', 'find_adapter',
+           'fingerprint', 'find_device', 'find_dtype', 'without_bars', 'placement', 'dtype_name',
+           'check_size', 'load_weights', 'load_tokenizer', 'with_template', 'check_adapter',
+           'peft_model', 'fingerprint_of']
 
 # %% ../nbs/240_model_files.ipynb #2f537cd2
 import hashlib
@@ -17,16 +16,13 @@ import re
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from .foreign_models import (
     read_object, refuse_fetched_code, safetensors_header, try_template)
-from .models import (BEGINS, ENDS, TODAY, fill_template, first_line, knows_system_role,
-                               render_chat, template_text, without_thoughts)
+from .models import first_line
 from .reading import InputError, is_there, read_json, shown
 from .survey import data_path, one_of
 
@@ -289,177 +285,6 @@ def with_template(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-# %% ../nbs/240_model_files.ipynb #e4bb363b
-REPLY_MARK = '@REPLY@'
-THOUGHT_MARK = '@THOUGHT@'
-ASKED = [dict(role='system', content='@SYSTEM@'), dict(role='user', content='@USER@')]
-
-@dataclass(frozen=True)
-class Frame:
-    "What a chat template puts around a reply"
-    tokenizer:Any
-    system_role:bool       # does the template show a system message?
-    drop:str               # what the template's prompt ends with and a whole chat has not
-    add:str                # what a whole chat has in its place, up to the reply
-    lead:str               # a blank that stands before a reply and is a part of its first token
-    tail:str               # all that follows a reply
-    thought_ends:str       # a pattern: how the template itself ends a thought
-    dated:bool             # does it print a date?
-
-    def render(
-        self,
-        chat:list,         # messages: dict(role=, content=)
-    )->str:                # the text up to the reply
-        "One chat, asked for its reply. Raises `InputError` where the template writes it otherwise"
-        text = render_chat(self.tokenizer, chat, self.system_role)
-        if not text.endswith(self.drop):
-            raise InputError('the chat template ends this prompt as it does no other: '
-                             'put another one into chat_template.jinja of the model')
-        return text.removesuffix(self.drop) + self.add
-
-    def reply_ids(
-        self,
-        text:str,          # a reply
-    )->list:               # token ids, without those that end it
-        "A reply as the tokenizer writes it behind a prompt"
-        before = self._ids(self._asked)
-        whole = self._ids(self._asked + self.lead + text)
-        joined = whole[:len(before)] != before      # the first letters belong to the prompt's end
-        return self._ids(self.lead + text) if joined else whole[len(before):]
-
-    @cached_property
-    def _asked(self)->str:
-        return self.render(ASKED)
-
-    @cached_property
-    def _no_text(self)->re.Pattern:
-        "Fits every special token: beginnings, ends, fillers"
-        added = self.tokenizer.added_tokens_decoder.values()
-        special = sorted(re.escape(token.content) for token in added if token.special)
-        return re.compile('|'.join(special) or r'(?!)')
-
-    def _ids(self, text:str)->list:
-        return self.tokenizer(text, add_special_tokens=False)['input_ids']
-
-    def read(
-        self,
-        text:str,          # what was written, special tokens included
-    )->str:                # the answer
-        "What is meant for the reader; '' where the thoughts do not end"
-        answer = without_thoughts(text, self.thought_ends)
-        return self._no_text.sub(' ', answer).strip()
-
-# %% ../nbs/240_model_files.ipynb #42171dd5
-def find_frame(
-    tokenizer:Any,     # of transformers, with a chat template
-)->Frame:
-    "How the tokenizer's template frames a reply. Raises `InputError` for one that cannot be used"
-    system_role = knows_system_role(tokenizer)
-    prompt = _behind_user(render_chat(tokenizer, ASKED, system_role))
-    head, tail = _whole_chat(tokenizer, system_role)
-    begin, end = _own_thought(tokenizer, system_role, head or prompt)
-    if head is None:            # it has no way to write a reply: nothing more can be learned
-        head = prompt
-    elif not head.startswith(prompt):
-        head = _joined(prompt, head)
-    switch = 'enable_thinking' in template_text(tokenizer)
-    silent = head.strip() == prompt.strip() and not _marks(head)
-    if begin and silent and not switch:     # it thinks when it likes: here it has done so already
-        head = head.rstrip(' ') + begin + end
-    lead = ' ' if head.endswith(' ') else ''
-    head = head.removesuffix(lead)
-    kept, drop, add = _split(prompt, head)
-    pattern = re.escape(end.strip()) if end.strip() else r'(?!)'
-    dated = _prints_date(tokenizer, system_role)
-    return Frame(tokenizer, system_role, drop, add, lead, tail, pattern, dated)
-
-def _prints_date(tokenizer:Any, system_role:bool)->bool:
-    "Does it write another prompt on another day?"
-    asked = ASKED if system_role else ASKED[1:]
-    later = TODAY.replace(year=2031, month=11, day=5)
-    return fill_template(tokenizer, asked) != fill_template(tokenizer, asked, today=later)
-
-def _behind_user(text:str)->str:
-    return text.rpartition('@USER@')[2]
-
-def _whole_chat(tokenizer:Any, system_role:bool, **thought:Any)->tuple:
-    "What a template has between user and reply, and what behind it; None and '' without a reply"
-    reply = dict(role='assistant', content=REPLY_MARK) | thought
-    asked = ASKED if system_role else ASKED[1:]
-    switch:dict[str, Any] = dict(add_generation_prompt=False, enable_thinking=bool(thought))
-    try:
-        text = fill_template(tokenizer, [*asked, reply], **switch)
-    except InputError:
-        return None, ''
-    if text.count(REPLY_MARK) != 1:
-        return None, ''
-    head, tail = text.split(REPLY_MARK)
-    return (_behind_user(head), tail) if '@USER@' in head else (None, '')
-
-def _own_thought(tokenizer:Any, system_role:bool, head:str)->tuple:
-    "What the template puts before a thought, and between it and the reply; '' if it has none"
-    names = 'reasoning_content', 'reasoning', 'thinking'
-    chunks = [dict(type='thinking', thinking=THOUGHT_MARK), dict(type='text', text=REPLY_MARK)]
-    thinking = None
-    for thought in (dict.fromkeys(names, THOUGHT_MARK), dict(content=chunks)):
-        written, _ = _whole_chat(tokenizer, system_role, **thought)
-        # a template that knows no chunks may write them as Python does
-        as_text = re.search('[\'"]type[\'"]', written or '')
-        if written and written.count(THOUGHT_MARK) == 1 and not as_text:
-            thinking = written
-            break
-    if thinking is None:
-        return '', ''
-    before, end = thinking.split(THOUGHT_MARK)
-    _, _, begin = _split(head, before)
-    return begin, end
-
-def _joined(prompt:str, head:str)->str:
-    "A prompt that ends otherwise than a whole chat's: its closed thought, then what the chat has"
-    kept, ours, its = _split(prompt, head)
-    if not ENDS.search(ours):
-        return head
-    return prompt if _marks(its) else prompt + its
-
-def _marks(text:str)->bool:
-    "Does a thought begin or end here?"
-    return bool(BEGINS.search(text) or ENDS.search(text))
-
-def _split(one:str, other:str)->tuple:
-    "What two texts begin with alike, no tag cut in two, and what each of them goes on with"
-    shared = os.path.commonprefix([one, other])
-    for begin, end in ('<>', '[]'):
-        cut = shared.rfind(begin)
-        if cut > shared.rfind(end):
-            shared = shared[:cut]
-    return shared, one[len(shared):], other[len(shared):]
-
-# %% ../nbs/240_model_files.ipynb #0699d306
-def end_tokens(lm:Any, tokenizer:Any)->list:
-    "Ids that end a reply by the model's own account. Raises `InputError` if there are none"
-    ends = lm.generation_config.eos_token_id
-    ends = ends if isinstance(ends, list) else [ends]
-    numbers = [end for end in [*ends, tokenizer.eos_token_id] if isinstance(end, int)]
-    ends = sorted(set(numbers))
-    if not ends:
-        raise InputError(f'{lm.config.name_or_path} names no token that ends a reply')
-    return ends
-
-def template_ending(
-    frame:Frame,
-    ends:list,     # token ids, as `end_tokens` gives them
-)->tuple:          # token ids: what follows a reply, up to the token that ends it
-    "How the template ends a reply; one end of the model where it does not say"
-    tokens = frame._ids(frame.tail)
-    added = frame.tokenizer.added_tokens_decoder
-    marks = [token for token in tokens if token in added and added[token].content.strip()]
-    known = [token for token in tokens if token in ends]
-    last = (known or marks)[:1]
-    if last:
-        return tuple(tokens[:tokens.index(last[0]) + 1])
-    written = frame._ids(frame.tail.rstrip())
-    return tuple(written) or tuple(ends[:1])
 
 # %% ../nbs/240_model_files.ipynb #af1eb631
 def check_adapter(

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .families import lora_targets
+from .frames import find_frame
 from .model_files import (
-    QUANTISED, SMALL_FILES, check_size, find_dtype, find_frame, find_model, load_tokenizer)
+    QUANTISED, SMALL_FILES, check_size, find_dtype, find_model, load_tokenizer)
 from .models import first_line
 from .survey import InputError
 

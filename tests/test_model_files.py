@@ -22,13 +22,6 @@ torch.set_num_threads(1)   # tiny models are fastest so
 toys = Path(tempfile.mkdtemp())
 toy = random_model(toys/'toy')
 
-def framed(template):
-    "The frame of a template, on the toy's tokenizer"
-    tokenizer = load_tokenizer(toy)
-    tokenizer.chat_template = "{% for m in messages %}{% if m.role != 'assistant' %}" \
-        "({{m.content}}){% else %}" + template
-    return find_frame(tokenizer)
-
 def test_a_model_is_refused_in_one_line_where_nothing_can_run_it():
     import sys
     with pytest.MonkeyPatch.context() as patched:
@@ -114,39 +107,6 @@ def test_few_bits_are_refused_where_they_cannot_be():
     assert find_dtype('8bit', 'cpu') == torch.float32
     assert find_dtype('8bit', 'cuda') == torch.bfloat16
     assert find_device('auto') == find_device()       # one device: nothing to spread over
-
-
-def test_a_reply_is_read_from_its_tokens():
-    frame = framed("bot:{% if m.thinking %}[hm]{{m.thinking}}[so]{% endif %}{{m.content}}"
-                   "{% endif %}{% endfor %}{% if add_generation_prompt %}bot:{% endif %}")
-    assert frame.read('[hm] 1 or 4? [so]2<end>') == '2'     # marks that nobody knew before
-    assert frame.read('2<end>2') == '2 2'                   # not 22
-    assert frame.read('<think>2<end>') == ''
-    plain = framed("bot:{{m.content}}{% endif %}{% endfor %}"
-                   "{% if add_generation_prompt %}bot:{% endif %}")
-    assert plain.drop == plain.add == plain.lead == '' and not plain.dated
-    today = framed("{{m.content}}{% endif %}{% if loop.first %}{{strftime_now('%Y-%m-%d')}}"
-                   "{% endif %}{% endfor %}")
-    assert today.dated and today.render([dict(role='user', content='?')]) == '(?)2024-07-26'
-    short = framed("{{m.content}}{% endif %}{% if loop.first %}{{strftime_now('%-d.%m.')}}"
-                   "{% endif %}{% endfor %}")
-    assert short.dated and short.render([dict(role='user', content='?')]) == '(?)26.07.'
-    chunks = framed("{% if m.content is string %}{{m.content}}{% else %}{% for c in m.content %}"
-                    "{% if c.type == 'thinking' %}[hm]{{c.thinking}}[so]"
-                    "{% else %}{{c.text}}{% endif %}{% endfor %}{% endif %}{% endif %}{% endfor %}")
-    assert chunks.read('[hm] 1 or 4? [so]2<end>') == '2'
-    odd = framed("bot:{{m.content}}{% endif %}{% endfor %}"
-                 "{% if add_generation_prompt %}{{messages|length}}bot:{% endif %}")
-    with pytest.raises(InputError, match='ends this prompt as it does no other'):
-        odd.render([dict(role='user', content='?')])
-
-
-def test_endings_of_every_kind():
-    begin = "bot:{{m.content}}"
-    rest = "{% endif %}{% endfor %}{% if add_generation_prompt %}bot:{% endif %}"
-    kinds = {'': (2,), '\n': (2,), '<end>\n<pad>': (2,), '<pad><end>': (0, 2), '<pad>bot:': (0,)}
-    for written, expected in kinds.items():
-        assert template_ending(framed(begin + written + rest), [2]) == expected
 
 
 def test_an_adapter_must_fit_its_base():

@@ -2,6 +2,7 @@
 import pytest
 from culturespa.answer_store import *
 
+import io
 import tempfile
 from pathlib import Path
 

@@ -5,6 +5,7 @@ from culturespa.answers import *
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest

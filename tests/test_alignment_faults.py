@@ -86,6 +86,7 @@ def test_ordinary_answers(survey, tmp_path):
         "summary.json",
         "report.html",
         "scores.png",
+        "SHA256SUMS",
     }
     assert (
         "synthetic" in page and "P3 †" in page

@@ -3,6 +3,7 @@ import pytest
 from culturespa.dry_run import *
 
 import json
+import re
 import tempfile
 from pathlib import Path
 

@@ -30,7 +30,7 @@ from .models import Model, Sampling, check_model, item_seed
 from .pairs import (collect_pairs, count_pairs, flip_rates, pair_answers, pairs_wanted,
                               plot_collected, plot_moves)
 from .processes import first_alone, is_first, join_processes
-from .questions import QuestionWriter, generate_questions
+from .questions import WRITTEN, QuestionWriter, generate_questions
 from .reuse import (
     Counts, ask_the_rest, known_adapters, reuse_questions, taken_in_words)
 from .run_folder import Run, hash_questions, save_picture
@@ -100,7 +100,7 @@ def _written(run:Run)->tuple[pd.DataFrame, pd.DataFrame, dict]:
         c.per_topic,
         c.count,
         c.seed_questions,
-        Sampling(c.writing_temperature, c.writing_top_p, 256),
+        Sampling(c.writing_temperature, c.writing_top_p, WRITTEN),
         c.seed,
         filters=c.filter)
     log = run.out/'attempts.jsonl'

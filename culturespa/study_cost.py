@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from .configuration import Configuration
-from .dry_run import MOVING, REPLY, model_to_plan, say_duration
+from .dry_run import MOVING, REPLY, asked_twice, model_to_plan, say_duration
 from .estimates import estimate
 from .pipeline import evaluations
 from .reuse import DECIDE_QUESTIONS
@@ -52,7 +52,7 @@ def pieces_of_run(
         yield Piece('writing', asked, 'unaware', n)
     answered = asked + _values(
         c, 'cultures', 'learn_temperature', 'temperature', 'top_p', 'answer_seed')
-    again = min(c.flip_questions, n)      # to tell moves from chance
+    again = asked_twice(c, n)
     for method in ('unaware', c.learn_from):
         people = 1 if method == 'unaware' else len(cultures)
         for vote in range(c.votes):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .reading import (
     InputError, is_there, need_file, read_bytes, read_csv, read_text)
-from .writing import unescaped, write_file, write_files
+from .writing import as_bytes, unescaped, write_file, write_files
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -33,9 +33,8 @@ def write_summed(
         before = _lines(listed)
     after = {}
     for name, content in files.items():
-        raw = content.encode('utf-8', 'backslashreplace') if isinstance(content, str) else content
-        after[name] = f'{hashlib.sha256(raw).hexdigest()}  {name}'
-    others = [line for line in before if line.partition('  ')[2] not in after]
+        after[name] = f'{hashlib.sha256(as_bytes(content)).hexdigest()}  {name}'
+    others = [line for line in before if _name(line) not in after]
     replaced = [line for line in before if line not in others]
     write_file(listed, _text([*others, *replaced, *after.values()]))
     write_files(folder, files)
@@ -47,7 +46,11 @@ def _lines(listed:Path)->list[str]:
 
 def _text(lines:list[str])->str:
     "Every line once, in the order of names"
-    return ''.join(f'{line}\n' for line in sorted(set(lines), key=lambda line: line[66:]))
+    return ''.join(f'{line}\n' for line in sorted(set(lines), key=_name))
+
+def _name(line:str)->str:
+    "What stands behind the 64 digits of a sum and two blanks"
+    return line[66:]
 
 # %% ../nbs/097_sums.ipynb #f300f6be
 def need_sum(
@@ -56,7 +59,7 @@ def need_sum(
     "A file must be what the list beside it says, if one does. Raises `InputError`"
     file = need_file(path, 'file')
     listed = file.parent/SUMS
-    known = [line[:64] for line in _lines(listed) if line[66:] == file.name]
+    known = [line[:64] for line in _lines(listed) if _name(line) == file.name]
     if known and hashlib.sha256(read_bytes(file)).hexdigest() not in known:
         raise InputError(f'{path} is not as it was written ({SUMS} beside it knows another '
                          'content): bring it back from a copy, or have it written anew')

@@ -428,10 +428,8 @@ class Dispatch:
         if error.after is not None:
             later = error.after      # it knows better
         ready = time.monotonic()
-        if error.busy:
-            host.was_busy(later)
-        elif len(self.hosts) > 1:
-            host.was_busy(later)    # the others take its work
+        if error.busy or len(self.hosts) > 1:
+            host.was_busy(later)    # other servers take its work
         else:
             ready += later
         heapq.heappush(self.waiting, (ready, row))

@@ -456,13 +456,17 @@ def _need_kind(column:pd.Series, kind:str, where:str|Path):
     "Raise an `InputError` for the first cell of another kind"
     is_kind, words = KINDS[kind.removesuffix('?')]
     may_be_empty = kind.endswith('?')
-    for row, cell in enumerate(column, 1):
-        empty = _is_missing(cell)
-        if may_be_empty if empty else is_kind(cell):
-            continue
-        accepted = words + (', or nothing' if may_be_empty else '')
-        raise InputError(f'{where}, row {row}: {column.name} is {shown(cell)}, '
-                         f'accepted is {accepted}')
+
+    def fits(cell:object)->bool:
+        return may_be_empty if _is_missing(cell) else is_kind(cell)
+
+    # most cells come many times; where types are mixed, True would pass for an equal 1
+    distinct = column if column.dtype == object else column.unique()
+    if all(map(fits, distinct)):
+        return
+    row, cell = next((row, cell) for row, cell in enumerate(column, 1) if not fits(cell))
+    accepted = words + (', or nothing' if may_be_empty else '')
+    raise InputError(f'{where}, row {row}: {column.name} is {shown(cell)}, accepted is {accepted}')
 
 # %% ../nbs/090_reading.ipynb #ddf7210e
 MARKS = {           # a file -> the kind of folder that holds it

@@ -95,7 +95,7 @@ def read_folder(
         name=record.get('name', folder.name),
         questions=questions,
         shares=shares,
-        cultures=cultures[cultures.culture.isin(shares.culture)].reset_index(drop=True),
+        cultures=cultures[cultures.culture.isin(shares.culture.unique())].reset_index(drop=True),
         synthetic=record.get('synthetic', False),
         truth=_read_truth(folder/'truth.parquet', questions, cultures),
         neighbours=_read_if_there(folder/'neighbours.json', Neighbours),

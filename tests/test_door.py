@@ -74,3 +74,21 @@ def test_every_function_of_the_door_shows_an_example_that_runs(name):
         test.globs = dict(inspect.getmodule(function).__dict__)
         results = doctest.DocTestRunner(verbose=False).run(test)
         assert results.failed == 0
+
+
+STOPPED_WHILE_IMPORTING = '''
+import sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'typer':
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stop())
+from culturespa.__main__ import main
+main()
+'''
+
+
+def test_ctrl_c_is_a_line_while_the_command_is_still_being_imported():
+    typed = [sys.executable, '-c', STOPPED_WHILE_IMPORTING]
+    ended = subprocess.run(typed, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (130, 'culturespa: interrupted\n')

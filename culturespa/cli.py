@@ -19,9 +19,9 @@ from .data_commands import data
 from .help_pages import helped
 from .options import (
     CONFIGURATION, SERVED, SPREAD, Device, DryRun, Out, PerTopic, PriceIn, PriceOut, Quiet,
-    ReportTo, Seed, Specific, StartFrom, StopAfter, Strategies, Tflops, option, quiet_libraries,
-    taken_served, takes, typed_configuration)
-from .scoring_commands import SCORING_COMMANDS, print_run, taken_prices
+    ReportTo, Seed, Specific, StartFrom, StopAfter, Strategies, Tflops, need_dry_run, option,
+    quiet_libraries, taken_prices, taken_served, takes, typed_configuration)
+from .scoring_commands import SCORING_COMMANDS, print_run
 from .study_commands import COMMANDS, Figures
 from .threads import share_cores
 from .writing import Terminal, printable
@@ -150,6 +150,8 @@ def _go(
     if dry_run:
         from culturespa.dry_run import say_what_it_takes
         from culturespa.run_folder import Run
+        from culturespa.scale import check_spread
+        check_spread(**more.get('spread', {}))
         planned = Run(out, configuration, device, True, start_from, served=more.get('served'))
         print(say_what_it_takes(planned, tflops, prices, more.get('stop_after')))
         return
@@ -189,10 +191,8 @@ def run(
     **typed:Any,
 ):
     "The whole method for a model and a survey of yours"
-    if tflops is not None and not dry_run:
-        from culturespa.survey import InputError
-        raise InputError('--tflops goes with --dry-run')
-    prices = taken_prices(typed.pop('price_in'), typed.pop('price_out'), dry_run)
+    need_dry_run(tflops, dry_run)
+    prices = taken_prices(typed, dry_run)
     spread = {name: typed.pop(name) for name in SPREAD}
     served = taken_served(typed)
     configuration = typed_configuration(start_from=start_from, **typed)

@@ -132,7 +132,8 @@ def distribution_scores(
     known = _with_probabilities(survey, answers)
     people = normalised(share_array(survey))
     cultures = list(survey.cultures.culture)
-    personas = [culture for culture in cultures if culture in set(known.culture)]
+    present = set(known.culture)
+    personas = [culture for culture in cultures if culture in present]
     rows = []
     for (*names, culture), part in known.groupby([*KIND, 'culture'], sort=False):
         p = _mean_probabilities(survey, part)

@@ -66,9 +66,10 @@ MOVING = .3    # of the answers, on the authors' survey
 
 def estimate_run(
     run:Run,
-    probe:int = 16,            # answers to try the speed on, if the model is here; 0: none
-    tflops:float|None = None,  # of the accelerator, in a large product: times by arithmetic
-)->str:                        # lines for people
+    probe:int = 16,             # answers to try the speed on, if the model is here; 0: none
+    tflops:float|None = None,   # of the accelerator, in a large product: times by arithmetic
+    stop_after:str|None = None, # the last step to take, one of `STEPS`; None: all
+)->str:                         # lines for people
     "What a run would take. Nothing is written"
     c = run.configuration
     cultures = list(run.survey.cultures.culture)
@@ -85,16 +86,26 @@ def estimate_run(
     lines = [f'model: {_large(shape.parameters)} parameters']
     if run.origin:
         lines.append(f'from {run.origin}: what it has is taken over; all is counted here even so')
-    lines += [
-        writing,
-        f'answers to them{_again(c, n)}: {describe_estimate(generated)}',
-        _pairs_line(run, pairs),
-        _estimate_tuning(run, shape, pairs, generated, tflops),
-        _sites(run, shape),
-        'survey: ' + describe_estimate(surveyed)]
+    lines += _done_already(run)
+    tuning = _estimate_tuning(run, shape, pairs, generated, tflops)
+    told = dict(
+        questions=[writing],
+        answers=[f'answers to them{_again(c, n)}: {describe_estimate(generated)}'],
+        pairs=[_pairs_line(run, pairs)],
+        tuning=[tuning, _sites(run, shape)],
+        survey=['survey: ' + describe_estimate(surveyed)])
+    for step in steps_until(stop_after):
+        lines += told.get(step, [])
     if tflops:
         lines.append(f'times are operations at {tflops:,g} TFLOP/s, nothing shared or lost')
     return '\n'.join(lines)
+
+def _done_already(run:Run)->list[str]:
+    "A line if the folder holds a part of the run"
+    if not run.steps:
+        return []
+    done = ', '.join(run.steps)
+    return [f'{run.out} has {done} already: what is there is kept; all is counted here even so']
 
 def _moving_pairs(run:Run, n:int)->int:
     "Pairs of one strategy, of so many questions"
@@ -241,6 +252,7 @@ def say_duration(
 def estimate_served(
     run:Run,                 # of a model behind a server
     prices:tuple|None=None,  # of a million prompt tokens, and of reply tokens; None: unknown
+    stop_after:str='pairs',  # the last step to take, one of `STEPS`
 )->str:                      # lines for people
     "What a server is asked before its answers are collected in pairs. Nothing is asked or written"
     c = run.configuration
@@ -250,12 +262,15 @@ def estimate_served(
     generated = _estimate_generated(run, run.base, n, cultures, probe=0)
     if prices and tokens:
         writing += f', {_cost(written, prices)}'
-    lines = [
-        f'model: {c.model} behind a server, four letters taken as a token',
-        writing,
-        f'answers to them{_again(c, n)}: {describe_estimate(generated, prices)}',
-        _pairs_line(run, _moving_pairs(run, n))]
-    if prices:
+    told = dict(
+        questions=writing,
+        answers=f'answers to them{_again(c, n)}: {describe_estimate(generated, prices)}',
+        pairs=_pairs_line(run, _moving_pairs(run, n)))
+    steps = steps_until(stop_after)
+    lines = [f'model: {c.model} behind a server, four letters taken as a token']
+    lines += _done_already(run)
+    lines += [line for step, line in told.items() if step in steps]
+    if prices and 'answers' in steps:
         both = {name: written[name] + generated[name] for name in ('prompt_tokens', 'reply_tokens')}
         lines.append(f'in all {_cost(dict(both, counted=False), prices)}')
     return '\n'.join(lines)
@@ -268,10 +283,12 @@ def say_what_it_takes(
 )->str:
     "Hours or money, whichever kind of model it is. Raises `InputError` as the run itself would"
     steps = steps_until(stop_after)
-    if run.served:
-        if 'tuning' in steps:
-            need_weights(run)
-        return estimate_served(run, prices)
-    if prices:
-        raise InputError('prices are for a model behind a server: give --url')
-    return estimate_run(run, tflops=tflops)
+    if not run.served:
+        if prices:
+            raise InputError('prices are for a model behind a server: give --url')
+        return estimate_run(run, tflops=tflops, stop_after=stop_after)
+    if 'tuning' in steps:
+        need_weights(run)
+    if tflops:
+        raise InputError('--tflops is for weights on this machine: a server takes its own time')
+    return estimate_served(run, prices, list(steps)[-1])

@@ -12,8 +12,8 @@ __all__ = ['Text', 'Number', 'Whole', 'Out', 'ModelAt', 'Adapter', 'Revision', '
            'Replay', 'ReplayFrom', 'TuningOf', 'Seed', 'AnswerSeed', 'Device', 'Dtype',
            'StartFrom', 'ReportTo', 'StopAfter', 'Quiet', 'DryRun', 'Tflops', 'SERVED', 'WHERE',
            'Engine', 'Workers', 'GpusPerWorker', 'SPREAD', 'CONFIGURATION', 'LIBRARIES',
-           'split_words', 'named_values', 'request_fields', 'taken_served', 'option', 'takes',
-           'typed_configuration', 'option_of', 'quiet_libraries']
+           'split_words', 'named_values', 'request_fields', 'taken_served', 'need_dry_run',
+           'taken_prices', 'option', 'takes', 'typed_configuration', 'option_of', 'quiet_libraries']
 
 # %% ../nbs/870_options.ipynb #ceffed3c
 import inspect
@@ -53,11 +53,14 @@ def named_values(
         if not equals:
             raise InputError(f'--tuning {pair!r}: accepted is NAME=VALUE, '
                              'such as learning_rate=1e-4')
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
+        found[name] = _json_or_word(value)
     return found or None
+
+def _json_or_word(text:str)->Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 # %% ../nbs/870_options.ipynb #f74ea81e
 def request_fields(
@@ -87,11 +90,30 @@ def taken_served(
     served = {name: typed.pop(name) for name in ('url', 'extra', 'concurrency', 'timeout')}
     return served | dict(extra=request_fields(served['extra']))
 
-def _json_or_word(text:str)->Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+# %% ../nbs/870_options.ipynb #284640da
+def need_dry_run(
+    tflops:float|None,   # as typed
+    dry_run:bool,
+):
+    "Raises `InputError` for a speed from which nothing will be computed"
+    from culturespa.survey import InputError
+    if tflops is not None and not dry_run:
+        raise InputError('--tflops goes with --dry-run')
+
+def taken_prices(
+    typed:dict,    # loses what is taken out
+    dry_run:bool,
+)->tuple|None:     # for `say_what_it_takes`
+    "What a million prompt and reply tokens cost, if it was said. Raises `InputError`"
+    from culturespa.survey import InputError
+    prices = typed.pop('price_in'), typed.pop('price_out')
+    if prices == (None, None):
+        return None
+    if None in prices or not dry_run:
+        raise InputError('--price-in and --price-out go together, with --dry-run')
+    if typed['url'] is None:
+        raise InputError('--price-in and --price-out are for a model behind a server: give --url')
+    return prices
 
 # %% ../nbs/870_options.ipynb #f81107ab
 def option(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RESULTS', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draws', 'Mode',
            'Orders', 'Places', 'Table', 'Against', 'Program', 'NEXT', 'LOGS', 'SCORING_COMMANDS',
-           'print_run', 'align_command', 'assess_command', 'taken_prices', 'compare_command',
-           'ask_command', 'export_command']
+           'print_run', 'align_command', 'assess_command', 'compare_command', 'ask_command',
+           'export_command']
 
 # %% ../nbs/890_scoring_commands.ipynb #12773af6
 import json
@@ -20,7 +20,7 @@ import typer
 from .options import (
     SPREAD, WHERE, Cultures, Device, DryRun, Limit, MaxNewTokens, Methods, ModelAt, Out, PriceIn,
     PriceOut, Quiet, Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole, option,
-    option_of, quiet_libraries, request_fields, split_words, takes)
+    option_of, quiet_libraries, request_fields, split_words, taken_prices, takes)
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -235,12 +235,12 @@ def assess_command(
     from culturespa.materials import first_questions
     from culturespa.models import Sampling
     from culturespa.prompts import Prompter, require_texts
-    from culturespa.scale import load_spread
+    from culturespa.scale import check_spread, load_spread
     from culturespa.survey import select
     from culturespa.survey_files import load_survey
     _no_run(out)
     wanted = split_words(typed.pop('cultures'))
-    prices = taken_prices(typed.pop('price_in'), typed.pop('price_out'), dry_run)
+    prices = taken_prices(typed, dry_run)
     typed['extra'] = request_fields(typed['extra'])
     whole = load_survey(survey)        # P2 and P3 draw on all of it
     asked = first_questions(select(whole, wanted), typed.pop('limit'))
@@ -249,6 +249,7 @@ def assess_command(
         mode=mode, sampling=Sampling(temperature, top_p, max_new_tokens), seed=seed)
     prompter = Prompter(whole, templates)
     if dry_run:
+        check_spread(**{name: typed[name] for name in SPREAD})
         typed |= dict.fromkeys(SPREAD)      # measured in this process
     plan:dict[str, Any] = dict(
         model=load_spread(model, **typed), questions=asked.questions, prompter=prompter,
@@ -270,14 +271,6 @@ def _part_of(whole:'Survey', asked:'Survey')->'Survey':
     part = select(whole, question_ids=asked.questions.question_id)
     return replace(part, name=f'{whole.name}, first {few} questions')
 
-def taken_prices(price_in:float|None, price_out:float|None, dry_run:bool)->tuple|None:
-    "What a million prompt and reply tokens cost, if it was said. Raises `InputError`"
-    from culturespa.survey import InputError
-    if (price_in, price_out) == (None, None):
-        return None
-    if None in (price_in, price_out) or not dry_run:
-        raise InputError('--price-in and --price-out go together, with --dry-run')
-    return price_in, price_out
 
 # %% ../nbs/890_scoring_commands.ipynb #fec4fbf9
 Places = Annotated[list[Path], typer.Argument(

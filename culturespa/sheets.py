@@ -81,7 +81,8 @@ def answer_sheets(
     wide = wide.pivot(index=SHEET, columns='question_id', values='code')
     wide = wide.reindex(columns=survey.questions.question_id)
     cultures = list(survey.cultures.culture)
-    personas = [culture for culture in cultures if culture in set(known.culture)]
+    present = set(known.culture)
+    personas = [culture for culture in cultures if culture in present]
     wide = _for_every_culture(wide, personas or cultures)
     names = dict(
         model=list(known.model.unique()),

@@ -17,8 +17,7 @@ import typer
 
 from .options import (
     Device, DryRun, Dtype, ModelAt, Number, Out, Quiet, Repeats, Revision, SurveyAt, Text,
-    Tflops, Whole,
-    option, quiet_libraries, split_words, takes)
+    Tflops, Whole, need_dry_run, option, quiet_libraries, split_words, takes)
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -44,6 +43,7 @@ def study_command(
     tflops:Tflops = None,
 ):
     "Many runs that differ in one thing, and a verdict for every claim"
+    need_dry_run(tflops, dry_run)
     quiet_libraries()
     from culturespa.study import describe_study, read_study, run_study
     typed = dict(model=model, survey=survey)

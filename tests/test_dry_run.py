@@ -66,6 +66,35 @@ def test_money_is_counted_by_hand():
         assert f'in all at most about {2 * 256 + 2 * 3 * 4:,}.00' in priced
 
 
+def test_what_is_told_is_what_will_be_done():
+    from culturespa.dry_run import say_what_it_takes
+
+    def told(run, **more):
+        "The first words of the lines"
+        return [line.split(':')[0].split(',')[0] for line in say_what_it_takes(run, **more).split('\n')]
+
+    written = ['model', 'writing', 'answers to them', 'pairs']
+    with tempfile.TemporaryDirectory() as folder:
+        food = dict(topics=('Food',), cultures=('USA', 'ZWE'), per_topic=2)
+        here = Run(f'{folder}/here', configure('demo', **food), quiet=True)
+        assert told(here) == [*written, 'tuning', 'adapters', 'survey']
+        assert told(here, stop_after='tuning') == [*written, 'tuning', 'adapters']
+        assert told(here, stop_after='pairs') == written
+        assert told(here, stop_after='questions') == ['model', 'writing']
+        here.note('questions', n=2)
+        assert f'{folder}/here has questions already' in told(here)
+
+        settings = configure('default', model='m', survey='demo', **food)
+        there = Run(f'{folder}/there', settings, quiet=True, served=dict(url='http://localhost:1/v1'))
+        assert told(there, stop_after='pairs') == written
+        assert told(there, stop_after='pairs', prices=(1, 1))[:4] == written
+        assert told(there, stop_after='questions', prices=(1, 1)) == ['model', 'writing']
+        with pytest.raises(InputError, match='tflops'):
+            say_what_it_takes(there, tflops=400., stop_after='pairs')
+        with pytest.raises(InputError, match='prices'):
+            say_what_it_takes(here, prices=(1, 1))
+
+
 def test_a_model_without_weights_is_planned_and_not_loaded():
     import transformers
     from culturespa.models import random_model

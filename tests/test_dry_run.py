@@ -71,7 +71,8 @@ def test_what_is_told_is_what_will_be_done():
 
     def told(run, **more):
         "The first words of the lines"
-        return [line.split(':')[0].split(',')[0] for line in say_what_it_takes(run, **more).split('\n')]
+        lines = say_what_it_takes(run, **more).split('\n')
+        return [line.split(':')[0].split(',')[0] for line in lines]
 
     written = ['model', 'writing', 'answers to them', 'pairs']
     with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,8 @@ import pandas as pd
 
 from .file_names import (
     METHOD_NAMES, culture_words, method_name, read_file_name, words_of)
-from .reading import InputError, need_kinds, parse_json, read_json, read_table, shown
+from .reading import (
+    InputError, need_kinds, parse_json, read_json, read_table, row_number, shown)
 from .survey import ANSWER_COLUMNS, Survey, codes_of, parse_reply
 
 # %% ../nbs/140_answer_files.ipynb #d1144c06
@@ -56,7 +57,7 @@ def _table_rows(
     table = table[columns].reset_index(drop=True).astype(dict.fromkeys(
         table[columns].select_dtypes('category'), object))
     table['question_id'] = table.question_id.astype(str).str.strip()
-    return table.assign(row=table.index + 1)
+    return table.assign(row=row_number(table.index, path))
 
 LONGEST_NAME = 300      # characters of a question's id, a method, a model
 
@@ -65,8 +66,9 @@ def _refuse_long(table:pd.DataFrame, path:Path):
     for name, column in table.select_dtypes(exclude='number').items():
         too_long = column.astype(str).str.len() > LONGEST_NAME
         if too_long.any():
-            row = int(too_long.to_numpy().argmax())
-            raise InputError(f'{path}, row {row + 1}: {name} is {shown(column.iloc[row])}, '
+            place = int(too_long.to_numpy().argmax())
+            row = row_number(place, path)
+            raise InputError(f'{path}, row {row}: {name} is {shown(column.iloc[place])}, '
                              f'accepted are {LONGEST_NAME} characters at most')
 
 def _file_rows(path:Path)->pd.DataFrame:

@@ -25,7 +25,7 @@ from .reading import (
     InputError, is_there, need_kinds, open_parquet, read_json, read_parquet, read_table)
 from .survey import ANSWER_COLUMNS, ANSWER_KEY, Survey, survey_digest
 from .writing import (
-    as_json, as_parquet, left_behind, need_no_links, write_file, write_files)
+    as_json, as_parquet, holding, left_behind, need_no_links, write_file, write_files)
 
 # %% ../nbs/425_answer_store.ipynb #1c64633c
 def question_hashes(
@@ -239,22 +239,12 @@ def one_writer(
     out:str|Path, # run folder
 ):
     "Hold the folder's answers. Raises `InputError` where another process does"
-    from filelock import FileLock, Timeout
     place = Path(out, 'answers')
     need_no_links(out)
-    place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place/'.lock')
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f'{out} is being filled by another process: '
-                         'wait for it, or give another --out') from None
-    try:
+    with holding(place/'.lock', Path(out)):
         for left in left_behind(place, deep=True):
             left.unlink(missing_ok=True)
         yield
-    finally:
-        lock.release()
 
 # %% ../nbs/425_answer_store.ipynb #b678ad6f
 def same_configuration(

@@ -20,7 +20,8 @@ import pandas as pd
 
 from .filters import are_options, filter_questions, left_after
 from .questions import question_row
-from .reading import InputError, parse_json, read_bytes, read_json, read_table, shown
+from .reading import (
+    InputError, parse_json, read_bytes, read_json, read_table, row_number, shown)
 from .survey import QUESTION_COLUMNS, SCALES, Survey, one_of
 from .writing import unescaped
 
@@ -82,7 +83,8 @@ def read_questions(
     "Read questions that exist already. Raises `InputError` naming file and row"
     rows = []
     for file in question_files(path):
-        for number, item in enumerate(_read_items(file), 1):
+        for place, item in enumerate(_read_items(file)):
+            number = row_number(place, file)
             where = f'{file}, row {number}'
             rows.append((file.name, number, *_read_item(item, where)))
     if not rows:

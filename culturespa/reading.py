@@ -8,7 +8,8 @@ __all__ = ['LONGEST_LINE', 'STEERING', 'MOST_TEXT', 'MOST_TABLE', 'MOST_DEPTH', 
            'NO_DIGEST', 'LONGEST_HEAD', 'MOST_COLUMNS', 'KINDS', 'MARKS', 'InputError', 'shown',
            'reading', 'need_file', 'is_there', 'read_bytes', 'read_text', 'decoded', 'nesting',
            'parse_json', 'first_mistake', 'need_schema', 'read_json', 'read_toml', 'is_intact',
-           'open_parquet', 'read_parquet', 'read_csv', 'read_table', 'need_kinds', 'need_no_other']
+           'open_parquet', 'read_parquet', 'read_csv', 'read_table', 'need_kinds', 'row_number',
+           'need_no_other']
 
 # %% ../nbs/090_reading.ipynb #db11538d
 import codecs
@@ -452,6 +453,14 @@ def need_kinds(
         _need_kind(table[name], kind, where)
     return table
 
+def row_number(
+    place:Any,          # a number or several, from 0
+    where:str|Path,     # the file
+)->Any:
+    "A row as a spreadsheet numbers it: in a CSV the header is row 1"
+    header = str(where).lower().endswith('.csv')
+    return place + 1 + header
+
 def _need_kind(column:pd.Series, kind:str, where:str|Path):
     "Raise an `InputError` for the first cell of another kind"
     is_kind, words = KINDS[kind.removesuffix('?')]
@@ -464,9 +473,10 @@ def _need_kind(column:pd.Series, kind:str, where:str|Path):
     distinct = column if column.dtype == object else column.unique()
     if all(map(fits, distinct)):
         return
-    row, cell = next((row, cell) for row, cell in enumerate(column, 1) if not fits(cell))
+    place, cell = next((place, cell) for place, cell in enumerate(column) if not fits(cell))
     accepted = words + (', or nothing' if may_be_empty else '')
-    raise InputError(f'{where}, row {row}: {column.name} is {shown(cell)}, accepted is {accepted}')
+    raise InputError(f'{where}, row {row_number(place, where)}: {column.name} is {shown(cell)}, '
+                     f'accepted is {accepted}')
 
 # %% ../nbs/090_reading.ipynb #ddf7210e
 MARKS = {           # a file -> the kind of folder that holds it

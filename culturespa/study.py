@@ -27,13 +27,13 @@ from .diagram import plain_names
 from .inference import continents, intervals
 from .looks import BLUE, GUIDE, INK
 from .pipeline import STEPS, evaluations, survey_answers
-from .run_folder import Run, holding
+from .run_folder import Run
 from .sheets import SHEET, answer_sheets
 from .reading import InputError, first_mistake, read_json, read_toml
 from .sums import write_summed
 from .survey import Survey, one_of, select
 from .survey_files import load_survey
-from .writing import as_csv, as_json, as_picture, write_file
+from .writing import as_csv, as_json, as_picture, holding, write_file
 
 # %% ../nbs/860_study.ipynb #d78a3f73
 class Seeds(BaseModel):

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .reading import InputError
+from .reading import InputError, row_number
 
 # %% ../nbs/100_survey.ipynb #0969eacc
 def data_path(
@@ -170,7 +170,8 @@ def _refuse_rows(
     names = [name for name in ('culture', 'question_id', 'code') if name in data and name != field]
     key = ', '.join(str(row[name]) for name in names)
     key = f' ({key})' if key else ''
-    raise InputError(f'{table}, row {place + 1}{key}: {field} is {value!r}, accepted is {accepted}')
+    number = row_number(place, table)
+    raise InputError(f'{table}, row {number}{key}: {field} is {value!r}, accepted is {accepted}')
 
 # %% ../nbs/100_survey.ipynb #88c2db3e
 def check_questions(

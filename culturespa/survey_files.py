@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from .reading import (
-    need_kinds, need_schema, parse_json, read_csv, read_json, read_table, shown)
+    need_kinds, need_schema, parse_json, read_csv, read_json, read_table, row_number, shown)
 from .survey import (
     CULTURE_COLUMNS, QUESTION_COLUMNS, SHARE_COLUMNS, InputError, Survey, check_cultures,
     check_questions, check_shares, data_path, load_cultures, need_columns, one_of)
@@ -89,7 +89,7 @@ def read_folder(
     shares, cultures = _read_shares(folder), _read_cultures(folder)
     check_cultures(cultures, f"{folder/'cultures.csv'}")
     check_questions(questions, f"{folder/'questions.csv'}")
-    check_shares(shares, questions, cultures, f"{folder/'shares'}")
+    check_shares(shares, questions, cultures, str(_shares_file(folder)))
     record = _read_if_there(folder/'record.json', _SurveyRecord) or {}
     return Survey(
         name=record.get('name', folder.name),
@@ -124,19 +124,22 @@ def _read_options(path:Path, questions:pd.DataFrame)->list:
     "The options column of a questions file: JSON lists, or nothing"
     nothing = pd.Series('', questions.index)
     options = []
-    for row, text in enumerate(questions.get('options', nothing).fillna(''), 1):
+    for place, text in enumerate(questions.get('options', nothing).fillna('')):
         try:
             found = parse_json(str(text), path) if str(text).strip() else None
             options.append(need_schema(found, list[str] | None, path))
         except InputError:
-            raise InputError(f'{path}, row {row}: options is {shown(text)}, accepted is a JSON '
-                             'list of texts such as ["Yes", "No"], or nothing') from None
+            raise InputError(f'{path}, row {row_number(place, path)}: options is {shown(text)}, '
+                             'accepted is a JSON list of texts such as ["Yes", "No"], '
+                             'or nothing') from None
     return options
 
-def _read_shares(folder:Path)->pd.DataFrame:
+def _shares_file(folder:Path)->Path:
     file = folder/'shares.parquet'
-    if not file.exists():
-        file = folder/'shares.csv'
+    return file if file.exists() else file.with_suffix('.csv')
+
+def _read_shares(folder:Path)->pd.DataFrame:
+    file = _shares_file(folder)
     shares = read_table(file, dtype=dict(question_id=str, culture=str), keep_default_na=False)
     if file.suffix == '.csv':
         shares = unescaped(shares)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEFT_BEHIND', 'write_files', 'as_bytes', 'write_file', 'need_no_links', 'left_behind',
-           'append_text', 'as_json', 'as_picture', 'as_parquet', 'escape_cell', 'unescape_cell',
-           'as_csv', 'unescaped', 'printable', 'Terminal']
+           'append_text', 'holding', 'as_json', 'as_picture', 'as_parquet', 'escape_cell',
+           'unescape_cell', 'as_csv', 'unescaped', 'printable', 'Terminal']
 
 # %% ../nbs/095_writing.ipynb #863102be
 import csv
@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -112,6 +113,27 @@ def append_text(
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
     with open(os.open(path, flags, 0o666), 'ab') as file:
         file.write(as_bytes(text))
+
+# %% ../nbs/095_writing.ipynb #5906c75c
+@contextmanager
+def holding(
+    lock:Path,       # a file, made if it does not exist
+    place:Path,      # what it keeps others out of
+)->Iterator[None]:
+    "Work on a place alone. Raises `InputError` while another process does"
+    from filelock import FileLock, Timeout
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        from culturespa.reading import InputError
+        raise InputError(f'{place} is in use by another process: '
+                         'wait for it, or give another --out') from None
+    try:
+        yield
+    finally:
+        held.release()
 
 # %% ../nbs/095_writing.ipynb #0780d987
 def as_json(

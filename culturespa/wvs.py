@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from .reading import InputError, need_kinds, read_csv
+from .reading import InputError, need_kinds, read_csv, row_number, shown
 from .survey import codes_of, data_path, load_cultures
 from .wvs_files import Microdata, People, read_people
 
@@ -79,26 +79,26 @@ def load_codebook(
 
 # %% ../nbs/170_wvs.ipynb #539a9ae2
 COUNTRY_COLUMNS = ['culture', 'numeric', 'name', 'adjective', 'article', 'continent']
-_BLANKS = dict(keep_default_na=False, na_values=dict(numeric=[''], n=['']))   # no other cell is NaN
+_MAY_HAVE = dict(n='whole?', x='number?', y='number?')     # sample size, place on the map
+_MAY_BE_EMPTY = ('numeric', *_MAY_HAVE)                    # no other cell is NaN
+_BLANKS = dict(keep_default_na=False, na_values=dict.fromkeys(_MAY_BE_EMPTY, ['']))
 
 def _read_countries(
     path:str|Path,     # of a CSV
 )->pd.DataFrame:
     "The user's countries. Raises `InputError` naming file and row"
     table = read_csv(path, **_BLANKS)
-    needed = ', '.join(COUNTRY_COLUMNS)
-    for column in COUNTRY_COLUMNS:
-        if column not in table:
-            raise InputError(f"{path} lacks the column {column}: it needs {needed}")
-    for row, culture in enumerate(table.culture, 2):
-        if not re.fullmatch('[A-Z]{3}', str(culture)):
-            complaint = f"culture is {culture!r}, accepted are three capital letters"
-            raise InputError(f"{path}, row {row}: {complaint}")
     kinds = dict.fromkeys(COUNTRY_COLUMNS, 'text') | dict(numeric='whole?')
-    return need_kinds(table, kinds, path)
+    kinds |= {name: kind for name, kind in _MAY_HAVE.items() if name in table}
+    need_kinds(table, kinds, path)
+    for place, culture in enumerate(table.culture):
+        if not re.fullmatch('[A-Z]{3}', culture):
+            raise InputError(f'{path}, row {row_number(place, path)}: culture is '
+                             f'{shown(culture)}, accepted are three capital letters')
+    return table[list(kinds)]
 
 def load_countries(
-    extra:str|Path|None=None,  # CSV with the same columns, numeric and n may be empty; it wins
+    extra:str|Path|None=None,  # CSV with the same columns; n, x and y may be left out; it wins
 )->pd.DataFrame:         # index culture: numeric, name, adjective, article, continent, n, x, y
     "The countries of wave 7, and those the user adds. Raises `InputError` naming file and row"
     table = pd.read_csv(data_path('wvs_countries.csv'), **_BLANKS)
@@ -106,8 +106,12 @@ def load_countries(
         both = pd.concat([table, _read_countries(extra)])
         table = both.drop_duplicates('culture', keep='last')
     table['numeric'] = table.numeric.astype('Int64')
-    points = load_cultures()[['culture', 'x', 'y']]
-    return table.merge(points, how='left', on='culture').set_index('culture')
+    table = table.set_index('culture')
+    places = load_cultures().set_index('culture')[['x', 'y']].reindex(table.index)
+    for name, place in places.items():
+        own = table.get(name, place)
+        table[name] = own.fillna(place)
+    return table
 
 # %% ../nbs/170_wvs.ipynb #e5998ae9
 MISSING_POLICIES = ['kept', 'out', 'paper']

@@ -23,7 +23,7 @@ def test_a_file_is_read_whole_or_its_first_bad_row_is_named():
         assert answers.code.tolist() == [4, pd.NA]
         assert set(answers.model) == {'mine'}
         file.write_text('culture,question_id,code\nTHA,q1,4\nUSA,q2,3\n')
-        with pytest.raises(InputError, match='row 2: code of q2 is 3, accepted is one of 1, 2'):
+        with pytest.raises(InputError, match='row 3: code of q2 is 3, accepted is one of 1, 2'):
             read_answer_file(file, survey, options)
 
 

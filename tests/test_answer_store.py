@@ -186,7 +186,7 @@ def test_a_bit_that_turned_over_is_refused_in_one_line():
 
 def test_a_second_writer_is_refused():
     with one_writer(folder/'locked'):
-        with pytest.raises(InputError, match='being filled by another process'):
+        with pytest.raises(InputError, match='in use by another process'):
             with one_writer(folder/'locked'):
                 pass
     torn = folder/'locked/answers/.x.1.tmp'

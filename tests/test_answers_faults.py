@@ -183,7 +183,7 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
     child = start(WORLD + slow, tmp_path/'run')
     child.stdout.readline()
     wait_for_a_part(tmp_path/'run')
-    with pytest.raises(InputError, match='is being filled by another process') as refused:
+    with pytest.raises(InputError, match='is in use by another process') as refused:
         go(scripted, tmp_path/'run')
     assert '\n' not in str(refused.value)
     child.kill()

@@ -160,8 +160,9 @@ def test_broken_tables_are_refused_in_one_line():
 def test_a_cell_of_another_kind_is_named_with_row_and_column():
     def refused(kind, *cells):
         column = pd.Series(cells, dtype=object)
-        with pytest.raises(InputError, match=f'^T, row {len(cells)}: c is'):
-            need_kinds(pd.DataFrame(dict(c=column)), dict(c=kind), 'T')
+        for file, row in ('T', len(cells)), ('T.csv', len(cells) + 1):    # under the header
+            with pytest.raises(InputError, match=f'^{file}, row {row}: c is'):
+                need_kinds(pd.DataFrame(dict(c=column)), dict(c=kind), file)
     refused('text', 'a', 1)
     refused('text', 'a', None)
     refused('number', 1, 2.5, '3')

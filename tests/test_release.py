@@ -240,15 +240,15 @@ def test_a_wrong_row_of_a_table_is_named():
         'USA,q1,inf': 'is inf'}
     for row, complaint in complaints.items():
         found = reading(dict(P1=f'{columns}THA,q1,1\n{row}\n'))
-        assert found.startswith('P1.csv, row 2: '), found
+        assert found.startswith('P1.csv, row 3: '), found
         assert complaint in found, found
         assert '\n' not in found, found
     assert 'give --method' in reading(dict(table=f'{columns}USA,q1,1\n'))
     assert 'has a column culture' in reading(dict(P1=f'{columns}USA,q1,1\n'), culture='USA')
     no_method = 'method,culture,question_id,code\n,USA,q1,1\n'
-    assert 'row 1: method is missing' in reading(dict(x=no_method))
+    assert 'row 2: method is missing' in reading(dict(x=no_method))
     lettered = 'repeat,culture,question_id,code\na,USA,q1,1\n'
-    assert 'row 1: repeat of q1 is a' in reading(dict(P1=lettered))
+    assert 'row 2: repeat of q1 is a' in reading(dict(P1=lettered))
     assert "has the columns ['culture', 'item']" in reading(dict(P1='culture,item\nUSA,q1\n'))
     assert 'holds no answers' in reading(dict(P1=columns))
 
@@ -273,7 +273,7 @@ def test_probabilities_belong_to_the_options():
     for wrong in ([.5], [.5, .25, .25], [.9, .2], [-.1, .5], ['a', 'b'], 'half'):
         assert 'a list of 2 numbers' in chosen(wrong), wrong
     two = 'culture,question_id,code,probability\nUSA,q2,1,"[0.5, 0.5]"\nUSA,q2,1,"[0.6, 0.4]"\n'
-    assert 'row 1, and P1.csv, row 2, disagree on q2' in reading(dict(P1=two))
+    assert 'row 2, and P1.csv, row 3, disagree on q2' in reading(dict(P1=two))
     assert len(reading(dict(P1=two.replace('[0.6, 0.4]', '[0.5, 0.5]')))) == 1
 
 

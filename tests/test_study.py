@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from culturespa.run_folder import Run, holding
+from culturespa.run_folder import Run
 from culturespa.sheets import answer_sheets
 from culturespa.survey import InputError
 from culturespa.toys import invented_survey, persona_answers
+from culturespa.writing import holding
 
 def test_what_is_wrong_in_a_file_is_named():
     good = 'title = "T"\n[base]\npreset = "demo"\n[[arm]]\nname = "a"\n'

@@ -40,6 +40,26 @@ def test_both_country_files_say_the_same():
     assert load_countries().loc[cultures.index, words].equals(cultures[words])
 
 
+def test_a_country_of_yours_may_have_its_place_on_the_map():
+    with TemporaryDirectory() as folder:
+        mine = Path(folder)/'mine.csv'
+        mine.write_text('culture,numeric,name,adjective,article,continent,x,y,note\n'
+                        'ISL,352,Iceland,Icelandic,an,Europe,1.5,.25,cold\n'
+                        'USA,840,United States,American,an,America,,,\n')
+        table = load_countries(mine)
+        assert table.loc['ISL', ['x', 'y']].tolist() == [1.5, .25] and 'note' not in table
+        usual = load_countries().loc[['USA', 'ZWE'], ['x', 'y']]
+        assert table.loc[['USA', 'ZWE'], ['x', 'y']].equals(usual)
+        header = 'culture,numeric,name,adjective,article,continent,x'
+        for wrong in (f'{header}\nISL,352,Iceland,Icelandic,an,Europe,east\n',
+                      f'{header}\nIs,352,Iceland,Icelandic,an,Europe,1\n',
+                      f'{header[:-2]},n\nISL,352,Iceland,Icelandic,an,Europe,many\n',
+                      'culture,numeric\nISL,352\n'):
+            mine.write_text(wrong)
+            with pytest.raises(InputError, match='mine.csv'):
+                load_countries(mine)
+
+
 def test_words_become_codes_or_are_owned_up_to():
     known = {'very much so': 1, 'hardly': 2}
     cells = ['Very much so', 'hardly.', '2', 'No answer', 'Missing; Unknown', 'a', '', np.nan]

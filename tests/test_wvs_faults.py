@@ -413,22 +413,22 @@ def edited_table(name, row, column, value):
     return table.to_csv(index=False)
 
 
-WRONG_CELLS = [
-    ('shares', 3, 'share', '1.2', 'row 4'),
-    ('shares', 3, 'share', '-0.2', 'row 4'),
-    ('shares', 3, 'share', 'half', 'row 4'),
-    ('shares', 3, 'code', '9', 'row 4'),
-    ('shares', 3, 'culture', 'ATL', 'row 4'),
-    ('shares', 3, 'question_id', 'Q999', 'row 4'),
-    ('questions', 1, 'n_options', '1', 'row 2'),
-    ('questions', 1, 'question_id', 'Q1', 'row 2'),
-    ('questions', 1, 'n_options', '5', 'row 2'),
-    ('questions', 1, 'options', '["one"]', 'row 2'),
-    ('questions', 1, 'options', 'one; two', 'row 2'),
-    ('questions', 1, 'first_code', '7', 'row 2'),
-    ('cultures', 1, 'culture', 'USA', 'row 2'),
-    ('cultures', 1, 'culture', 'Thai', 'row 2'),
-    ('cultures', 1, 'article', 'the', 'row 2'),
+WRONG_CELLS = [     # the header is row 1
+    ('shares', 3, 'share', '1.2', 'row 5'),
+    ('shares', 3, 'share', '-0.2', 'row 5'),
+    ('shares', 3, 'share', 'half', 'row 5'),
+    ('shares', 3, 'code', '9', 'row 5'),
+    ('shares', 3, 'culture', 'ATL', 'row 5'),
+    ('shares', 3, 'question_id', 'Q999', 'row 5'),
+    ('questions', 1, 'n_options', '1', 'row 3'),
+    ('questions', 1, 'question_id', 'Q1', 'row 3'),
+    ('questions', 1, 'n_options', '5', 'row 3'),
+    ('questions', 1, 'options', '["one"]', 'row 3'),
+    ('questions', 1, 'options', 'one; two', 'row 3'),
+    ('questions', 1, 'first_code', '7', 'row 3'),
+    ('cultures', 1, 'culture', 'USA', 'row 3'),
+    ('cultures', 1, 'culture', 'Thai', 'row 3'),
+    ('cultures', 1, 'article', 'the', 'row 3'),
 ]
 
 

@@ -181,8 +181,11 @@ def _mean_probabilities(
     times = np.zeros((len(n), 1))
     for question, probability in zip(answers.question_id, answers.probability):
         _check_length(question, probability, n[question])
+        everything = np.sum(probability)
+        if everything == 0:     # no option was given any: nothing is known of this answer
+            continue
         own = place[question]
-        total[own, :n[question]] += np.asarray(probability) / np.sum(probability)
+        total[own, :n[question]] += np.asarray(probability) / everything
         times[own] += 1
     with np.errstate(invalid='ignore'):
         return total / times

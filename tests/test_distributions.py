@@ -109,6 +109,19 @@ def test_orders_are_kept_apart_and_unknown_questions_counted():
     assert table.questions['reversed', 'USA'] == 1      # no answer there
 
 
+def test_answers_whose_probabilities_are_all_zero_say_nothing():
+    made = made_survey({'USA': [1, 2]}, options=[2, 2])
+    rows = [made_answers({'USA': [1, 2]}, repeat=repeat) for repeat in (0, 1)]
+    lists = [[0, 0], [0, 0], [.5, .5], [0, 0]]      # q1 and q2, and both once more
+    told = pd.concat(rows).assign(probability=lists)
+    table = distribution_scores(made, told).set_index('culture')
+    assert table.questions['USA'] == 1                  # q2 was never told
+    assert table.emd['USA'] == .5
+    nothing = told.assign(probability=[[0, 0]] * 4)
+    table = distribution_scores(made, nothing).set_index('culture')
+    assert table.questions['USA'] == 0 and np.isnan(table.emd['USA'])
+
+
 def test_distributions_need_probabilities():
     made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[4, 2])
     with pytest.raises(InputError, match='no option probabilities'):

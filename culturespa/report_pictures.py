@@ -23,7 +23,7 @@ from culturespa.looks import (
     write_figure)
 from .maps import joint_map, plot_map
 from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs
-from .measures import kinds_among
+from .sheets import kinds_of
 from .survey import InputError, Survey, one_of
 from .wording import label, number
 from .writing import as_picture
@@ -290,7 +290,7 @@ def drawings(
     pearson = known.set_index(['model', 'method']).pearson
     if len(pearson):
         kinds = shown_kinds(list(pearson.index), most)
-        path = _map_path(kinds_among(sheets), kinds)
+        path = _map_path(kinds_of(sheets), kinds)
         found += [
             _matrix_picture(survey, sheets, kinds, columns),
             _scatter_picture(tables['pairs'], pearson[kinds]),

@@ -23,7 +23,7 @@ from culturespa.looks import (
     write_figure)
 from .maps import joint_map, plot_map
 from .matrices import culture_matrix, pair_values, plot_matrices, plot_pairs
-from .sheets import kinds_of
+from .sheets import KIND, kinds_of
 from .survey import InputError, Survey, one_of
 from .wording import label, number
 from .writing import as_picture
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 # %% ../nbs/785_report_pictures.ipynb #cdb542bf
 KIND_COLOURS = dict(floor=NO_MODEL, model=BLUE, ceiling=PEOPLE_AGAIN)
-_METHOD = ['model', 'method', 'order']
 
 def _baseline_lines(
     baselines:pd.DataFrame,
@@ -41,10 +40,10 @@ def _baseline_lines(
 )->pd.DataFrame:         # lowest first; low and high only where a model stands
     "What the picture of that table shows, a row for a line"
     averages = places[places.culture == 'average']
-    bounds = averages[[*_METHOD, 'low', 'high']]
+    bounds = averages[[*KIND, 'low', 'high']]
     known = baselines.dropna(subset='S')
     ordered = known.sort_values('S')
-    return ordered.merge(bounds, how='left', on=_METHOD)
+    return ordered.merge(bounds, how='left', on=KIND)
 
 def _line_looks(lines:pd.DataFrame)->list[Look]:
     "Of every line: that of its method, or of floors and ceilings"

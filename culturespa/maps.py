@@ -19,9 +19,9 @@ from .alignment import shown_name
 from .diagram import plain_names
 from .looks import FEWEST_POINTS, SOFT, UNKNOWN, looks
 from .relation import mantel, pearson
-from culturespa.matrices import (
-    all_alike, culture_matrix, kinds_with_matrix, left_out, left_out_note, pair_scores, pair_values,
-    square)
+from .matrices import (
+    all_alike, culture_matrix, kinds_with_matrix, left_out, left_out_note,
+    pair_scores, pair_values, square)
 from .sheets import one_kind
 from .survey import InputError, Survey, one_of
 

@@ -134,9 +134,12 @@ def find_device(
         best = 'cuda'
     if name == 'auto':
         return 'auto' if best == 'cuda' else best
-    if name and name.split(':')[0] not in {'cpu', best}:
+    kind, _, number = (name or best).partition(':')
+    there = dict(cpu=1, mps=1, cuda=torch.cuda.device_count())
+    is_number = number.isascii() and number.isdecimal()
+    if kind not in {'cpu', best} or number and not (is_number and int(number) < there[kind]):
         raise InputError(f'device {name} is not here; this machine has {best}')
-    return name or best
+    return 'cpu' if kind == 'cpu' else name or best
 
 def find_dtype(
     name:str|None,  # of `DTYPES` or `QUANTISED`; None: fp32 on a processor, else the checkpoint's

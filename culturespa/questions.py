@@ -9,6 +9,7 @@ __all__ = ['WRITTEN', 'MOST_WRITTEN', 'ELSEWHERE', 'examples_by_topic', 'questio
 # %% ../nbs/410_questions.ipynb #4fcd39d9
 import inspect
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -288,6 +289,13 @@ def _append(log:str|Path|None, identity:dict, replies:dict):
     lines = [as_json([*key, text], indent=None) for key, text in replies.items()]
     if not Path(log).exists():
         lines.insert(0, json.dumps(identity) + '\n')
-    elif not Path(log).read_bytes().endswith(b'\n'):
-        lines.insert(0, '\n')   # the last line was cut short
+    elif _is_cut_short(Path(log)):
+        lines.insert(0, '\n')
     append_text(log, ''.join(lines))
+
+def _is_cut_short(log:Path)->bool:
+    "Does the last line lack its end? Only a byte is read, since a log grows with every reply"
+    with log.open('rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read(1) != b'\n'

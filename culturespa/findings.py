@@ -40,7 +40,8 @@ def _pooled(tables:dict, name:str, against_unaware:bool=False)->list[dict]:
     for row in rows:
         shared = _orders(tables, (row['model'], row['method']))
         if against_unaware:      # only in orders that both were asked in
-            shared &= _orders(tables, (row['model'], 'unaware')) or shared
+            plain = tables['formats'].query("method == 'unaware'")
+            shared &= _orders(tables, (row['model'], 'unaware')) or set(plain.order)
         row['orders'] = len(shared)
     return rows
 

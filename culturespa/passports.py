@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['SCORE_KINDS', 'CHANGE_KINDS', 'ABILITY_KINDS', 'APACHE', 'SURVEY_LICENCES', 'TAGS',
-           'RULER', 'LEARNED', 'PASSPORT', 'NO_TOKEN', 'names_asked', 'adapter_scores',
-           'adapter_abilities', 'gather_passport', 'lacking', 'need_complete', 'card_head',
-           'scores_in_words', 'labels_in_words', 'abilities_in_words', 'card_text',
-           'stage_adapter', 'push_adapter', 'need_token']
+           'RULER', 'PASSPORT', 'NO_TOKEN', 'names_asked', 'adapter_scores', 'adapter_abilities',
+           'gather_passport', 'lacking', 'need_complete', 'card_head', 'scores_in_words',
+           'labels_in_words', 'abilities_in_words', 'card_text', 'stage_adapter', 'push_adapter',
+           'need_token']
 
 # %% ../nbs/475_passports.ipynb #ae9ad6a7
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,9 +20,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from .adapters import WEIGHTS, describe_adapter
+from .learned import learned_in_words, prompt_language, sources_in_words, training_record
 from .model_files import find_adapter
 from .models import first_line
-from .prompts import METHODS, load_templates
 from .reading import InputError, need_kinds, read_json
 from .sums import read_summed
 from .writing import as_json, write_files
@@ -52,26 +51,6 @@ class _ScoreRow(BaseModel):
     position_low:float | None = None
     position_high:float | None = None
 
-class _Moved(BaseModel):
-    "What is read of the step in which pairs are collected"
-    model_config = ConfigDict(extra='allow')
-    moved:int = 0
-    comparable:int = 0
-
-class _AboutSteps(BaseModel):
-    "What is read of the steps of a run"
-    model_config = ConfigDict(extra='allow')
-    pairs:_Moved | None = None
-
-class _Learned(BaseModel):
-    "What is read of the configuration of the run that trained an adapter"
-    model_config = ConfigDict(extra='allow')
-    learn_from:str = 'P1'
-    learn_under:list[str] = ['P1']
-    replay:float = 0.
-    replay_from:str | None = None
-    templates:str = 'en'
-
 class _About(BaseModel):
     "What is read from summaries, records and notes of how a model was asked"
     model_config = ConfigDict(extra='allow')
@@ -80,8 +59,6 @@ class _About(BaseModel):
     methods:list[_ScoreRow] | None = None
     model:dict[str, Any] | None = None
     models:dict[str, dict[str, Any]] | None = None
-    steps:_AboutSteps | None = None
-    configuration:_Learned | None = None
 
 def _read_object(file:Path)->dict:
     "A JSON object. Raises `InputError`"
@@ -205,7 +182,7 @@ def gather_passport(
     is_demo = facts['record'].get('model') == 'demo'
     base_licence = base_licence or (APACHE if is_demo else None)
     survey = (found or {}).get('survey') or facts['record'].get('survey')
-    trained = _training_record(adapter, run)
+    trained = training_record(adapter, run)
     return facts | dict(
         base_hub=base or facts['base_hub'],
         base=base or facts['base'],
@@ -213,7 +190,7 @@ def gather_passport(
         scores=found,
         pairs=(trained.get('steps') or {}).get('pairs') or {},
         learned=trained.get('configuration') or {},
-        language=_language_of(trained),
+        language=prompt_language(trained),
         abilities=adapter_abilities(abilities, facts['weights']) if abilities else [],
         examined=examined,
         survey=survey,
@@ -221,30 +198,6 @@ def gather_passport(
         base_licence=base_licence,
         survey_licence=survey_licence or _known_licence(survey),
         datasets=list(datasets))
-
-def _training_record(adapter:str|Path, scored:str|Path|None)->dict:
-    "The record of the run that trained an adapter; empty where there is none"
-    beside = Path(adapter).resolve().parent
-    places = [beside.parent] if beside.name == 'adapters' else []
-    if scored:
-        places.append(Path(scored))
-    for place in places:
-        file = place/'record.json'
-        record = _read_object(file) if file.is_file() else {}
-        pairs = (record.get('steps') or {}).get('pairs') or {}
-        if {'moved', 'comparable'} <= set(pairs):      # a folder that only asked has none
-            return record
-    return {}
-
-def _language_of(trained:dict)->str|None:
-    "The language that a run's prompts are in; None where that is not told"
-    learned = trained.get('configuration')
-    if not learned:
-        return None
-    try:
-        return load_templates(learned.get('templates', 'en')).language
-    except InputError:      # the file is gone
-        return None
 
 def _known_licence(survey:str|None)->str|None:
     "A survey's licence in words, if we know it"
@@ -376,19 +329,6 @@ def abilities_in_words(
     return _table(head, rows)
 
 # %% ../nbs/475_passports.ipynb #e0634e01
-_OWN = 'answers of the base model itself'
-LEARNED = {      # adapter of all cultures -> what it learned from
-    'joint': f'{_OWN} that moved when it was asked as a person of a culture',
-    'rds': f'{_OWN} as a person of a culture, drawn at random, moved or not: a control',
-    'cds': f'{_OWN} that did not move when it was asked as a person of a culture: a control',
-    'shuffled': f'{_OWN} that moved when it was asked as a person of a culture, each under '
-                'another culture: a control',
-    'noise': f'{_OWN} that changed when it was asked the same twice: a control',
-    'expected': 'probabilities that the base model itself gives to answers which move, instead of '
-                'single draws',
-    'expected_hard': 'the most probable one of the answers of the base model itself which move, '
-                     'instead of single draws'}
-
 PASSPORT = """---
 {head}
 ---
@@ -451,44 +391,8 @@ def _training_in_words(passport:dict)->str:
         dropout=passport['dropout'], layers=passport['targets'],
         numbers=f"{passport['numbers']:,}")
     facts = record.get('settings', {}) | known | where      # what was, over what was asked for
-    learned = passport['learned']
-    said = [*_moved_in_words(passport['pairs']), _people_in_words(learned)]
-    said += _replay_in_words(learned)
-    return '\n\n'.join([' '.join(said), _table(['', ''], facts.items())])
-
-def _learned_in_words(adapter:Any)->str:
-    "What an adapter of this name learned from"
-    if re.fullmatch('[A-Z]{3}', str(adapter)):
-        return f'{_OWN} that moved when it was asked as a person of one culture, {adapter}'
-    return LEARNED.get(adapter, 'what its files do not tell')
-
-def _moved_in_words(pairs:dict)->list[str]:
-    "How many answers moved in the run it comes from; nothing where that is not told"
-    if not pairs:
-        return []
-    return [f"In its run {pairs['moved']:,} of {pairs['comparable']:,} answers moved when the base "
-            'was asked as a person of a culture.']
-
-def _people_in_words(learned:dict)->str:
-    "Whether answers of people were in the prompts it comes from"
-    if not learned:
-        return 'Whether its prompts showed answers of people, its files do not tell.'
-    methods = dict.fromkeys([learned.get('learn_from', 'P1'), *learned.get('learn_under', ['P1'])])
-    # a method that is not ours may show anything
-    shown = [name for name in methods if METHODS.human.get(name, True)]
-    if not shown:
-        return f"Its pairs show no answer of people: no prompt of {', '.join(methods)} shows any."
-    return (f"Its pairs show answers of people, through the prompts of {', '.join(shown)}: "
-            'compare it with models that saw some, too.')
-
-def _replay_in_words(learned:dict)->list[str]:
-    "What else is among its samples; nothing if there is nothing"
-    if not learned.get('replay'):
-        return []
-    file = Path(str(learned.get('replay_from'))).name
-    return [f"Its samples are not pairs alone: for every pair {learned['replay']:g} of replay are "
-            f'mixed in, prompts of {file} with what the base itself replied. What those prompts '
-            'say is not known here.']
+    said = sources_in_words(passport['pairs'], passport['learned'])
+    return f"{said}\n\n{_table(['', ''], facts.items())}"
 
 def _named(names:Sequence[str|None]|None)->str:
     "' (P1, P3)'; nothing where that is not told"
@@ -510,7 +414,7 @@ def card_text(
     return PASSPORT.format(
         head=card_head(passport),
         name=passport['name'],
-        learned=_learned_in_words(passport['record'].get('adapter')),
+        learned=learned_in_words(passport['record'].get('adapter')),
         under=_named(passport['learned'].get('learn_under')),
         language=_named([passport['language']]),
         base=passport['base'],

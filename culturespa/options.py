@@ -181,7 +181,8 @@ Filter = Annotated[Text, option(
 PerTopic = Annotated[Whole, option(
     '--per-topic', help='questions in each topic, to write or, with --questions, to take')]
 Limit = Annotated[Whole, option(
-    '--limit', help='a first try: the first questions of the survey, as many in each topic')]
+    '--limit', min=1, help='a first try: only the first questions of the survey; a run also learns '
+                           'from at most so many in each topic')]
 SeedQuestions = Annotated[Text, option(
     '--seed-questions', help="examples for writing: 'all' survey questions of the topic, or 'one'")]
 Temperature = Annotated[Number, option(
@@ -190,7 +191,7 @@ LearnTemperature = Annotated[Number, option(
     '--learn-temperature', help='of the answers to learn from; left out: the same')]
 TopP = Annotated[Number, option('--top-p', help='of answers')]
 MaxNewTokens = Annotated[Whole, option('--max-new-tokens', help='longest reply')]
-Repeats = Annotated[Whole, option('--repeats', help='answers to every survey question')]
+Repeats = Annotated[Whole, option('--repeats', help='answers to every survey question', min=1)]
 Methods = Annotated[Text, option(
     '--methods',
     help="prompting methods with commas between, or 'all': unaware,P1,P2,P3,P1+P3,P2+P3")]

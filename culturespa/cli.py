@@ -213,7 +213,7 @@ def run(
     need_dry_run(tflops, dry_run)
     prices = taken_prices(typed, dry_run)
     spread = {name: typed.pop(name) for name in SPREAD}
-    served = taken_served(typed)
+    served = taken_served(typed, device)
     configuration = typed_configuration(start_from=start_from, **typed)
     _go(out, configuration, device, quiet, dry_run, start_from, tflops, figures, prices,
         report_to=report_to, spread=spread, served=served, stop_after=stop_after)
@@ -229,7 +229,7 @@ def questions(
     **typed:Any,
 ):
     "Step 1: let the model write questions, or take some (the same options as `run`)"
-    served = taken_served(typed)
+    served = taken_served(typed, device)
     configuration = typed_configuration(start_from=start_from, **typed)
     quiet_libraries()
     from culturespa.pipeline import questions_step
@@ -260,7 +260,7 @@ def answers(
     from culturespa.survey import one_of
     steps = dict(generated=generated_answers_step, survey=survey_answers_step)
     step = steps[one_of('--on', on, steps)]
-    print(step(Run(out, None, device, quiet, served=taken_served(typed))))
+    print(step(Run(out, None, device, quiet, served=taken_served(typed, device))))
 
 # %% ../nbs/899_cli.ipynb #d72bff4f
 @app.command(**helped('pairs'))

@@ -221,6 +221,8 @@ def test_what_a_run_would_not_heed_is_refused_before_it_begins():
             '--figures gif': "--figures 'gif': accepted are svg, pdf",
             '--report-to nobody': "--report-to 'nobody'",
             '--repeats 0': '--repeats', '--limit 0': '--limit',
+            '--url http://localhost:1/v1 --device cpu': '--device is for a model on this machine',
+            '--url http://localhost:1/v1 --dtype 4bit': '--dtype is for a model on this machine',
             '--questions survey --topics Food --learn-topics Work --per-topic 3': '--per-topic'}
         for more, word in unheeded.items():
             for dry in ('', ' --dry-run'):

@@ -102,7 +102,8 @@ def merge_adapter_command(
     merge_adapter(base['path'], folder, out, dtype, asked, tolerance,
                   revision=revision, device=typed['device'])
     said = read_json(out/'merge.json')
-    print(f"merged in {dtype}: {some(said['prompts'], 'question')} answered alike, the largest difference "
+    asked_alike = some(said['prompts'], 'question')
+    print(f"merged in {dtype}: {asked_alike} answered alike, the largest difference "
           f"of a probability is {said['largest_difference']:.1g} (accepted: {said['tolerance']:g})"
           f'\nModel in {out}')
 

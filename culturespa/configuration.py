@@ -146,7 +146,7 @@ def configure(
     one_of('preset', preset, PRESETS)
     usual = PRESETS[preset]
     given = {name: value for name, value in changes.items() if value is not None}
-    _check_takes_all(given.get('questions'), given, usual.get('filter', 'ours'))
+    _check_takes_all(given.get('questions'), given, str(usual.get('filter', 'ours')))
     given = _absolute(_with_questions(preset, given))
     tuning = usual.get('tuning', {}) | given.pop('tuning', {})
     return read_configuration({**usual, **given, 'tuning': tuning})

@@ -273,8 +273,9 @@ def assess_command(
         from culturespa.dry_run import describe_estimate
         from culturespa.estimates import estimate
         # a try on a server costs money, so its speed stays unknown
-        tried = {} if typed['url'] is None else dict(probe=0)
-        print(describe_estimate(estimate(**plan, **tried), prices))
+        if typed['url'] is not None:
+            plan['probe'] = 0
+        print(describe_estimate(estimate(**plan), prices))
         return
     answers = ask(**plan, out=out, quiet=quiet)
     part = _part_of(whole, asked)
@@ -452,7 +453,8 @@ def export_command(
                          'leave --cultures out, or add a method to --methods')
     items = task_items(Prompter(load_survey(survey), templates), methods, cultures)
     task = write(items, out, longest)
-    print(f'{some(len(items), "prompt")} in {out}; next, with names of yours for MODEL, LOGS and DONE:')
+    print(f'{some(len(items), "prompt")} in {out}; '
+          'next, with names of yours for MODEL, LOGS and DONE:')
     place = quote(str(out))
     print(NEXT[program].format(out=place, task=task))
     logs = LOGS[program].format(out=place)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:      # too heavy for a page of help
 
     from culturespa.audit import Audit
     from culturespa.run_folder import Run
-    from culturespa.study import Study
+    from culturespa.study import Arm, Study
     from culturespa.survey import Survey
 
 # %% ../nbs/893_study_commands.ipynb #a5b22133
@@ -74,7 +74,7 @@ def _with_origins(study:'Study', names:tuple)->'Study':
     "A study of some arms, and of those they start from"
     from dataclasses import replace
     needed = set(names)
-    kept = []
+    kept:list[Arm] = []
     for arm in reversed(study.arms):     # an arm starts from one above it
         if arm.name in needed:
             needed.add(arm.origin)

@@ -146,13 +146,13 @@ def test_a_dry_run_asks_no_server_and_options_without_use_are_refused_by_name():
     server = ScriptedServer(lambda number, request: (200, chat_reply('1')))
     with tempfile.TemporaryDirectory() as folder:
         at = f'assess --out {folder}/new --model m --url {server.url}'
-        told = typed(f'{at} --dry-run --price-in 1 --price-out 2')
-        assert 'calls' in told and 'at most about' in told and not server.seen
+        costs = typed(f'{at} --dry-run --price-in 1 --price-out 2')
+        assert 'calls' in costs and 'at most about' in costs and not server.seen
         lines = {
             f'{at} --device cpu': '--device is for a model on this machine: leave out --url',
             f'{at} --dtype bfloat16 --dry-run': '--dtype is for a model on this machine',
             f'assess --out {folder}/new --timeout 9': '--timeout is for a model behind a server',
-            'ask Tea? --options Yes;No --extra-body a=1': '--extra-body is for a model behind a server'}
+            'ask Tea? --options Yes;No --extra-body a=1': '--extra-body is for a model behind'}
         for line, why in lines.items():
             with pytest.raises(InputError, match=why):
                 typed(line)

@@ -67,8 +67,8 @@ def test_a_study_makes_no_folder_in_a_dry_run_or_from_a_bad_file():
         file, out = Path(folder)/'study.toml', Path(folder)/'out'
         file.write_text('title = "T"\n[base]\npreset = "demo"\n[[arm]]\nname = "a"\n')
         assert 'T: 1 arm, 1 run, 0 claims' in typed(f'study {file} --out {out} --dry-run')
-        wrong = {f'{file} --arms b': 'unknown arm', f'{file} --arms ,': 'accepted are a', f'{file} --survey nowhere': 'nowhere',
-                 f'{folder}/none.toml': 'does not exist'}
+        wrong = {f'{file} --arms b': 'unknown arm', f'{file} --arms ,': 'accepted are a',
+                 f'{file} --survey nowhere': 'nowhere', f'{folder}/none.toml': 'does not exist'}
         for line, words in wrong.items():
             with pytest.raises(InputError, match=words):
                 typed(f'study {line} --out {out} --quiet')

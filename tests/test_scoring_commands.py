@@ -38,7 +38,6 @@ def test_ways_of_align_are_not_mixed_and_a_runs_own_scores_stay():
             f'align --out {folder}/new --answers {folder}/a.csv': '--answers needs --survey',
             f'align --out {folder}/new --method P1': 'need --answers',
             f'align --out {folder}/new {files} --device cpu': '--device is for a run',
-            f'assess --out {folder}/new --dry-run --json': '--json prints scores',
             f'align --out {kept} {files}': 'is the folder of a run or a survey'}
         for line, why in wrong.items():
             with pytest.raises(InputError, match=why):
@@ -150,6 +149,7 @@ def test_a_dry_run_asks_no_server_and_options_without_use_are_refused_by_name():
         assert 'calls' in costs and 'at most about' in costs and not server.seen
         lines = {
             f'{at} --device cpu': '--device is for a model on this machine: leave out --url',
+            f'assess --out {folder}/new --dry-run --json': '--json prints scores',
             f'{at} --dtype bfloat16 --dry-run': '--dtype is for a model on this machine',
             f'assess --out {folder}/new --timeout 9': '--timeout is for a model behind a server',
             'ask Tea? --options Yes;No --extra-body a=1': '--extra-body is for a model behind'}

@@ -34,7 +34,7 @@ from .models import first_line
 from .served import load_model
 from .reading import FileName, InputError, need_kinds, read_json, read_table
 from .sums import write_summed
-from .writing import as_csv, as_json, as_parquet, as_picture, write_file
+from .writing import as_csv, as_json, as_parquet, as_picture, holding, write_file
 
 # %% ../nbs/640_ability_tasks.ipynb #dfd4d59d
 def _need_harness():
@@ -408,7 +408,6 @@ def study_abilities(
     **load:Any,                       # revision, device, dtype: see `load_model`
 )->pd.DataFrame:                      # a model's name, and the columns of `compare_abilities`
     "Ask a base and its adapters general tasks, and compare. Raises `InputError`"
-    from filelock import FileLock, Timeout
     out = Path(out)
     settings = ability_settings(
         model, tasks, limit, margin, load.get('revision'), load.get('dtype'))
@@ -420,16 +419,13 @@ def study_abilities(
         if missing:
             manager = find_tasks(tasks, folders)    # an unknown name leaves no folder behind
             base = _need_local(load_model(model, **load))
-        out.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(out/'.lock', timeout=0):
+        with holding(out/'.lock', out):
+            record = agreed_record(out, settings)    # another call may have ended meanwhile
+            _join(record, named, model, out)
+            write_file(out/'record.json', as_json(record))
+            for name in _lacking(out, missing, tasks):
+                own = base.with_adapter(named[name][0], name) if name in named else base
+                measure_into(out, name, own, settings, manager, batch, quiet)
+                record['models'][name]['record'] = own.record
                 write_file(out/'record.json', as_json(record))
-                for name in missing:
-                    own = base.with_adapter(named[name][0], name) if name in named else base
-                    measure_into(out, name, own, settings, manager, batch, quiet)
-                    record['models'][name]['record'] = own.record
-                    write_file(out/'record.json', as_json(record))
-                return _compared(out, record)
-        except Timeout:
-            raise InputError(f'{out} is in use by another process: wait for it, '
-                             'or give another --out') from None
+            return _compared(out, record)

@@ -220,14 +220,15 @@ def merge_adapter(
     dtype:str = 'float32',      # of the weights written: one of `DTYPES`
     asked:Asked|None = None,    # what to ask before and after; None: 48 questions of the demo
     tolerance:float|None = None,  # None: that of `MERGE_TOLERANCE`
-    **load:Any,                 # revision, device
+    revision:str|None = None,   # of a model from the hub
+    device:str|None = None,     # as for `find_device`
 )->Path:                        # the folder
     "Write base and adapter as one model, if it answers as the two do. Raises `InputError`"
     one_of('dtype', dtype, DTYPES)
     out = Path(out)
     _check_free(out)
-    folder = find_model(model, load.get('revision'))
-    device = find_device(load.get('device'))
+    folder = find_model(model, revision)
+    device = find_device(device)
     own = check_adapter(adapter, dict(path=str(model), weights=fingerprint(folder)))
     asked = asked or draw_prompts(load_survey('demo'))
     tolerance = MERGE_TOLERANCE[dtype] if tolerance is None else tolerance

@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['FLOOR', 'CEILING', 'SCORES', 'COUNTS', 'NAMED_AT_MOST', 'TUNED', 'modal_codes',
            'known_mean', 'quotient', 'score_sheets', 'align', 'score_columns', 'score_table',
-           'write_scores', 'shown_name', 'plot_scores']
+           'shown_name', 'plot_scores']
 
 # %% ../nbs/510_alignment.ipynb #348d2987
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,6 @@ from .diagram import plain_names
 from .looks import GRID, GUIDE, INK, looks
 from .sheets import KIND, SHEET, UNREADABLE, answer_sheets
 from .survey import InputError, Survey, one_of
-from .writing import as_csv, write_file
 
 # %% ../nbs/510_alignment.ipynb #73129ef5
 FLOOR = 'median of the other countries'                 # floor and ceiling, page 530
@@ -31,7 +29,6 @@ SCORES = pd.DataFrame([
     ('worst',    'squares', 'worst',   'all',     'S, a refusal counts as the worst answer'),
     ('middle',   'squares', 'middle',  'all',     'S, a refusal counts as the middle of the scale'),
 ], columns=['score', 'weighs', 'refusals', 'questions', 'meaning']).set_index('score')
-SCORES
 
 # %% ../nbs/510_alignment.ipynb #dbac57a8
 def modal_codes(
@@ -240,13 +237,6 @@ def _averages(table:pd.DataFrame)->pd.DataFrame:
         who = ', '.join(common.index) if few else len(common)
         rows[f'average of {who}'] = common.mean()
     return pd.DataFrame(rows).T.set_axis(table.columns, axis=1)
-
-def write_scores(
-    scores:pd.DataFrame,
-    path:str|Path,         # a .csv file, replaced
-):
-    "Write scores with two decimals more than anyone should quote"
-    write_file(path, as_csv(scores, '%.4f'))
 
 # %% ../nbs/510_alignment.ipynb #0772471b
 TUNED = {

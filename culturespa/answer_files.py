@@ -192,8 +192,11 @@ def _cell_probability(value:Any, codes:Sequence[int])->list[float]|None:
     "One number an option, None as for a code"
     if isinstance(value, str):
         value = parse_json(value, 'a cell')
-    if not codes or np.ndim(value) == 0:
+    is_list = isinstance(value, list | tuple | np.ndarray)
+    if not codes or not is_list and pd.isna(value):
         return None
+    if not is_list:
+        raise ValueError
     found = [float(p) for p in value]
     if len(found) != len(codes):
         raise ValueError

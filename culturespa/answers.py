@@ -414,13 +414,12 @@ def majority(
         raise InputError(f'votes is {votes}: accepted is 1 or more')
     if votes == 1:
         return answers
-    key = ['source', 'model', 'method', 'culture', 'question_id', 'order', 'repeat']
     drawn = answers.assign(draw=answers.repeat % votes, repeat=answers.repeat // votes)
     # an unread draw stands in a group of its own, behind all others
-    alike = drawn.groupby([*key, 'code'], dropna=False).draw.transform('size')
+    alike = drawn.groupby([*ANSWER_KEY, 'code'], dropna=False).draw.transform('size')
     drawn['alike'] = alike.where(drawn.code.notna(), 0)
     ranked = drawn.sort_values(['alike', 'draw'], ascending=[False, True], kind='stable')
-    winners = ranked.drop_duplicates(key).sort_index(kind='stable')
+    winners = ranked.drop_duplicates(ANSWER_KEY).sort_index(kind='stable')
     return winners.drop(columns=['draw', 'alike'])
 
 # %% ../nbs/430_answers.ipynb #9f1ea12b

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .comparison import compare_gains
 from .inference import continents
+from .sheets import kinds_of
 from .survey import InputError, Survey, one_of
 
 # %% ../nbs/850_claims.ipynb #ae06aa89
@@ -92,7 +93,7 @@ def claim_table(
     table:pd.DataFrame,        # scores of all runs, as for `scores_by_run`
 )->pd.DataFrame:               # columns `WEIGHED`; a row a claim
     "A verdict for every claim whose runs are done"
-    kinds = set(sheets.index.droplevel(['culture', 'order', 'repeat']))
+    kinds = set(kinds_of(sheets))
     rows = []
     for claim in claims:
         about = dict(says=claim.says, group=claim.group)

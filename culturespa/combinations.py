@@ -11,6 +11,7 @@ import pandas as pd
 from .comparison import compare_gains
 from .diagram import plain_names
 from .looks import BLUE, GUIDE, INK, PAPER, RED
+from .sheets import kinds_of
 from .survey import Survey
 
 # %% ../nbs/680_combinations.ipynb #744c4e53
@@ -28,7 +29,7 @@ def combination_table(
 
     Models and methods without all four sides have no row; neither have plain answers.
     """
-    kinds = list(sheets.index.droplevel(['culture', 'order', 'repeat']).unique())
+    kinds = kinds_of(sheets)
     tables = []
     for model, method in kinds:
         before = (base, method), (base, usual)

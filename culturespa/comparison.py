@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['COMPARED', 'PREDICTORS', 'PLACED', 'SHORTEST_SPAN', 'on_same_cells',
            'swapped_differences', 'flip_p', 'holm', 'largest_p', 'compare', 'both_distances',
-           'one_kind', 'compare_gains', 'position', 'with_ends', 'relative_position',
-           'ends_and_distances']
+           'compare_gains', 'position', 'with_ends', 'relative_position', 'ends_and_distances']
 
 # %% ../nbs/550_comparison.ipynb #88b211b5
 from collections.abc import Sequence
@@ -15,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from .alignment import CEILING, FLOOR, SCORES, known_mean, quotient, shown_name
-from .sheets import KIND
+from .sheets import KIND, one_kind
 from .baselines import baseline_answers
 from .inference import (average_scores, flips_for, group_averages, misses, on_scale,
                                   over_groups, score_of_sums, stacked, sums_for, weight_shares,
                                   with_bounds)
-from .survey import InputError, Survey, one_of
+from .survey import InputError, Survey
 
 # %% ../nbs/550_comparison.ipynb #3f8e7a42
 def on_same_cells(
@@ -216,18 +215,6 @@ def _each_left_out(
 
 # %% ../nbs/550_comparison.ipynb #9c968730
 PREDICTORS = ['floor', 'ceiling']  # the `model` of sheets that need none
-
-def one_kind(
-    sheets:pd.DataFrame,
-    kind:tuple,         # (model, method)
-)->pd.DataFrame:
-    "The sheets of one model and method. Raises `InputError` if there are none"
-    kinds = list(sheets.index.droplevel(['culture', 'order', 'repeat']).unique())
-    model, method = one_of('(model, method)', tuple(kind), kinds)
-    names = sheets.index.get_level_values
-    of_model = names('model') == model
-    of_method = names('method') == method
-    return sheets[of_model & of_method]
 
 def _in_same_order(
     sheets:pd.DataFrame,

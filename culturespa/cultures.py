@@ -19,9 +19,10 @@ from .alignment import known_mean, shown_name
 from .batteries import batteries
 from .inference import jackknife
 from .matrices import (
-    NO_MATRIX, all_alike, culture_matrix, kinds_of, left_out, left_out_note, one_method,
-    pair_source, pair_values, similarity_of_pairs, square)
+    NO_MATRIX, all_alike, culture_matrix, left_out, left_out_note, pair_source, pair_values,
+    similarity_of_pairs, square)
 from .relation import mantel, mantel_on_map, pearson, western
+from .sheets import kinds_of, one_kind
 from .survey import InputError, Survey, select
 
 # %% ../nbs/730_cultures.ipynb #93f9ae98
@@ -138,7 +139,7 @@ def _why_no_correlation(
     "The reason a method has no correlation with the people"
     if method == 'unaware':
         return NO_MATRIX
-    cultures = comparable(survey, one_method(sheets, model, method))
+    cultures = comparable(survey, one_kind(sheets, (model, method)))
     if len(cultures) < FEWEST_CULTURES:
         plural = '' if len(cultures) == 1 else 's'
         needed = f'a correlation needs at least {FEWEST_CULTURES}'
@@ -305,7 +306,7 @@ def correlate(
     "How well the culture matrix of each method agrees with the people's"
     rows = []
     for model, method in kinds_of(sheets):
-        part = one_method(sheets, model, method)
+        part = one_kind(sheets, (model, method))
         reason = _why_no_correlation(survey, sheets, model, method)
         row = dict(model=model, method=method, note=reason)
         if not reason:
@@ -379,7 +380,7 @@ def _cultures_in_common(
     common = list(survey.cultures.culture)
     for model, method in kinds:
         if method != 'unaware':
-            usable = comparable(survey, one_method(sheets, model, method))
+            usable = comparable(survey, one_kind(sheets, (model, method)))
             common = [culture for culture in common if culture in usable]
     return common
 
@@ -412,7 +413,7 @@ def compare_correlations(
     Raises `InputError` if there is nothing to compare."""
     some = _in_common(survey, sheets, (a, b))
     people = some.similarity
-    parts = [one_method(sheets, *kind) for kind in (a, b)]
+    parts = [one_kind(sheets, kind) for kind in (a, b)]
     r, without = [], []
     for part in parts:
         personas = square(similarity_of_pairs(some, part), people.index)

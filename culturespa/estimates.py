@@ -56,7 +56,8 @@ def estimate(
     if probe and not isinstance(model, ModelShape):
         before = dict(getattr(model, 'used', {}))
         seconds = calls * _seconds_per_call(model, prompter, some[:probe], settings)
-        counted = _tokens_per_call(model, before, WARM_UP + len(some[:probe]))
+        probed = len(some[:probe])
+        counted = _tokens_per_call(model, before, min(WARM_UP, probed) + probed)
     prompt, reply = counted or (prompt, reply)
     return dict(
         answers=answers,

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .sheets import ENOUGH_OF_A_SURVEY
+from .sheets import ENOUGH_OF_A_SURVEY, KIND
 from .comparison import PREDICTORS
 from .wording import label, listed, number, p_value, some, with_spread
 
 # %% ../nbs/770_findings.ipynb #7aa19ed3
-_METHOD = ['model', 'method', 'order']
-
 def _average_rows(table:pd.DataFrame)->list[dict]:
     "The rows that stand for all cultures together"
     average = table[table.culture == 'average']
@@ -73,7 +71,7 @@ def _finding_silence(tables:dict)->Iterator[str]:
     "Cultures without a single readable reply"
     scores = tables['scores']
     silent = scores[scores.note == 'no reply could be read']
-    for kind, part in silent.groupby(_METHOD, sort=False):
+    for kind, part in silent.groupby(KIND, sort=False):
         cultures = listed(part.culture.unique())
         questions = some(int(part.unparsed.sum()), 'question')
         yield (f'No reply of {label(*kind)} as {cultures} could be read ({questions}): '

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from .frames import end_tokens, find_frame, template_ending
-from .model_files import (
+from culturespa.model_files import (
     QUANTISED, check_adapter, dtype_name, find_device, find_dtype, find_model, fingerprint,
-    fingerprint_of, load_tokenizer, load_weights, need_libraries, peft_model, with_template)
+    fingerprint_of, load_tokenizer, load_weights, need_libraries, peft_model, snapshot_commit,
+    with_template)
 from .models import (TODAY, Sampling, draw_tokens, item_uniform, mass_outside,
                                sampling_distribution)
 from .scoring import (LogitReader, run_batches, score_labels, shared_start, spellings)
@@ -175,7 +176,7 @@ class LocalModel:
         self.record = dict(
             kind='local',
             path=str(path),
-            revision=_commit(folder) or revision,
+            revision=snapshot_commit(folder) or revision,
             weights=fingerprint(folder))
         self.name = _plain_name(path, folder)
         self._describe()
@@ -285,10 +286,6 @@ class LocalModel:
         return found, mass_outside(found)
 
 # %% ../nbs/250_local.ipynb #04647dab
-def _commit(folder:Path)->str|None:
-    "The hub's commit of a fetched model: the name of its snapshot folder"
-    return folder.name if folder.parent.name == 'snapshots' else None
-
 def _plain_name(path:str|Path, folder:Path)->str:
     "What was typed, or the folder's own name"
     is_folder = str(path) != 'demo' and Path(path).exists()

@@ -20,8 +20,9 @@ from .diagram import plain_names
 from .looks import FEWEST_POINTS, SOFT, UNKNOWN, looks
 from .relation import mantel, pearson
 from .matrices import (
-    all_alike, culture_matrix, kinds_with_matrix, left_out, left_out_note, one_method,
+    all_alike, culture_matrix, kinds_with_matrix, left_out, left_out_note,
     pair_scores, pair_values, square)
+from .sheets import one_kind
 from .survey import InputError, Survey, one_of
 
 # %% ../nbs/740_maps.ipynb #ad7384c5
@@ -199,7 +200,7 @@ def map_agreement(
     for model, method in kinds:
         matrix = culture_matrix(survey, sheets, model, method)
         row = _one_agreement(matrix, target, permutations, seed)
-        notes = [row['note'], _without(survey, one_method(sheets, model, method))]
+        notes = [row['note'], _without(survey, one_kind(sheets, (model, method)))]
         row['note'] = '; '.join(note for note in notes if note)
         rows.append(row | dict(model=model, method=method))
     return pd.DataFrame(rows, columns=MAP_COLUMNS)

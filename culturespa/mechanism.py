@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['RAREST', 'SLOPES', 'COLDEST', 'WARMEST', 'persona_array', 'log_odds', 'shared_part',
-           'amplification', 'distances', 'base_knew', 'expected_scores', 'gain_where_known',
-           'at_temperature', 'mean_entropy', 'matching_temperature', 'split_gain']
+           'amplification', 'base_knew', 'expected_scores', 'gain_where_known', 'at_temperature',
+           'mean_entropy', 'matching_temperature', 'split_gain']
 
 # %% ../nbs/660_mechanism.ipynb #66000002
 import numpy as np
 import pandas as pd
 
 from .alignment import known_mean, modal_codes, quotient
-from .distributions import normalised
+from .distributions import distances, normalised
 from .inference import jackknife
 from .prompts import NO_CULTURE
 from .survey import InputError, Survey
@@ -173,20 +173,6 @@ def _leans(
     return pd.DataFrame(rows, columns=['size', 'again'])
 
 # %% ../nbs/660_mechanism.ipynb #6600001b
-def distances(
-    survey:Survey,
-    p:np.ndarray,   # ... x question x option
-    q:np.ndarray,   # as `p`
-)->np.ndarray:      # ... x question, 0 to 1; NaN where one is not known
-    "How far two distributions lie apart, question by question"
-    over_borders = np.cumsum(p - q, axis=-1)
-    carried = np.abs(over_borders).sum(axis=-1)
-    longest = survey.n_options.to_numpy() - 1
-    by_scale = carried / longest
-    by_label = np.abs(p - q).sum(axis=-1) / 2
-    nominal = (survey.questions.scale == 'nominal').to_numpy()
-    return np.where(nominal, by_label, by_scale)
-
 def base_knew(
     survey:Survey,
     plain:np.ndarray,   # probabilities of the base, culture x question x option; so the next

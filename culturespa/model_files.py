@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MODEL_LIBRARIES', 'SMALL_FILES', 'SAFE_FILES', 'HUB_NAME', 'DTYPES', 'QUANTISED',
-           'MOST_PARTS', 'lacking_libraries', 'need_libraries', 'find_model', 'find_adapter',
-           'fingerprint', 'find_device', 'find_dtype', 'without_bars', 'placement', 'dtype_name',
-           'check_size', 'load_weights', 'load_tokenizer', 'with_template', 'check_adapter',
-           'peft_model', 'fingerprint_of']
+           'MOST_PARTS', 'lacking_libraries', 'need_libraries', 'find_model', 'snapshot_commit',
+           'find_adapter', 'fingerprint', 'find_device', 'find_dtype', 'without_bars', 'placement',
+           'dtype_name', 'check_size', 'load_weights', 'load_tokenizer', 'with_template',
+           'check_adapter', 'peft_model', 'fingerprint_of']
 
 # %% ../nbs/240_model_files.ipynb #2f537cd2
 import hashlib
@@ -59,9 +59,13 @@ def find_model(
     >>> find_model('demo').name
     'model'
     """
-    if str(model) == 'demo':
-        return data_path('demo', 'model')
     folder = Path(model).expanduser()
+    is_demo = str(model) == 'demo'
+    if revision and (is_demo or folder.exists()) and revision != snapshot_commit(folder):
+        raise InputError(f'{model} has no revision {revision}, since it is not fetched from the '
+                         'hub: leave it out')
+    if is_demo:
+        return data_path('demo', 'model')
     if not folder.exists():
         if not re.fullmatch(HUB_NAME, str(model)):
             raise InputError(f'no model {model}: give "demo", a folder with config.json, '
@@ -75,6 +79,12 @@ def find_model(
                          f'give that as --model, and {model} as --adapter')
     raise InputError(f'{model} holds no config.json, so it is no model: '
                      'give a model folder or a hub name')
+
+def snapshot_commit(
+    folder:Path,    # of a model
+)->str|None:        # None: of no fetched one
+    "The hub's commit of a fetched model: the name of its snapshot folder"
+    return folder.name if folder.parent.name == 'snapshots' else None
 
 def find_adapter(
     adapter:str|Path,  # a folder or a hub name
@@ -134,9 +144,12 @@ def find_device(
         best = 'cuda'
     if name == 'auto':
         return 'auto' if best == 'cuda' else best
-    if name and name.split(':')[0] not in {'cpu', best}:
+    kind, _, number = (name or best).partition(':')
+    there = dict(cpu=1, mps=1, cuda=torch.cuda.device_count())
+    is_number = number.isascii() and number.isdecimal()
+    if kind not in {'cpu', best} or number and not (is_number and int(number) < there[kind]):
         raise InputError(f'device {name} is not here; this machine has {best}')
-    return name or best
+    return 'cpu' if kind == 'cpu' else name or best
 
 def find_dtype(
     name:str|None,  # of `DTYPES` or `QUANTISED`; None: fp32 on a processor, else the checkpoint's

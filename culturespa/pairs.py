@@ -25,7 +25,7 @@ def pair_answers(
     questions:pd.DataFrame,    # the questions asked
     method:str = 'P1',         # of the culture-aware answers; 'P2' is the paper's variant CCT
     non_answers:bool = False,  # keep answers such as "don't know", as the paper does
-)->pd.DataFrame:               # culture, question_id, run, order, unaware, aware, moved; attrs
+)->pd.DataFrame:               # culture, question_id, order, repeat, unaware, aware, moved; attrs
     """Culture-unaware and -aware answers in one row. Raises `InputError` if one kind is missing
 
     >>> from culturespa.toys import made_answers, made_survey

@@ -48,7 +48,7 @@ def questions_step(run:Run)->str:
     given = run.configuration.questions
     if 'questions' in run.steps:
         if given and given != OWN_QUESTIONS:
-            _check_same_files(run, given, run.steps['questions']['sha256'])
+            _check_same_files(run, given, run.steps['questions'].get('sha256', {}))
         if (run.out/'questions.parquet').exists():
             run.table('questions')     # refused if it was edited since
         return 'questions: nothing to do'
@@ -276,10 +276,10 @@ def tune_step(run:Run)->str:
             if is_first() and not run.quiet:
                 print(f'tuning {adapter} on {len(own)} pairs')
             samples = training_chats(own, questions, run.prompter, run.configuration.learn_under)
-            samples += _replayed(run, adapter, samples)
+            replayed = _replayed(run, adapter, samples)
             made = train_adapter(
                 run.base,
-                samples,
+                samples + replayed,
                 run.out/'adapters'/adapter,
                 run.tuning,
                 specific=learns in run.cultures,
@@ -287,7 +287,8 @@ def tune_step(run:Run)->str:
                 known=known_adapters(run),
                 quiet=run.quiet,
                 report_to=run.report_to)
-            said.append(f"{adapter} on {made['samples']} pairs")
+            more = f' and {len(replayed):,} replies replayed' if replayed else ''
+            said.append(f'{adapter} on {len(samples):,} pairs{more}')
             kept = 'samples', 'steps', 'supervised_tokens', 'last_loss'
             noted = {name: made[name] for name in kept}
             if is_first():

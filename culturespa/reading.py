@@ -79,8 +79,8 @@ def reading(
     except InputError:
         raise
     except Exception as error:
-        reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-        raise InputError(f'{where} {what}: {reason.strip().splitlines()[0]}') from error
+        reason = (getattr(error, 'strerror', None) or str(error)).strip() or type(error).__name__
+        raise InputError(f'{where} {what}: {reason.splitlines()[0]}') from error
 
 # %% ../nbs/090_reading.ipynb #e35535d3
 MOST_TEXT = 2**28       # bytes of a file of text or JSON

@@ -41,8 +41,8 @@ class Flips(Part):
 class PairCounts(Part):
     moved:int
     comparable:int
-    flips:list[Flips] = []
-    strategies:dict[str, dict[str, int]] = {}
+    flips:list[Flips]
+    strategies:dict[str, dict[str, int]]
 
 class ScoreCounts(Part):
     models:list[str] = []

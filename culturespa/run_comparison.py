@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 
 from .alignment import shown_name
-from .comparison import compare, holm, on_same_cells, one_kind
+from .comparison import compare, holm, on_same_cells
+from .diagnostics import in_order
 from .findings import main_kind
 from .inference import average_scores, group_averages, misses, sums_for
-from .measures import kinds_among
 from .report_page import about_report, page_template, terms
 from .run_folder import Run, read_record
 from .run_report import (
     about_run, learned_notes, part_notes, settings_of, survey_answers)
-from .sheets import answer_sheets
+from .sheets import answer_sheets, kinds_of, one_kind
 from .survey import InputError, Survey, data_path, survey_digest
 from .wording import label, number, spread
 from .writing import as_csv, write_files
@@ -41,10 +41,6 @@ def _scores_on_shared(
     sums = sums_for(survey, pair, 'S', ['battery'])['battery']
     scores = [average_scores(lost, most, 'S', averages)[place] for lost, most in sums]
     return scores[0], scores[1]
-
-def _of_order(sheets:pd.DataFrame, order:str)->pd.DataFrame:
-    "The sheets in one order of options"
-    return sheets[sheets.index.get_level_values('order') == order]
 
 # %% ../nbs/845_run_comparison.ipynb #794d0f0b
 SIDE_BY_SIDE = ['run', 'model', 'method', 'order', 'score', 'score_first', 'difference', 'low',
@@ -88,11 +84,11 @@ def _against(
     "The rows of one run"
     before = one[1]
     name, after = two
-    kinds = list(dict.fromkeys([*kinds_among(before), *kinds_among(after)]))
+    kinds = list(dict.fromkeys([*kinds_of(before), *kinds_of(after)]))
     rows = []
     for kind in kinds:
         row = dict(run=name, model=kind[0], method=kind[1])
-        lacking = [run for run, sheets in (one, two) if kind not in kinds_among(sheets)]
+        lacking = [run for run, sheets in (one, two) if kind not in kinds_of(sheets)]
         if lacking:
             rows.append(row | dict(remark=f'not asked in {lacking[0]}'))
         else:
@@ -121,7 +117,7 @@ def _paired(
                             'same order')]
     rows = []
     for row in table[table.culture == 'average'].to_dict('records'):
-        own, other = _of_order(after, row['order']), _of_order(before, row['order'])
+        own, other = in_order(after, row['order']), in_order(before, row['order'])
         score, score_first = _scores_on_shared(survey, own, other)
         row |= dict(score=score, score_first=score_first, remark=_remark(row, own, other))
         rows.append({name: row[name] for name in SIDE_BY_SIDE if name in row})

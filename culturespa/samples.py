@@ -67,12 +67,6 @@ def _targets(question:dict, target:Sequence[float]|np.ndarray)->dict[str, float]
 # %% ../nbs/440_samples.ipynb #4ae2d114
 IGNORED = -100  # the label of a token that carries no loss, as in torch
 
-def _reply_end(
-    model:LocalModel,
-)->str:               # e.g. '<|eot_id|>'
-    "What the model's chat template puts after a reply"
-    return model.tokenizer.decode(model.weights.ending)
-
 def tokenize_sample(
     sample:dict,        # prompt and completion, maybe targets: reply -> probability
     model:LocalModel,   # it will be asked with the same tokenizer and template

@@ -142,11 +142,11 @@ class SpreadModel:
         heard:Callable|None=None,
     )->list:
         "One reply per chat, in order; every worker has a share of the chats"
+        seeds = list(range(len(chats))) if seeds is None else seeds
         shares = self._shares(len(chats))
         jobs = []
         for share in shares:
-            own = seeds[share] if seeds else None
-            jobs.append(('generate', chats[share], sampling, own, enough))
+            jobs.append(('generate', chats[share], sampling, seeds[share], enough))
         found = self._in_order(jobs, shares, tick, heard)
         return [text for texts in found for text in texts]
 

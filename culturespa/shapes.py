@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .families import lora_targets
+from .foreign_models import refuse_fetched_code
 from .frames import find_frame
 from .model_files import (
     QUANTISED, SMALL_FILES, check_size, find_dtype, find_model, load_tokenizer)
@@ -24,6 +25,7 @@ def shape_of(
     import torch
     import transformers
     check_size(folder)
+    refuse_fetched_code(folder)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device('meta'):

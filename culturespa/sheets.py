@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHEET', 'KIND', 'UNREADABLE', 'ENOUGH_OF_A_SURVEY', 'tidy_answers', 'answer_sheets',
-           'coverage']
+           'kinds_of', 'one_kind', 'coverage']
 
 # %% ../nbs/505_sheets.ipynb #348d2987
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .prompts import METHODS, NO_CULTURE
-from .survey import InputError, Survey, codes_of
+from .survey import InputError, Survey, codes_of, one_of
 
 # %% ../nbs/505_sheets.ipynb #93c1301a
 # what tells one answer sheet from another
@@ -147,6 +147,26 @@ def _in_order(
         rank = {name: place for place, name in enumerate([*known, *others])}
         return level.map(rank)
     return wide.sort_index(level=['model', 'method', 'order', 'repeat', 'culture'], key=position)
+
+# %% ../nbs/505_sheets.ipynb #9e0f06de
+def kinds_of(
+    sheets:pd.DataFrame,
+)->list[tuple]:           # (model, method), in the order of `answer_sheets`
+    "The model and method of all sheets, each pair once"
+    models = sheets.index.get_level_values('model')
+    methods = sheets.index.get_level_values('method')
+    return list(dict.fromkeys(zip(models, methods)))
+
+def one_kind(
+    sheets:pd.DataFrame,
+    kind:tuple,           # (model, method)
+)->pd.DataFrame:          # the same columns and index levels
+    "The sheets of one model and method. Raises `InputError` if there are none"
+    model, method = one_of('(model, method)', tuple(kind), kinds_of(sheets))
+    names = sheets.index.get_level_values
+    of_model = names('model') == model
+    of_method = names('method') == method
+    return sheets[of_model & of_method]
 
 # %% ../nbs/505_sheets.ipynb #0ba6b161
 ENOUGH_OF_A_SURVEY = .9  # of its questions: below, a score is said to be of a part

@@ -13,12 +13,11 @@ import pandas as pd
 
 from .findings import cautions, findings
 from .prompts import METHODS
+from .sheets import KIND
 from .survey import Survey
 from .wording import label
 
 # %% ../nbs/780_summaries.ipynb #6ab6f066
-_METHOD = ['model', 'method', 'order']
-
 def _only_average(table:pd.DataFrame)->pd.DataFrame:
     "The rows that stand for all cultures together, which is then no column"
     average = table[table.culture == 'average']
@@ -27,7 +26,7 @@ def _only_average(table:pd.DataFrame)->pd.DataFrame:
 def _counts(scores:pd.DataFrame)->pd.DataFrame:
     "Answers a method gave, and the share that could not be read"
     average = _only_average(scores)
-    orders = average.groupby(_METHOD, sort=False)
+    orders = average.groupby(KIND, sort=False)
     counts = orders[['answered', 'unparsed', 'not_asked']].sum()
     replies = counts.answered + counts.unparsed
     counts['unparsed_share'] = counts.unparsed / replies
@@ -37,7 +36,7 @@ def _runs(intervals:pd.DataFrame)->pd.DataFrame:
     "What questions and repeats each add to a score's uncertainty"
     bounds = ['question_low', 'question_high']
     repeats = ['repeats', 'repeat_sd', 'repeat_low', 'repeat_high']
-    return _only_average(intervals)[[*_METHOD, *bounds, *repeats]]
+    return _only_average(intervals)[[*KIND, *bounds, *repeats]]
 
 def _other_scores(baselines:pd.DataFrame)->pd.DataFrame:
     "Scores other than S, of the models alone"
@@ -81,7 +80,7 @@ def _method_records(tables:dict)->pd.DataFrame:
     "All that is known of a model and method on average, one row each (and each order)"
     methods = _only_average(tables['places'])
     for more in _by_order(tables):
-        methods = methods.merge(more, how='left', on=_METHOD)
+        methods = methods.merge(more, how='left', on=KIND)
     for more in _by_method(tables):
         methods = methods.merge(more, how='left', on=['model', 'method'])
     # `METHODS` knows none of a user's own methods: those count as without human data

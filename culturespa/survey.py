@@ -303,8 +303,10 @@ def _chosen(table:pd.DataFrame, kind:str, column:str, names:Sequence[str]|None)-
     if names is None:
         return table
     known = table[column].unique()
+    there = set(known)
     for name in names:
-        one_of(kind, name, known)
+        if name not in there:
+            one_of(kind, name, known)     # says what there is
     return table[table[column].isin(names)]
 
 # %% ../nbs/100_survey.ipynb #40bce1d8

@@ -30,7 +30,7 @@ from .compact import (
 from .families import lora_targets
 from .local import LocalModel
 from .model_files import QUANTISED, dtype_name
-from .models import Model
+from .models import Model, first_line
 from .packing import only_positions
 from culturespa.processes import (
     filled_sampler, first_alone, is_first, join_processes, part_of_batch, process_count,
@@ -195,7 +195,7 @@ def _need_key():
     try:
         wandb.login()
     except wandb.errors.UsageError as error:
-        raise InputError(f'--report-to wandb: {str(error).splitlines()[0]} '
+        raise InputError(f'--report-to wandb: {first_line(error)} '
                          '(WANDB_MODE=offline needs none)') from None
 
 @contextmanager

@@ -136,17 +136,19 @@ def drop_one(
     folder, work = find_adapter(adapter), Path(work)
     rows:list[dict] = []
     modules = list(adapter_updates(folder))
-    for name, part in _parts(modules):
-        copy = work/str(len(rows))
-        thinned_adapter(folder, part.module, copy)
-        measured = measure(base.with_adapter(copy))
-        if not isinstance(measured, dict):
-            measured = dict(value=measured)
-        layer, matrix = _only(part.layer), _only(part.matrix)
-        place = dict(dropped=name, layer=layer, matrix=matrix)
-        rows.append(place | measured)
-    assert base.lm is not None             # takes the last copy off again
-    shutil.rmtree(work)
+    try:
+        for name, part in _parts(modules):
+            copy = work/str(len(rows))
+            thinned_adapter(folder, part.module, copy)
+            measured = measure(base.with_adapter(copy))
+            if not isinstance(measured, dict):
+                measured = dict(value=measured)
+            layer, matrix = _only(part.layer), _only(part.matrix)
+            place = dict(dropped=name, layer=layer, matrix=matrix)
+            rows.append(place | measured)
+    finally:
+        base.weights.wear(base.adapter)    # takes the last copy off again
+        shutil.rmtree(work, ignore_errors=True)
     return pd.DataFrame(rows)
 
 def _parts(modules:list)->Iterator[tuple]:    # a name, and a table: module, layer, matrix

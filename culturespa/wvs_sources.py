@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .reading import InputError, parse_json, read_csv
+from .reading import InputError, parse_json, read_csv, row_number
 from .survey import QUESTION_COLUMNS, codes_of, data_path
 from .survey_files import load_survey
 from .wvs import load_codebook, load_countries, load_missing, new_code
@@ -334,7 +334,8 @@ def _read_question_table(path:Path)->pd.DataFrame:
         if column not in table:
             needed = "question_id, question and options are needed"
             raise InputError(f"{path} lacks the column {column}: {needed}")
-    cells = enumerate(table.options, 2)   # the header is row 1
+    rows = row_number(table.index, path)
+    cells = zip(rows, table.options)
     table['options'] = [_parse_options(path, row, text) for row, text in cells]
     return table
 
@@ -361,7 +362,7 @@ def read_texts(
     if path.suffix.lower() in _LABELLED:
         return texts_of(open_microdata(path))
     book, table = load_codebook(), _question_table(path)
-    rows, texts = table.index + 2, {}   # the header is row 1
+    rows, texts = row_number(table.index, path), {}
     for row, question in zip(rows, table.to_dict('records')):
         item, options = question['question_id'], question['options']
         where = f"{path}, row {row}"

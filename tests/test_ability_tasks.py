@@ -121,6 +121,18 @@ def test_a_study_goes_on_where_it_stopped_and_repeats_nothing():
             (name,) = more
             with pytest.raises(InputError, match=f'was begun with {name}'):
                 study(adapters, **more)
+        late = random_adapter(f'{folder}/c', base)
+        find = module.find_tasks
+
+        def meanwhile(*given):
+            "Another call ends while this one gets ready"
+            patch.setattr(module, 'find_tasks', find)
+            study([late])
+            return find(*given)
+
+        patch.setattr(module, 'find_tasks', meanwhile)
+        last = random_adapter(f'{folder}/d', base)
+        assert study([last]).model.tolist() == [f'base+{name}' for name in 'abcd']
         random_adapter(f'{folder}/a', base, seed=9)
         with pytest.raises(InputError, match='base.a of other weights'):
             study(adapters[:1])

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from dataclasses import replace
-from culturespa.sheets import answer_sheets
+from culturespa.sheets import answer_sheets, one_kind
 from culturespa.inference import jackknife
 from culturespa.matrices import (
-    culture_matrix, one_method, pair_source, pair_values, similarity_of_pairs, square)
+    culture_matrix, pair_source, pair_values, similarity_of_pairs, square)
 from culturespa.relation import mantel, mantel_on_map, pearson, western
 from culturespa.survey import InputError, select
 from culturespa.survey_files import load_survey
@@ -375,7 +375,7 @@ def test_the_interval_of_a_difference_uses_what_the_estimates_share():
     left = 1 - np.eye(20)                                            # without each battery in turn
     ends, z = [], []
     for kind in kinds:
-        source = pair_source(world, one_method(wide, *kind))
+        source = pair_source(world, one_kind(wide, kind))
         ends.append(fisher_interval(
             world, lambda weights: pearson(human(weights), source(weights))))
         z.append(np.arctanh(pearson(human(left), source(left))))

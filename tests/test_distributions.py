@@ -17,6 +17,7 @@ def test_measures_by_hand():
     assert far['emd'] == 0 and far['tv'] == .5
     divergence = (np.log2(1 / .75) + .5 * np.log2(.5 / .75) + .5 * np.log2(.5 / .25)) / 2
     assert far['js'] == pytest.approx((0 + 1 - np.sqrt(divergence)) / 2)
+    np.testing.assert_array_equal(distances(made, p, q), [1, .5])     # q2 has no order
     same = compare_distributions(made, p, p)
     assert same['js'] == same['emd'] == same['tv'] == 1
 
@@ -107,6 +108,19 @@ def test_orders_are_kept_apart_and_unknown_questions_counted():
     assert table.questions['original', 'USA'] == 2
     assert table.questions['original', 'KEN'] == 1      # no people there
     assert table.questions['reversed', 'USA'] == 1      # no answer there
+
+
+def test_answers_whose_probabilities_are_all_zero_say_nothing():
+    made = made_survey({'USA': [1, 2]}, options=[2, 2])
+    rows = [made_answers({'USA': [1, 2]}, repeat=repeat) for repeat in (0, 1)]
+    lists = [[0, 0], [0, 0], [.5, .5], [0, 0]]      # q1 and q2, and both once more
+    told = pd.concat(rows).assign(probability=lists)
+    table = distribution_scores(made, told).set_index('culture')
+    assert table.questions['USA'] == 1                  # q2 was never told
+    assert table.emd['USA'] == .5
+    nothing = told.assign(probability=[[0, 0]] * 4)
+    table = distribution_scores(made, nothing).set_index('culture')
+    assert table.questions['USA'] == 0 and np.isnan(table.emd['USA'])
 
 
 def test_distributions_need_probabilities():

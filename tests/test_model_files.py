@@ -64,8 +64,10 @@ def test_files_are_refused_in_one_line():
         load_tokenizer(bare)
     with pytest.raises(InputError, match='there are float32'):
         find_dtype('int3', 'cpu')
-    with pytest.raises(InputError, match='this machine has'):
-        find_device('tpu')
+    for wrong in ('tpu', 'cpu:x', 'cpu:1', 'cuda:99', 'cpu:²', 'cpu:0:0'):
+        with pytest.raises(InputError, match='this machine has'):
+            find_device(wrong)
+    assert find_device('cpu:0') == find_device('cpu:') == 'cpu'
     pickled = toys/'pickled'
     pickled.mkdir(exist_ok=True)
     (pickled/'config.json').write_text('{}')

@@ -9,7 +9,8 @@ from culturespa.reading import InputError, need_schema
 def test_a_record_whose_parts_are_of_another_type_is_refused():
     for wrong in (dict(steps=[]), dict(steps=dict(survey=dict(base=1))),
                   dict(survey=dict(digest=1)), dict(start_from=dict(folder=['/'])),
-                  dict(templates={}), dict(configuration=[1])):
+                  dict(templates={}), dict(configuration=[1]),
+                  dict(steps=dict(pairs=dict(moved=1, comparable=2)))):
         with pytest.raises(InputError, match='^R cannot be read: '):
             need_schema(dict(configuration={}) | wrong, RunRecord, 'R')
 

@@ -270,7 +270,7 @@ def test_probabilities_belong_to_the_options():
     answers = chosen([.5, .25])
     assert answers.probability[0] == [.5, .25] and answers.outside[0] == .25
     assert chosen('').probability[0] is None
-    for wrong in ([.5], [.5, .25, .25], [.9, .2], [-.1, .5], ['a', 'b'], 'half'):
+    for wrong in ([.5], [.5, .25, .25], [.9, .2], [-.1, .5], ['a', 'b'], 'half', .7, '{}'):
         assert 'a list of 2 numbers' in chosen(wrong), wrong
     two = 'culture,question_id,code,probability\nUSA,q2,1,"[0.5, 0.5]"\nUSA,q2,1,"[0.6, 0.4]"\n'
     assert 'row 2, and P1.csv, row 3, disagree on q2' in reading(dict(P1=two))

@@ -69,6 +69,14 @@ def test_any_engine_gives_the_same_files():
             assert files_of(place) == files_of(folder/mode/'one')
 
 
+def test_replies_without_seeds_do_not_depend_on_the_number_of_workers():
+    chats = [[dict(role='user', content='Tea? 1. Yes 2. No')]] * 8
+    alone = speaker().generate(chats, Sampling(1., 1., 4), list(range(8)))
+    spread = SpreadModel(Unruly(speaker, 1))
+    assert spread.generate(chats, Sampling(1., 1., 4)) == alone
+    assert len(set(alone)) > 1
+
+
 def test_a_run_may_change_its_engine_half_way():
     def some(limit):
         "The speaker, until its cable is pulled"

@@ -71,6 +71,13 @@ def test_what_is_no_model_is_named():
     (toys/'broken'/'config.json').write_text('{"model_type": "klingon"}')
     with pytest.raises(InputError, match='broken'):
         ModelShape(toys/'broken')
+    import json
+    bringing = random_model(toys/'bringing')
+    config = json.loads((bringing/'config.json').read_text())
+    (bringing/'config.json').write_text(
+        json.dumps(config | dict(attn_implementation='somebody/kernel')))
+    with pytest.raises(InputError, match='names code to be fetched and run'):
+        ModelShape(bringing)
 
 
 def test_the_predictions_hold():

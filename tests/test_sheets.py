@@ -45,6 +45,22 @@ def test_plain_answers_stand_for_the_cultures_that_were_asked():
     assert list(one.index.get_level_values('culture')) == ['KEN', 'KEN']
 
 
+def test_sheets_are_taken_by_model_and_method():
+    made = made_survey({'USA': [1, 2], 'KEN': [2, 1]}, options=[4, 2])
+    parts = [
+        made_answers({'none': [1, 1]}, method='unaware'),
+        made_answers({'USA': [1, 1], 'KEN': [2, 2]}),
+        made_answers({'USA': [1, 2], 'KEN': [2, 2]}, repeat=1),
+        made_answers({'USA': [3, 1]}, model='tuned')]
+    sheets = answer_sheets(made, pd.concat(parts))
+    assert kinds_of(sheets) == [('base', 'unaware'), ('base', 'P1'), ('tuned', 'P1')]
+    base = one_kind(sheets, ('base', 'P1'))
+    assert base.index.names == sheets.index.names and len(base) == 4
+    assert one_kind(sheets, ['tuned', 'P1']).equals(sheets.iloc[-1:])
+    with pytest.raises(InputError, match=r"unknown \(model, method\) \('tuned', 'P2'\)"):
+        one_kind(sheets, ('tuned', 'P2'))
+
+
 def test_what_was_answered_and_what_is_foreign_is_counted():
     made = made_survey({'USA': [1, 2, 4], 'KEN': [4, 1, 3]}, options=[4, 2, 4])
     personas = made_answers({'USA': [1, None, 4], 'KEN': [1, None, None]})

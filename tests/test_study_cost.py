@@ -50,6 +50,41 @@ name = "a"
         assert not (Path(folder)/'none').exists()
 
 
+def test_a_study_and_its_only_run_count_the_same():
+    import json
+    import re
+
+    from culturespa.dry_run import estimate_run
+    from culturespa.run_folder import Run
+
+    def both(folder, **more):
+        "Writing's tokens and calls for answers: of a dry run, and of the study that holds it alone"
+        settings = dict(preset='demo', topics=['Food'], per_topic=6, strategies=['crqpc']) | more
+        lines = ''.join(f'{name} = {json.dumps(value)}\n' for name, value in settings.items())
+        file = Path(folder)/'study.toml'
+        file.write_text(f'title = "T"\n[base]\n{lines}[seeds]\n[[arm]]\nname = "a"\n')
+        (plan,) = plan_runs(read_study(file))
+        said = estimate_run(Run(Path(folder)/'none', plan.configuration, quiet=True), probe=0)
+        written, answered = said.splitlines()[1:3]
+        tokens = re.findall(r'([\d,]+) prompt tokens', written)
+        calls = re.findall(r'([\d,]+) calls', answered)
+        alone = [int(number.replace(',', '')) for number in tokens + calls]
+        cost = study_cost(read_study(file), Path(folder)/'none')
+        return alone, [round(cost.tokens.get('writing', 0)), int(cost.times['answers'])]
+
+    with tempfile.TemporaryDirectory() as folder:
+        alone, in_study = both(folder)
+        assert alone == in_study
+        alone, in_study = both(folder, strategies=['crqpc', 'expected'], flip_questions=2, votes=3)
+        assert alone == in_study
+        item = {'class': 'Food', 'option_lst': ['1. Yes', '2. No']}
+        items = [item | dict(question=f'Is food {i} dear?') for i in range(40)]
+        given = Path(folder)/'given.json'
+        given.write_text(json.dumps(items))
+        (calls,), in_study = both(folder, questions=str(given), per_topic=30)
+        assert in_study == [0, calls] and calls > 30 * 19     # the file's, not the survey's
+
+
 def test_the_predictions_hold():
     from culturespa.run_folder import Run
     from culturespa.study_cost import pieces_of_run

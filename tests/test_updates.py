@@ -48,6 +48,15 @@ def test_copies_drop_what_they_should_and_touch_nothing_else():
     assert q_proj == pytest.approx(by_hand)
     assert yes(base) == bare
 
+    def fails(model):
+        "Measures once, and then the power fails"
+        yes(model)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drop_one(base, adapter, fails, folder/'copies')
+    assert yes(base) == bare and not (folder/'copies').exists()
+
 
 def test_other_kinds_of_adapters_are_refused_and_scales_are_right():
     folder = Path(tempfile.mkdtemp())

@@ -139,6 +139,22 @@ def test_plain_answers_are_scored_against_the_cultures_that_were_chosen():
         assert {'USA', 'ZWE'} <= set(against) and 'BOL' not in set(against)
 
 
+def test_what_to_do_next_can_be_typed_as_it_stands():
+    import shlex
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = configure('demo', cultures=('USA', 'ZWE'), strategies=('rds',))
+        run = Run(Path(folder)/'two words', settings, quiet=True)
+        from dataclasses import replace
+
+        from culturespa.scoring_commands import _what_then
+        run.survey = replace(run.survey, synthetic=False)
+        assert _what_then(run) == ''
+        run.record = dict(steps=dict(pairs={}))
+        _, _, command = _what_then(run).partition(': ')
+        assert shlex.split(command) == ['culturespa', 'audit', str(run.out), '--strategy', 'rds']
+
+
 def test_a_dry_run_asks_no_server_and_options_without_use_are_refused_by_name():
     from culturespa.toys import ScriptedServer, chat_reply
 
@@ -159,22 +175,6 @@ def test_a_dry_run_asks_no_server_and_options_without_use_are_refused_by_name():
         with pytest.raises(Exception, match='equal to 40'):
             typed(f'assess --out {folder}/new --draws 39')
         assert not server.seen and not Path(folder, 'new').exists()
-
-
-def test_what_to_do_next_can_be_typed_as_it_stands():
-    import shlex
-
-    with tempfile.TemporaryDirectory() as folder:
-        settings = configure('demo', cultures=('USA', 'ZWE'), strategies=('rds',))
-        run = Run(Path(folder)/'two words', settings, quiet=True)
-        from dataclasses import replace
-
-        from culturespa.scoring_commands import _what_then
-        run.survey = replace(run.survey, synthetic=False)
-        assert _what_then(run) == ''
-        run.record = dict(steps=dict(pairs={}))
-        _, _, command = _what_then(run).partition(': ')
-        assert shlex.split(command) == ['culturespa', 'audit', str(run.out), '--strategy', 'rds']
 
 
 def test_a_task_for_another_program_is_written_once_and_mistakes_leave_nothing():

@@ -66,7 +66,7 @@ def test_every_mistake_is_one_line_and_exit_code_2():
             (f'assess --out {new} --orders back', 'rotated1'),
             (f'assess --out {new} --orders back --dry-run', 'rotated1'),
             (f'run --out {new} --model nowhere/such/model --survey demo', 'no model'),
-            (f'align --out {new} --draws 9', '--answers'), (f'{run} --strategies rdx', 'crqpc'),
+            (f'align --out {new} --draws 90', '--answers'), (f'{run} --strategies rdx', 'crqpc'),
             (f'{run} --strategies ,', 'strategies'), (f'{run} --methods ,', 'methods'),
             (f'{run} --learn-from unaware', 'P1'), (f'{run} --tuning rank=four', 'whole number'),
             (f'{run} --tuning schedule=cosin', 'cosine'), (f'{run} --tuning dropout=2', 'below 1'),

@@ -24,8 +24,24 @@ def _average_rows(table:pd.DataFrame)->list[dict]:
 
 def _who(row:dict)->str:
     "What the method of a row is called"
-    order = row.get('order', 'original')
-    return label(row['model'], row['method'], order)
+    name = label(row['model'], row['method'], row.get('order', 'original'))
+    return f'{name} (over all orders of options)' if row.get('orders', 1) > 1 else name
+
+def _orders(tables:dict, kind:tuple)->set:
+    "The orders of options that a model and method was asked in"
+    formats = tables['formats']
+    return set(formats.order[(formats.model == kind[0]) & (formats.method == kind[1])])
+
+def _pooled(tables:dict, name:str, against_unaware:bool=False)->list[dict]:
+    "Rows of a table that takes orders of options together; each with how many these are"
+    rows = tables[name].to_dict('records')
+    for row in rows:
+        shared = _orders(tables, (row['model'], row['method']))
+        if against_unaware:      # only in orders that both were asked in
+            plain = tables['formats'].query("method == 'unaware'")
+            shared &= _orders(tables, (row['model'], 'unaware')) or set(plain.order)
+        row['orders'] = len(shared)
+    return rows
 
 def _known(value:float)->bool:
     "Whether a number is there"
@@ -186,8 +202,9 @@ def _finding_own_label(tables:dict)->list[str]:
     "Own label or any, for every method that was asked under several labels"
     if 'own_label' not in tables:
         return []
-    rows = _average_rows(tables['own_label'])
-    return [_own_label(row) for row in rows if _known(row['own_label'])]
+    rows = _pooled(tables, 'own_label', against_unaware=True)
+    average = [row for row in rows if row['culture'] == 'average']
+    return [_own_label(row) for row in average if _known(row['own_label'])]
 
 def _specificity(row:dict)->str:
     "Whether personas fit their own country better than others"
@@ -205,8 +222,8 @@ def _specificity(row:dict)->str:
 
 def _finding_specificity(tables:dict)->list[str]:
     "Every method with two personas or more"
-    several = tables['specificity'].query("method != 'unaware' and personas > 1")
-    return [_specificity(row) for row in several.to_dict('records')]
+    rows = _pooled(tables, 'specificity')
+    return [_specificity(row) for row in rows if row['method'] != 'unaware' and row['personas'] > 1]
 
 # %% ../nbs/770_findings.ipynb #31b0c188
 def _balanced(
@@ -233,9 +250,9 @@ def _finding_balanced(tables:dict)->Iterator[str]:
 
 def _finding_diversity(tables:dict)->Iterator[str]:
     "How far personas lie apart"
-    table = tables['diversity'].dropna(subset='diversity')
-    named = table[table.method != 'unaware']
-    for row in named.to_dict('records'):
+    for row in _pooled(tables, 'diversity'):
+        if row['method'] == 'unaware' or not _known(row['diversity']):
+            continue
         luck = ', part of it by chance (one repeat)'
         if _known(row['net']):
             luck = f", {number(row['net'])} net of chance"
@@ -257,7 +274,7 @@ def _finding_movement(tables:dict)->list[str]:
     "Every method that can be held against plain answers"
     if 'movement' not in tables:
         return []
-    return [_movement(row) for row in tables['movement'].to_dict('records')]
+    return [_movement(row) for row in _pooled(tables, 'movement', against_unaware=True)]
 
 def _pairs(row:dict)->str:
     "How similarities of cultures follow those of people"
@@ -289,8 +306,16 @@ def _finding_formats(tables:dict)->Iterator[str]:
     for kind, part in methods:
         if part['order'].nunique() > 1:
             scores = [_one_order(row) for row in part.itertuples()]
-            yield (f'{label(*kind)} scores {listed(scores)}: '
-                   'no single number stands for both.')
+            yield f'{label(*kind)} scores {listed(scores)}: {_apart(part.score)}.'
+
+def _apart(scores:pd.Series)->str:
+    "How far scores in several orders lie apart, and no more than that"
+    if scores.isna().any():
+        return 'not all of them have a score'
+    apart = number(scores.max() - scores.min())
+    if apart == '0.0':
+        return 'the same score in each'
+    return f'{apart} points from lowest to highest; whether that is chance was not tested'
 
 # %% ../nbs/770_findings.ipynb #250e19a6
 # the paper's Figure 1: asked plainly, as a person of a culture, and tuned
@@ -345,14 +370,14 @@ def _about_main(tables:dict)->Iterator[str]:
     kinds = _kinds(tables)
     kind = main_kind(kinds)
     if 'own_label' in tables:
-        rows = _average_rows(_of_kind(tables['own_label'], kind))
-        yield from (_own_label(row) for row in rows if _known(row['own_label']))
+        yield from _finding_own_label(tables | dict(own_label=_of_kind(tables['own_label'], kind)))
     yield from _main_scores(tables, kind)
     prompt = kinds[0][0], kind[1]
     yield from _compared(tables, prompt, (prompt[0], 'unaware'))
     for tuned in MAIN_LINE[2:]:
         yield from _compared(tables, tuned, ('base', tuned[1]))
-    yield from _finding_specificity(dict(specificity=_of_kind(tables['specificity'], kind)))
+    yield from _finding_specificity(
+        tables | dict(specificity=_of_kind(tables['specificity'], kind)))
 
 def _compared(tables:dict, one:tuple, other:tuple)->Iterator[str]:
     "One (model, method) minus another, in every order; nothing where they were not compared"

@@ -20,6 +20,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from .adapters import WEIGHTS, describe_adapter
+from .learned import learned_in_words, prompt_language, sources_in_words, training_record
 from .model_files import find_adapter
 from .models import first_line
 from .reading import InputError, need_kinds, read_json
@@ -50,17 +51,6 @@ class _ScoreRow(BaseModel):
     position_low:float | None = None
     position_high:float | None = None
 
-class _Moved(BaseModel):
-    "What is read of the step in which pairs are collected"
-    model_config = ConfigDict(extra='allow')
-    moved:int = 0
-    comparable:int = 0
-
-class _AboutSteps(BaseModel):
-    "What is read of the steps of a run"
-    model_config = ConfigDict(extra='allow')
-    pairs:_Moved | None = None
-
 class _About(BaseModel):
     "What is read from summaries, records and notes of how a model was asked"
     model_config = ConfigDict(extra='allow')
@@ -69,7 +59,6 @@ class _About(BaseModel):
     methods:list[_ScoreRow] | None = None
     model:dict[str, Any] | None = None
     models:dict[str, dict[str, Any]] | None = None
-    steps:_AboutSteps | None = None
 
 def _read_object(file:Path)->dict:
     "A JSON object. Raises `InputError`"
@@ -193,12 +182,15 @@ def gather_passport(
     is_demo = facts['record'].get('model') == 'demo'
     base_licence = base_licence or (APACHE if is_demo else None)
     survey = (found or {}).get('survey') or facts['record'].get('survey')
+    trained = training_record(adapter, run)
     return facts | dict(
         base_hub=base or facts['base_hub'],
         base=base or facts['base'],
         is_demo=is_demo,
         scores=found,
-        pairs=_pairs_in(run),
+        pairs=(trained.get('steps') or {}).get('pairs') or {},
+        learned=trained.get('configuration') or {},
+        language=prompt_language(trained),
         abilities=adapter_abilities(abilities, facts['weights']) if abilities else [],
         examined=examined,
         survey=survey,
@@ -206,14 +198,6 @@ def gather_passport(
         base_licence=base_licence,
         survey_licence=survey_licence or _known_licence(survey),
         datasets=list(datasets))
-
-def _pairs_in(run:str|Path|None)->dict:
-    "How many answers moved in a run; empty where that is not told"
-    file = Path(run or '')/'record.json'
-    if run is None or not file.is_file():
-        return {}
-    pairs = (_read_object(file).get('steps') or {}).get('pairs') or {}
-    return pairs if {'moved', 'comparable'} <= set(pairs) else {}
 
 def _known_licence(survey:str|None)->str|None:
     "A survey's licence in words, if we know it"
@@ -255,7 +239,7 @@ def card_head(
     from huggingface_hub import ModelCardData
     has_base = passport['base_hub']
     data = ModelCardData(
-        language='en',
+        language=passport['language'],
         license=passport['licence'],
         library_name='peft',
         pipeline_tag='text-generation',
@@ -267,9 +251,12 @@ def card_head(
 
 # %% ../nbs/475_passports.ipynb #763942fa
 def _number(value:Any, form:str='.1f')->str:
-    "A number, a dash where there is none"
-    missing = value is None or value != value
-    return '–' if missing else format(value, form).replace('-', '−')
+    "A number, with no sign before zero; a dash where there is none"
+    if value is None or value != value:
+        return '–'
+    text = format(value, form)
+    size = float(text.rstrip('%').replace(',', ''))
+    return text.replace('-', '−') if size else text.lstrip('+-')
 
 def _spread(row:dict, low:str='low', high:str='high', form:str='.1f')->str:
     "' [69.9, 72.7]', nothing where it is unknown"
@@ -347,9 +334,8 @@ PASSPORT = """---
 ---
 # CultureSPA adapter ({name})
 
-A LoRA adapter, fine-tuned with culturespa on answers of the base model itself that moved when it
-was asked as a person of a culture. It is meant to be used with the culture-aware prompts it was
-trained under.
+A LoRA adapter, fine-tuned with culturespa on {learned}.
+It is meant to be used with the culture-aware prompts it was trained under{under}.
 
 ## Base
 
@@ -377,8 +363,10 @@ trained under.
 
 ## Limits
 
-- It has learned what its base takes a culture to be. That may be a stereotype, or wrong.
-- A country stands for a culture; all is asked in English; answers are numbers of options.
+- What it knows of a culture its base knew, or its prompts showed. That may be a stereotype, or
+  wrong.
+- A country stands for a culture; all is asked in one language{language}; answers are numbers of
+  options.
 - Averages over a country say nothing about any single person, and differ within it.
 - Scores hold for these questions, these cultures and this wording of the prompts.
 
@@ -403,15 +391,13 @@ def _training_in_words(passport:dict)->str:
         dropout=passport['dropout'], layers=passport['targets'],
         numbers=f"{passport['numbers']:,}")
     facts = record.get('settings', {}) | known | where      # what was, over what was asked for
-    moved = passport['pairs']
-    said = [_moved_in_words(moved), ''] if moved else []
-    return '\n'.join([*said, _table(['', ''], facts.items())])
+    said = sources_in_words(passport['pairs'], passport['learned'])
+    return f"{said}\n\n{_table(['', ''], facts.items())}"
 
-def _moved_in_words(pairs:dict)->str:
-    "How many answers moved in the run it comes from"
-    return (f"In its run {pairs['moved']:,} of {pairs['comparable']:,} answers moved when the base "
-            'was asked as a person of a culture; it learned from those of its strategy, and has '
-            'seen no answer of people.')
+def _named(names:Sequence[str|None]|None)->str:
+    "' (P1, P3)'; nothing where that is not told"
+    known = [name for name in names or () if name]
+    return f" ({', '.join(known)})" if known else ''
 
 def _licences_in_words(passport:dict)->str:
     said = {
@@ -428,6 +414,9 @@ def card_text(
     return PASSPORT.format(
         head=card_head(passport),
         name=passport['name'],
+        learned=learned_in_words(passport['record'].get('adapter')),
+        under=_named(passport['learned'].get('learn_under')),
+        language=_named([passport['language']]),
         base=passport['base'],
         training=_training_in_words(passport),
         scores=scores_in_words(passport),

@@ -40,6 +40,7 @@ from .sums import read_summed, write_summed
 from .survey import QUESTION_COLUMNS, one_of
 from .samples import draw_replay, read_prompts, training_chats, write_replay
 from .tuning import train_adapter
+from .wording import some
 from .writing import as_csv
 
 # %% ../nbs/830_pipeline.ipynb #6d95a65f
@@ -173,8 +174,16 @@ def generated_answers_step(run:Run)->str:
             'answers', questions=len(questions), answers=first.answers,
             asked_again=second.answers, unparsed=unparsed, **told)
     said = ''.join(f', probabilities of {count:,}' for count in told.values())
-    return (f'answers: {first.answers:,} to generated questions and {second.answers:,} a second '
+    asked_what = _questions_in_words(run.configuration.questions)
+    return (f'answers: {first.answers:,} to {asked_what} and {second.answers:,} a second '
             f'time, {unparsed:,} unparsed{said}{taken_in_words([first, second])}')
+
+def _questions_in_words(
+    given:str|None,    # as configured
+)->str:
+    if given is None:
+        return 'generated questions'
+    return "the survey's own questions" if given == OWN_QUESTIONS else 'questions that were given'
 
 # %% ../nbs/830_pipeline.ipynb #d184acec
 def pairs_step(run:Run)->str:
@@ -382,7 +391,7 @@ def score_again(
         run.note(
             'scores', models=sorted(models), average=averages(scores),
             findings=facts['findings'])
-    return '; '.join([f'scores: {len(models)} models', *part_notes(run)])
+    return '; '.join([f"scores: {some(len(models), 'model')}", *part_notes(run)])
 
 def _draw_main_line(run:Run, scores:pd.DataFrame):
     "scores.png, with the unaware, the prompted and the tuned model alone"

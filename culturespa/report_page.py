@@ -57,7 +57,7 @@ TRAINED = {
                 'moved or not.',
     'base+cds': 'A control: tuned on as many of its own answers per culture, all of them answers '
                 'that did not move.',
-    'base+shuffled': 'A control: the pairs of CultureSPA, with answers dealt to other questions.',
+    'base+shuffled': 'A control: the pairs of CultureSPA, each under another culture.',
     'base+noise': 'A control: tuned on answers that differ between two draws of one prompt.',
     'base+expected': 'Tuned on probabilities of answers instead of single draws (ours, not in the '
                      'paper).',
@@ -319,7 +319,7 @@ def _picture_of_scores(survey:Survey, tables:dict[str, pd.DataFrame])->bytes:
 def write_alignment(
     survey:Survey,                   # the whole one, whichever part was asked
     answers:pd.DataFrame,            # culture, question_id, code and more, see page 505
-    out:str|Path,                    # folder, made if missing; files of these names are replaced
+    out:str|Path,                    # folder, made if missing; files of an earlier call go
     draws:int=10_000,
     seed:int=0,
     template:str|Path|None=None,     # a Jinja2 file; None: the one that ships
@@ -351,10 +351,10 @@ def write_alignment(
         survey, wide, tables, facts, template, sections, about, settings)
     # a run draws its own picture over this one, so it has no sum
     write_file(Path(out)/'scores.png', _picture_of_scores(survey, tables))
-    write_summed(out, {
-        **_table_files(tables),
-        'summary.json': as_json(facts),
-        'report.html': page})
+    files = _table_files(tables)
+    # of other answers: a table that these do not have would be taken for theirs
+    old = [f'{name}.csv' for name in FILES if f'{name}.csv' not in files]
+    write_summed(out, {**files, 'summary.json': as_json(facts), 'report.html': page}, old)
     if figures:
         write_figures(survey, wide, tables, Path(out)/'figures', figures, drawn)
     return facts

@@ -126,7 +126,15 @@ def _agreed_configuration(
     if differ:
         raise InputError(f'{out} was made from another configuration ({"; ".join(differ)}): '
                          'use the same values or another --out')
-    return wanted
+    return _grown(before, wanted)
+
+def _grown(before:Configuration, wanted:Configuration)->Configuration:
+    "With the cultures that got an adapter of their own before, so that the record tells of all"
+    more = [culture for culture in wanted.specific if culture not in before.specific]
+    specific = (*before.specific, *more)
+    if 'all' in specific:
+        specific = ('all',)
+    return wanted.model_copy(update=dict(specific=specific))
 
 def _check_free(out:Path, wanted:Configuration|None)->Configuration:
     "What a folder without a record is to become: it must be empty, and be told"

@@ -15,6 +15,7 @@ import pandas as pd
 from .answer_store import read_kept
 from .configuration import Configuration
 from .pairs import plot_collected, plot_moves
+from .prompts import METHODS
 from .looks import PAGE
 from .reading import InputError, need_kinds
 from .report_page import write_alignment
@@ -40,14 +41,20 @@ def part_notes(run:Run)->list[str]:
     return [f'a first try (limit {limit}): {asked} of the {whole} questions of the survey, and '
             f'at most {limit} to learn from in each topic: not the score of this model']
 
+_SAW_PEOPLE = ('whose prompt draws on human answers of the survey: compare them with models that '
+               'saw some, too')
+
 def learned_notes(
     asked:Configuration,
 )->list[str]:
     "What adapters know of the people that they are scored against"
-    if asked.learn_from == 'P1':
-        return []
-    return [f'adapters learned from answers under {asked.learn_from}, whose prompt draws on human '
-            'answers of the survey: compare them with models that saw some, too']
+    said = []
+    if METHODS.human[asked.learn_from]:
+        said.append(f'adapters learned from answers under {asked.learn_from}, {_SAW_PEOPLE}')
+    for method in asked.learn_under:
+        if METHODS.human[method]:
+            said.append(f'adapters were trained under {method}, {_SAW_PEOPLE}')
+    return said
 
 # %% ../nbs/825_run_report.ipynb #e7763dcf
 def moved_in_words(
@@ -144,8 +151,10 @@ def _model_in_words(
 def _adapters_in_words(run:Run)->str:
     "Which adapters have answers"
     names = [name.removeprefix('base+') for name in run.steps.get('survey', {}) if name != 'base']
-    single = [name for name in names if name in run.cultures]
-    joint = [name for name in names if name not in run.cultures]
+    # those of an earlier call too: the configuration names the latest alone
+    cultures = set(run.survey.cultures.culture)
+    single = [name for name in names if name in cultures]
+    joint = [name for name in names if name not in cultures]
     if single:
         joint.append(f'one each for {len(single)} culture{"s" if len(single) > 1 else ""}')
     return ', '.join(joint) or 'none: nothing tuned was asked'

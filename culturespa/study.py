@@ -346,7 +346,7 @@ def _write_results(
     survey = _asked_by_any(runs)
     table, answers = _of_all_runs(plans, runs)
     sheets = pooled_sheets(survey, answers)
-    averages = average_table(survey, sheets)
+    averages = average_table(survey, sheets, table)
     found = dict(
         study=table,
         runs=_run_averages(table),
@@ -404,6 +404,7 @@ AVERAGED = ['arm', 'model', 'method', 'group', 'S', 'low', 'high', 'cultures', '
 def average_table(
     survey:Survey,
     sheets:pd.DataFrame,    # from `pooled_sheets`
+    table:pd.DataFrame|None = None,  # from `tidy_scores`, of all runs; None: no run has repeats
 )->pd.DataFrame:            # columns `AVERAGED`; sd is over runs, cultures how many are averaged
     "The mean score of every arm's models, by continent and overall"
     found = intervals(survey, sheets)
@@ -412,7 +413,22 @@ def average_table(
     found[['arm', 'model']] = found.model.str.split(': ', n=1, expand=True)
     found = found.rename(columns=dict(
         score='S', culture='group', repeats='runs', repeat_sd='sd'))
+    if table is not None:
+        found[['runs', 'sd']] = [_over_runs(survey, table, row) for row in found.itertuples()]
+        found = found.astype(dict(runs=int))
     return found[AVERAGED].reset_index(drop=True)
+
+def _over_runs(
+    survey:Survey,
+    table:pd.DataFrame,
+    row:Any,              # arm, model, method, group
+)->tuple[int, float]:
+    "How many runs stand behind an average, and how far they spread; repeats are averaged first"
+    continent = survey.cultures.continent == row.group
+    if continent.any():
+        table = table[table.culture.isin(survey.cultures.culture[continent])]
+    scores = scores_by_run(table, (row.arm, row.model, row.method))
+    return len(scores), scores.std()
 
 # %% ../nbs/860_study.ipynb #cac6a243
 @plain_names()

@@ -7,7 +7,7 @@ __all__ = ['SUMS', 'write_summed', 'need_sum', 'read_summed']
 
 # %% ../nbs/097_sums.ipynb #8fa43d2a
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ SUMS = 'SHA256SUMS'
 def write_summed(
     folder:str|Path,                  # made if it does not exist
     files:Mapping[str, str|bytes],    # name -> content; text becomes UTF-8
+    old:Sequence[str] = (),           # names of files to remove, where there are such
 ):
     "Write files, all whole or none, and their checksums beside them. Raises `OSError`"
     listed = Path(folder)/SUMS
@@ -34,10 +35,12 @@ def write_summed(
     after = {}
     for name, content in files.items():
         after[name] = f'{hashlib.sha256(as_bytes(content)).hexdigest()}  {name}'
-    others = [line for line in before if _name(line) not in after]
+    others = [line for line in before if _name(line) not in {*after, *old}]
     replaced = [line for line in before if line not in others]
     write_file(listed, _text([*others, *replaced, *after.values()]))
     write_files(folder, files)
+    for name in old:
+        (Path(folder)/name).unlink(missing_ok=True)
     write_file(listed, _text([*others, *after.values()]))
 
 def _lines(listed:Path)->list[str]:

@@ -115,7 +115,16 @@ def test_two_orders_are_two_numbers():
     assert set(average.index) == {'original', 'reversed'}
     assert average['original'] > average['reversed'] + 5
     assert f"{average['original']:.1f} with options original" in said
-    assert 'no single number stands for both' in said
+    far = average['original'] - average['reversed']
+    assert f'{far:.1f} points from lowest to highest; whether that is chance was not tested' in said
+    assert 'Personas of P1 (over all orders of options) fit their own country' in said
+    assert 'Personas of P1 (over all orders of options) lie' in said
+    assert 'P1 (over all orders of options) scores' not in said      # a score is of one order
+    plain_too = persona_answers(demo, 0, 'unaware')
+    _, said_of_one = text_about(demo, original, plain_too)
+    assert 'Personas of P1 fit' in said_of_one and 'all orders' not in said_of_one
+    _, said_of_half = text_about(demo, original, turned, plain_too)
+    assert 'of P1 over the unaware answers' in said_of_half      # these were asked in one order
 
 
 def test_methods_without_a_common_question_keep_their_scores():
@@ -169,6 +178,14 @@ def test_a_caution_follows_the_main_comparison_and_every_order_has_one():
     assert said[0].startswith('P1 minus unaware')
     assert said[1].startswith('P1, options reversed minus unaware, options reversed')
     assert said[2] in cautions(tables)
+    shown = ' '.join(said)
+    assert 'the same score in each.' in shown and 'no single number' not in shown
+    assert 'both' not in ' '.join(cautions(tables))
+    assert 'of P1 (over all orders of options) over the unaware answers' in shown
+    assert 'the answers of P1 (over all orders of options) differ from the unaware' in shown
+    third = [answers.assign(order='drawn') for answers in original]
+    three, _ = text_about(demo, *original, *turned, *third, draws=50)
+    assert not any('both' in caution for caution in cautions(three))
 
 
 def test_of_two_models_the_second_is_the_one_and_of_many_none():

@@ -18,7 +18,7 @@ from culturespa.adapter_folder import move_into_place
 from culturespa.adapters import describe_adapter
 from culturespa.model_files import find_model, fingerprint
 from culturespa.models import random_adapter
-from culturespa.survey import InputError
+from culturespa.survey import InputError, data_path
 
 def made_adapter(place, seed=5, **more):
     "An adapter of the demo model; its weights are random numbers"
@@ -49,7 +49,9 @@ def scored(folder, adapter, name='base+joint'):
                    methods=[base, row])
     (folder/'summary.json').write_text(json.dumps(summary))
     steps = dict(pairs=dict(moved=1739, comparable=2808))
-    (folder/'record.json').write_text(json.dumps(dict(steps=steps)))
+    set_to = dict(learn_from='P1', learn_under=['P1'], templates='en', replay=0.)
+    record = dict(steps=steps, configuration=set_to)
+    (folder/'record.json').write_text(json.dumps(record))
     return folder
 
 def scored_alone(folder, adapter):
@@ -182,6 +184,48 @@ def test_what_was_not_measured_is_said():
         assert '64.2' in single and '93.6' in single
         assert '| batch | 8 |' in card_text(gather_passport(made_adapter(
             Path(temporary)/'BOL', batch=8, settings=dict(batch=32))))
+
+
+def test_a_card_tells_what_this_adapter_learned_and_from_whom():
+    from culturespa.passports import _number
+
+    def told_of(place, adapter='joint', **changes):
+        "The card of an adapter whose run was set to something"
+        own = made_adapter(place/adapter, adapter=adapter)
+        run_of = scored(place/f'run of {adapter}', own)
+        file = run_of/'record.json'
+        record = json.loads(file.read_text())
+        record['configuration'] |= changes
+        file.write_text(json.dumps(record))
+        return ' '.join(card_text(gather_passport(own, run_of)).split())
+
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        assert 'Its pairs show no answer of people: no prompt of P1' in told_of(place)
+        random = told_of(place, 'rds', learn_from='P2')
+        assert 'drawn at random, moved or not' in random and 'itself that moved' not in random
+        assert 'show answers of people, through the prompts of P2:' in random
+        dealt = told_of(place, 'shuffled', learn_under=['P1', 'P3'])
+        assert 'each under another culture' in dealt and 'trained under (P1, P3)' in dealt
+        assert 'through the prompts of P3' in dealt and 'no answer of people' not in dealt
+        still = told_of(place, 'cds')
+        assert 'that did not move' in still and 'itself that moved' not in still
+        assert 'asked the same twice' in told_of(place, 'noise')
+        assert 'person of one culture, KEN' in told_of(place, 'KEN')
+        replayed = told_of(place, 'expected', replay=1.5, replay_from=f'{place}/chats.jsonl')
+        assert 'for every pair 1.5 of replay' in replayed and 'prompts of chats.jsonl' in replayed
+        assert temporary not in replayed and 'single draws' in replayed
+        words = (data_path('prompts')/'en.toml').read_text()
+        (place/'fi.toml').write_text(words.replace('language = "en"', 'language = "fi"'))
+        finnish = told_of(place, 'expected_hard', templates=str(place/'fi.toml'))
+        assert 'language: fi' in finnish and 'one language (fi)' in finnish
+        assert 'English' not in finnish and 'language: en' not in finnish
+        nowhere = card_text(gather_passport(made_adapter(place/'alone', adapter='mine')))
+        assert 'its files do not tell' in nowhere and 'language: ' not in nowhere
+        assert 'no answer of people' not in nowhere
+
+    signed = [_number(value, '+.1f') for value in (-.04, .04, -.06, .06, None)]
+    assert signed == ['0.0', '0.0', '−0.1', '+0.1', '–'] and _number(-.0004, '.1%') == '0.0%'
 
 
 def test_nothing_leaves_before_everything_is_right():

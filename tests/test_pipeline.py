@@ -245,8 +245,10 @@ def test_replay_adds_what_the_base_says_anyway():
         setting = small(strategies=('crqpc', 'expected'), replay=.5, replay_from=str(file))
         run = Run(folder/'run', setting, quiet=True)
         for name in ('questions', 'answers', 'pairs', 'tuning'):
-            STEPS[name](run)
+            said = STEPS[name](run)
         pairs = run.table('pairs').strategy.value_counts()
+        n = pairs['crqpc']
+        assert f'joint on {n} pairs and {round(n / 2)} replies replayed' in said
         for adapter, strategy in dict(joint='crqpc', expected='expected').items():
             n = pairs[strategy]
             assert run.steps['tuning'][adapter]['samples'] == n + round(n / 2)

@@ -63,6 +63,9 @@ def test_a_report_explains_itself_and_opens_with_the_main_comparison():
     own_label = page.index('of CultureSPA (joint) over the unaware')
     assert page.index(first) < own_label < page.index('<figure')
     assert page.count('<figure') == 5      # no drawing is lost on its way
+    # a table and the words below it call a component alike
+    assert 'Repeat is what another draw' in page and 'Run is what another draw' not in page
+    assert 'repeat' in set(measure(invented, both, 50)['components'].component)
     listed = re.search(r'<ol class="findings">(.*?)</ol>', page)[1]
     assert listed.count('<li>') == 5
 
@@ -104,6 +107,30 @@ def test_methods_of_unknown_prompts_are_not_said_to_have_seen_no_people():
     mine = dict(name='mine', method='mine', human_data=False)
     assert _human_data([known]) == dict(shown=[], unknown=[])
     assert _human_data([known, shown, mine]) == dict(shown=['P3 †'], unknown=['mine'])
+
+
+def test_a_folder_keeps_no_table_of_earlier_answers():
+    import tempfile
+    from pathlib import Path
+    people = invented_survey()
+    aware = persona_answers(people, .5, seed=1)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        both_kinds = pd.concat([persona_answers(people, 0, 'unaware'), aware])
+        write_alignment(people, both_kinds, place, 50)
+        assert 'own_label.csv' in (place/'SHA256SUMS').read_text()
+        (place/'mine.csv').write_text('x')
+        (place/'own_label.txt').write_text('x')
+        earlier = {file.name for file in place.iterdir()}
+        write_alignment(people, aware, place, 50)
+        assert earlier - {file.name for file in place.iterdir()} == {'own_label.csv'}
+        assert 'own_label' not in (place/'SHA256SUMS').read_text()
+
+
+def test_the_shuffled_control_is_said_to_change_cultures_and_not_questions():
+    *_, told = terms([('base+shuffled', 'P1')]).values()
+    assert told.startswith('A control') and 'each under another culture' in told
+    assert 'questions' not in told
 
 
 def test_a_template_of_ones_own_is_used_and_may_build_on_the_parts_that_ship():

@@ -197,6 +197,12 @@ def test_the_predictions_hold():
     record = dict(configuration=configure('demo').model_dump(mode='json'))
     (place/'record.json').write_text(json.dumps(record))
     assert Run(place, configure('demo', specific=('BOL',))).cultures == ('BOL',)
+    grown = Run(place, configure('demo', specific=('BOL',)))
+    grown.note('')
+    later = Run(place, configure('demo', specific=('ETH', 'BOL')))
+    assert later.cultures == ('BOL', 'ETH')          # and the record keeps the first
+    everybody = Run(place, configure('demo', specific=('all',)))
+    assert len(everybody.cultures) == 18
     (place/'.lock').write_text('')           # of a process that was killed
     with Run(place).writing() as held:
         pass

@@ -30,6 +30,22 @@ def test_what_a_run_says_of_its_training_is_true_of_that_run():
     assert 'drawn' not in trained_on(configure('demo', learn_temperature=0))
     assert 'CRQPC' not in trained_on(configure('demo', strategies=('rds',)))
     assert learned_notes(configure('demo')) == []
+    taught = configure('demo', learn_from='P2', learn_under=('P1', 'P3', 'P1+P3'))
+    assert [note.split(',')[0] for note in learned_notes(taught)] == [
+        'adapters learned from answers under P2', 'adapters were trained under P3',
+        'adapters were trained under P1+P3']
+    under_alone = learned_notes(configure('demo', learn_under=('P3',)))
+    assert len(under_alone) == 1 and 'human answers of the survey' in under_alone[0]
+
+
+def test_every_adapter_of_one_culture_is_counted_whichever_call_made_it():
+    with tempfile.TemporaryDirectory() as folder:
+        setting = configure('demo', cultures=('USA', 'ZWE'), topics=('Food',), specific=('ZWE',))
+        enlarged = Run(Path(folder)/'run', setting, quiet=True)
+        asked_of = dict(answers=1, unparsed=0)
+        enlarged.note('survey', **dict.fromkeys(
+            ['base', 'base+joint', 'base+USA', 'base+ZWE'], asked_of))
+        assert about_run(enlarged)['adapters'] == 'joint, one each for 2 cultures'
 
 
 def test_the_predictions_hold():

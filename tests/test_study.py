@@ -135,6 +135,28 @@ def test_averages_tell_their_cultures_and_only_the_first_base_counts():
     assert set(combined.model) == {'a: joint', 'b: joint'}
 
 
+def test_what_one_run_asks_twice_is_one_run():
+    asked_twice, tidy_of = [], []
+    for training in (1, 2):
+        given_twice = persona_answers(invented_survey(), .5, repeats=2, seed=training)
+        whose = dict(arm='method', corpus=42, answers=42, training=training)
+        asked_twice.append(given_twice.assign(**whose))
+        scores = tidy_scores(invented_survey(), answer_sheets(invented_survey(), given_twice))
+        tidy_of.append(scores.assign(**whose))
+    one_of_two = average_table(
+        invented_survey(), pooled_sheets(invented_survey(), asked_twice[0]), tidy_of[0])
+    assert set(one_of_two.runs) == {1} and one_of_two.sd.isna().all()
+    four_sheets = pooled_sheets(invented_survey(), pd.concat(asked_twice))
+    means_of_two = average_table(invented_survey(), four_sheets, pd.concat(tidy_of))
+    assert set(means_of_two.runs) == {2}
+    whole = means_of_two[means_of_two.group == 'average'].iloc[0]
+    by_hand_of = [part.S.mean() for part in tidy_of]
+    assert whole.sd == pytest.approx(pd.Series(by_hand_of).std())
+    assert whole.S == pytest.approx(sum(by_hand_of) / 2)
+    africa = means_of_two[means_of_two.group == 'Africa'].iloc[0]
+    assert africa.sd != whole.sd and africa.sd > 0
+
+
 def test_seeds_that_an_arm_does_not_name_are_those_of_the_study():
     text_of_seeds = """title = "T"
 [base]

@@ -62,6 +62,15 @@ def test_a_list_says_nothing_of_other_files():
         assert read_summed(f'{place}/a.csv').x[0] == 2
 
 
+def test_what_is_no_longer_true_goes_with_its_line():
+    with tempfile.TemporaryDirectory() as place:
+        write_summed(place, {'a.csv': 'x\n1\n', 'b.csv': 'x\n2\n', 'c.csv': 'x\n3\n'})
+        write_summed(place, {'a.csv': 'x\n4\n'}, ['b.csv', 'never.csv'])
+        assert sorted(os.listdir(place)) == [SUMS, 'a.csv', 'c.csv']
+        named = [line[66:] for line in (Path(place)/SUMS).read_text().splitlines()]
+        assert named == ['a.csv', 'c.csv'] and read_summed(f'{place}/a.csv').x[0] == 4
+
+
 def test_the_predictions_hold():
     with tempfile.TemporaryDirectory() as place:
         write_summed(place, {'a.csv': 'name\nKenia\n'})

@@ -95,13 +95,15 @@ def merge_adapter_command(
     from culturespa.adapters import base_of, draw_prompts, merge_adapter
     from culturespa.reading import read_json
     from culturespa.survey_files import load_survey
+    from culturespa.wording import some
     asked = draw_prompts(load_survey(typed['survey'] or 'demo'), questions)
     base = base_of(folder) if typed['model'] is None else dict(path=typed['model'])
     revision = typed['revision'] or base.get('revision')
     merge_adapter(base['path'], folder, out, dtype, asked, tolerance,
                   revision=revision, device=typed['device'])
     said = read_json(out/'merge.json')
-    print(f"merged in {dtype}: {said['prompts']} questions answered alike, the largest difference "
+    asked_alike = some(said['prompts'], 'question')
+    print(f"merged in {dtype}: {asked_alike} answered alike, the largest difference "
           f"of a probability is {said['largest_difference']:.1g} (accepted: {said['tolerance']:g})"
           f'\nModel in {out}')
 

@@ -66,7 +66,8 @@ def main(
     return code
 
 # %% ../nbs/899_cli.ipynb #f886a8f7
-INTERRUPTED = 'interrupted: what is done is kept, the same command goes on from there'
+INTERRUPTED = ('interrupted: what is already written is kept; '
+               'a run goes on when the same command is typed again')
 
 def _run(typed:list[str], debug:bool)->int:
     "The exit code of a command, errors said"
@@ -147,19 +148,37 @@ def _go(
 ):
     "The whole method, or only what it would take"
     quiet_libraries()
+    stop_after, report_to = more.get('stop_after'), more.get('report_to', 'none')
+    last_steps = _check_last(stop_after, figures, report_to)
     if dry_run:
         from culturespa.dry_run import say_what_it_takes
         from culturespa.run_folder import Run
         from culturespa.scale import check_spread
         check_spread(**more.get('spread', {}))
-        planned = Run(out, configuration, device, True, start_from, served=more.get('served'))
-        print(say_what_it_takes(planned, tflops, prices, more.get('stop_after')))
+        planned = Run(out, configuration, device, True, start_from, report_to,
+                      served=more.get('served'))
+        print(say_what_it_takes(planned, tflops, prices, stop_after))
         return
     from culturespa.pipeline import run_pipeline
     run = run_pipeline(out, configuration, device, quiet, start_from=start_from, figures=figures,
         **more)
-    if run.steps.get('scores'):
+    if 'scores' in last_steps:
         print_run(run)
+
+def _check_last(stop_after:str|None, figures:str|None, report_to:str)->list[str]:
+    "The steps to take. Raises `InputError` for what only a later step would heed"
+    from culturespa.looks import FORMATS
+    from culturespa.pipeline import steps_until
+    from culturespa.survey import InputError, one_of
+    steps = list(steps_until(stop_after))
+    if figures:
+        one_of('--figures', figures, FORMATS)
+    for option, given, step in (
+            ('--figures', figures, 'scores'), ('--report-to', report_to != 'none', 'tuning')):
+        if given and step not in steps:
+            raise InputError(f'{option} needs the step {step}, and --stop-after {stop_after} '
+                             'leaves it out: leave out one of the two')
+    return steps
 
 # %% ../nbs/899_cli.ipynb #15c41608
 @app.command(**helped('demo'))
@@ -194,7 +213,7 @@ def run(
     need_dry_run(tflops, dry_run)
     prices = taken_prices(typed, dry_run)
     spread = {name: typed.pop(name) for name in SPREAD}
-    served = taken_served(typed)
+    served = taken_served(typed, device)
     configuration = typed_configuration(start_from=start_from, **typed)
     _go(out, configuration, device, quiet, dry_run, start_from, tflops, figures, prices,
         report_to=report_to, spread=spread, served=served, stop_after=stop_after)
@@ -210,7 +229,7 @@ def questions(
     **typed:Any,
 ):
     "Step 1: let the model write questions, or take some (the same options as `run`)"
-    served = taken_served(typed)
+    served = taken_served(typed, device)
     configuration = typed_configuration(start_from=start_from, **typed)
     quiet_libraries()
     from culturespa.pipeline import questions_step
@@ -241,7 +260,7 @@ def answers(
     from culturespa.survey import one_of
     steps = dict(generated=generated_answers_step, survey=survey_answers_step)
     step = steps[one_of('--on', on, steps)]
-    print(step(Run(out, None, device, quiet, served=taken_served(typed))))
+    print(step(Run(out, None, device, quiet, served=taken_served(typed, device))))
 
 # %% ../nbs/899_cli.ipynb #d72bff4f
 @app.command(**helped('pairs'))

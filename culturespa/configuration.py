@@ -106,6 +106,18 @@ def _with_questions(preset:str, given:dict)->dict:
         return {'per_topic': None, **given}
     return {'per_topic': None, **given, 'questions': _resolved('questions', given['questions'])}
 
+def _check_takes_all(questions:str|None, given:dict, usual_filter:str):
+    "The survey's own questions are taken whole. Raises `InputError` if some are to be left out"
+    if questions != OWN_QUESTIONS:
+        return
+    # a record holds the limit as per_topic, too
+    fewer = given.get('per_topic') not in (None, given.get('limit'))
+    sifted = given.get('filter', usual_filter) != usual_filter
+    for option, typed in {'--per-topic': fewer, '--filter': sifted}.items():
+        if typed:
+            raise InputError(f'{option} is for questions that are written or come from a file, and '
+                             f'--questions {OWN_QUESTIONS} takes all: leave one of the two out')
+
 def _resolved(name:str, place:object)->str:
     "A place as it is called from any folder. Raises `InputError` for what is none"
     with reading(f'{name} is {shown(place)}', 'which is no place'):
@@ -134,6 +146,7 @@ def configure(
     one_of('preset', preset, PRESETS)
     usual = PRESETS[preset]
     given = {name: value for name, value in changes.items() if value is not None}
+    _check_takes_all(given.get('questions'), given, str(usual.get('filter', 'ours')))
     given = _absolute(_with_questions(preset, given))
     tuning = usual.get('tuning', {}) | given.pop('tuning', {})
     return read_configuration({**usual, **given, 'tuning': tuning})
@@ -233,6 +246,7 @@ def derive(
     1
     """
     given = {name: value for name, value in changes.items() if value is not None}
+    _check_takes_all(given.get('questions', origin.questions), given, origin.filter)
     given = _absolute(_with_questions('default', given))
     tuning = origin.tuning | given.pop('tuning', {})
     return read_configuration({**origin.model_dump(), **given, 'tuning': tuning})

@@ -52,15 +52,16 @@ USUAL = dict(
     learn_from='P1', votes='1', learn_under='P1', fraction='1.0', flip_questions='500',
     strategies='crqpc,rds,cds', replay='0.0', seed='42', non_answers='no', matched='no')
 
-# command -> what its preset gives to options that are not typed
+# command as typed -> what its preset gives to options that are not typed
 PRESET_GIVES = dict(run=USUAL, questions=USUAL, demo=USUAL | dict(per_topic='20'))
 
 def _default_text(
     param:Any,      # an option of the parser
-    command:str,    # its name
+    command:str,    # as typed, such as 'data demo'
 )->str:             # '' where there is nothing to say
     "What an option is when it is not typed"
-    if param.default not in (None, False, True):
+    # by identity: 0 is equal to False, and is a default
+    if not any(param.default is plain for plain in (None, False, True)):
         return str(param.default)
     says_so = 'left out' in (param.help or '')
     if says_so or command not in PRESET_GIVES:
@@ -88,7 +89,8 @@ class _PlainHelp(TyperCommand):
     def _line(self, param:Any, ctx:Any)->tuple[str, str]:
         "What to type, and what it does"
         typed, said = param.get_help_record(ctx)
-        value = _default_text(param, self.name or '')
+        _, _, command = ctx.command_path.partition(' ')     # behind the program's name
+        value = _default_text(param, command)
         if not value or 'default:' in said:
             return typed, said
         said, _, _ = said.partition('; left out:')     # which is for commands without a default

@@ -54,17 +54,23 @@ class Materials:
         return load_survey(self.configuration.survey)
 
     @cached_property
+    def _without_limit(self)->Survey:
+        "The cultures and topics that are asked, with all their questions"
+        c = self.configuration
+        return select(self.whole_survey, c.cultures, c.topics)
+
+    @cached_property
     def survey(self)->Survey:
         "The part that is asked"
-        c = self.configuration
-        return first_questions(select(self.whole_survey, c.cultures, c.topics), c.limit)
+        return first_questions(self._without_limit, self.configuration.limit)
 
     @property
     def shown_name(self)->str:
         "The survey's name, for titles; it says if people are invented, and if it is a part"
         about = ['synthetic'] if self.survey.synthetic else []
-        if self.configuration.limit is not None:
-            about.append(f'first {self.configuration.limit} questions')
+        asked = len(self.survey.questions)
+        if asked < len(self._without_limit.questions):
+            about.append('first question' if asked == 1 else f'first {asked} questions')
         return self.survey.name + (f" ({', '.join(about)})" if about else '')
 
     @cached_property

@@ -11,16 +11,18 @@ __all__ = ['RESULTS', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draw
 # %% ../nbs/890_scoring_commands.ipynb #12773af6
 import json
 import sys
+from shlex import quote
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from .options import (
+from culturespa.options import (
     SPREAD, WHERE, Cultures, Device, DryRun, Limit, MaxNewTokens, Methods, ModelAt, Out, PriceIn,
-    PriceOut, Quiet, Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole, option,
-    option_of, quiet_libraries, request_fields, split_words, taken_prices, takes)
+    PriceOut, Quiet, Repeats, Seed, SurveyAt, Temperature, TemplatesAt, Text, TopP, Whole,
+    check_where, option, option_of, quiet_libraries, request_fields, split_words, taken_prices,
+    takes)
 
 if TYPE_CHECKING:      # too heavy for a page of help
     import pandas as pd
@@ -61,11 +63,18 @@ def _print_outcome(run:'Run'):
     found = in_a_sentence(_read_differences(run.out), tuned, ('base', method))
     if found:
         print(f'\nFound: {found}')
-    print(f'\nNext: open {run.out}/report.html, where every number has its interval,')
+    report = quote(str(run.out/'report.html'))
+    print(f'\nNext: open {report}, where every number has its interval{_what_then(run)}')
+
+def _what_then(run:'Run')->str:
+    "What to do after reading the report; nothing if there is nothing to look at"
     if run.survey.synthetic:
-        print('  then take a model and a survey of yours: culturespa run --help')
-    else:
-        print(f'  then look at what was learned from: culturespa audit {run.out}')
+        return ',\n  then take a model and a survey of yours: culturespa run --help'
+    if 'pairs' not in run.steps:
+        return ''
+    first = run.configuration.strategies[0]
+    command = f'culturespa audit {quote(str(run.out))} --strategy {first}'
+    return f',\n  then look at what was learned from: {command}'
 
 def _read_scores(out:str|Path)->'pd.DataFrame':
     "Names are read as text; only an empty score is missing"
@@ -94,7 +103,7 @@ Method = Annotated[Text, option(
 ModelName = Annotated[Text, option(
     '--model', help='likewise; left out: the name of their folder')]
 Json = Annotated[bool, option('--json', help='print the summary as JSON')]
-Draws = Annotated[Whole, option('--draws', help='patterns of signs; left out: 10,000', min=1)]
+Draws = Annotated[Whole, option('--draws', help='patterns of signs; left out: 10,000', min=40)]
 
 def align_command(
     out:Out,
@@ -113,6 +122,9 @@ def align_command(
     if answers:
         if survey is None:
             raise InputError('--answers needs --survey: the folder of the survey that was asked')
+        if device is not None:
+            raise InputError('--device is for a run whose model is asked, and --answers are there '
+                             'already: leave one of the two out')
         return _align_files(out, survey, answers, (culture, method, model), draws, json)
     if (survey, culture, method, model, draws) != (None,) * 5:
         raise InputError('--survey, --culture, --method, --model and --draws need --answers: '
@@ -236,9 +248,12 @@ def assess_command(
     from culturespa.models import Sampling
     from culturespa.prompts import Prompter, require_texts
     from culturespa.scale import check_spread, load_spread
-    from culturespa.survey import select
+    from culturespa.survey import InputError, select
     from culturespa.survey_files import load_survey
     _no_run(out)
+    if dry_run and json:
+        raise InputError('--json prints scores, and --dry-run makes none: leave one of the two out')
+    check_where(typed)
     wanted = split_words(typed.pop('cultures'))
     prices = taken_prices(typed, dry_run)
     typed['extra'] = request_fields(typed['extra'])
@@ -257,9 +272,16 @@ def assess_command(
     if dry_run:
         from culturespa.dry_run import describe_estimate
         from culturespa.estimates import estimate
+        # a try on a server costs money, so its speed stays unknown
+        if typed['url'] is not None:
+            plan['probe'] = 0
         print(describe_estimate(estimate(**plan), prices))
         return
-    _score(_part_of(whole, asked), ask(**plan, out=out, quiet=quiet), out, draws, json)
+    answers = ask(**plan, out=out, quiet=quiet)
+    part = _part_of(whole, asked)
+    if set(answers.culture) == {'none'}:     # scored against everybody, unless somebody is named
+        part = select(part, wanted)
+    _score(part, answers, out, draws, json)
 
 def _part_of(whole:'Survey', asked:'Survey')->'Survey':
     "What is scored: the survey, or its first questions under a name that says so"
@@ -269,7 +291,8 @@ def _part_of(whole:'Survey', asked:'Survey')->'Survey':
     if few == all_of_them:
         return whole
     part = select(whole, question_ids=asked.questions.question_id)
-    return replace(part, name=f'{whole.name}, first {few} questions')
+    first = 'first question' if few == 1 else f'first {few} questions'
+    return replace(part, name=f'{whole.name}, {first}')
 
 
 # %% ../nbs/890_scoring_commands.ipynb #fec4fbf9
@@ -311,14 +334,16 @@ def compare_command(
 
 def _print_models(table:'pd.DataFrame', survey:'Survey'):
     "The averages, a block for each method and order of options"
+    from culturespa.wording import some
     invented = ', synthetic' if survey.synthetic else ''
     print(f'Alignment score S, 0 to 100 ({survey.name}{invented})')
     average = table[table.culture == 'average'].drop(columns='culture')
     for (method, order), part in average.groupby(['method', 'order'], sort=False):
         first = part.iloc[0]
         reference = part.model[part.difference.isna()].iloc[0]
-        print(f'\n{method}, {order} order: {first.questions:.4g} questions and {first.cultures} '
-              f'cultures that all models answered; difference: to {reference}')
+        questions = f'{first.questions:.4g} question{"" if first.questions == 1 else "s"}'
+        print(f'\n{method}, {order} order: {questions} and {some(first.cultures, "culture")} '
+              f'that all models answered; difference: to {reference}')
         shown = part.set_index('model').drop(columns=['method', 'order', 'questions', 'cultures'])
         print(shown.round(2).to_string(na_rep='-'))
 
@@ -366,6 +391,7 @@ def ask_command(
     from culturespa.prompts import Prompter
     from culturespa.served import load_model
     from culturespa.survey_files import load_survey
+    check_where(typed)
     prompter = Prompter(load_survey(survey), templates)
     typed['extra'] = request_fields(typed['extra'])
     sampling = Sampling(temperature, top_p, max_new_tokens)
@@ -417,16 +443,22 @@ def export_command(
     from culturespa.prompts import Prompter
     from culturespa.survey import InputError, one_of
     from culturespa.survey_files import load_survey
+    from culturespa.wording import some
     write = EXPORTS[one_of('program', program, EXPORTS)]
     longest = Sampling(max_new_tokens=max_new_tokens).max_new_tokens    # refused if below 1
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f'{out} holds other files: give a new or empty folder as --out')
+    if cultures is not None and split_words(methods) == ('unaware',):
+        raise InputError('--cultures are for methods that name one, and unaware names none: '
+                         'leave --cultures out, or add a method to --methods')
     items = task_items(Prompter(load_survey(survey), templates), methods, cultures)
     task = write(items, out, longest)
-    print(f'{len(items):,} prompts in {out}; next, with names of yours for MODEL, LOGS and DONE:')
-    print(NEXT[program].format(out=out, task=task))
-    logs = LOGS[program].format(out=out)
-    print(f'culturespa align --survey {survey} --answers {logs} --out DONE')
+    print(f'{some(len(items), "prompt")} in {out}; '
+          'next, with names of yours for MODEL, LOGS and DONE:')
+    place = quote(str(out))
+    print(NEXT[program].format(out=place, task=task))
+    logs = LOGS[program].format(out=place)
+    print(f'culturespa align --survey {quote(survey)} --answers {logs} --out DONE')
 
 # %% ../nbs/890_scoring_commands.ipynb #9fc2ec8f
 SCORING_COMMANDS:dict[str, Callable] = {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:      # too heavy for a page of help
 
     from culturespa.audit import Audit
     from culturespa.run_folder import Run
+    from culturespa.study import Arm, Study
     from culturespa.survey import Survey
 
 # %% ../nbs/893_study_commands.ipynb #a5b22133
@@ -48,13 +49,37 @@ def study_command(
     from culturespa.study import describe_study, read_study, run_study
     typed = dict(model=model, survey=survey)
     study = read_study(file, **{name: value for name, value in typed.items() if value})
+    only = _wanted_arms(study, arms)
     if dry_run:
         from culturespa.study_cost import describe_cost, study_cost
+        study = study if only is None else _with_origins(study, only)
         print(describe_study(study))
         print(describe_cost(study_cost(study, out, tflops), tflops))
         return
-    run_study(study, out, split_words(arms), device, quiet)
+    run_study(study, out, only, device, quiet)
     print(_results(out))
+
+def _wanted_arms(study:'Study', typed:str|None)->tuple|None:
+    "Names of arms, None for all. Raises `InputError`"
+    from culturespa.survey import InputError, one_of
+    names = split_words(typed)
+    accepted = [arm.name for arm in study.arms]
+    if names == ():
+        raise InputError(f'--arms names none: accepted are {", ".join(accepted)}')
+    for name in names or ():
+        one_of('arm in --arms', name, accepted)
+    return names
+
+def _with_origins(study:'Study', names:tuple)->'Study':
+    "A study of some arms, and of those they start from"
+    from dataclasses import replace
+    needed = set(names)
+    kept:list[Arm] = []
+    for arm in reversed(study.arms):     # an arm starts from one above it
+        if arm.name in needed:
+            needed.add(arm.origin)
+            kept.insert(0, arm)
+    return replace(study, arms=tuple(kept))
 
 def _results(out:Path)->str:
     "The averages and the verdicts of a study, and where they lie"
@@ -125,6 +150,7 @@ def _audit(run:'Run', strategy:str, examples:int, folder:Path):
     "Audit a run, print the summary, write the files"
     from culturespa.audit import audit
     from culturespa.pipeline import learned_answers
+    from culturespa.wording import some
     asked = run.configuration
     pairs = _pairs_of(run, strategy)
     questions = run.table('questions')
@@ -140,7 +166,7 @@ def _audit(run:'Run', strategy:str, examples:int, folder:Path):
         non_answers=asked.non_answers,
         truth=truth)
     name = run.survey.name + (', synthetic' if run.survey.synthetic else '')
-    print(f'{len(pairs):,} pairs of {strategy} ({name})\n')
+    print(f'{some(len(pairs), "pair")} of {strategy} ({name})\n')
     print(_as_text(found.summary))
     if truth is not None:
         print(f'\n{BY_TRUTH}')
@@ -176,6 +202,7 @@ def _write_audit(
 def _write_table_to_review(pairs:'pd.DataFrame', questions:'pd.DataFrame', folder:Path)->str:
     "review.csv, unless there is one; what was done, in words"
     from culturespa.review import write_review
+    from culturespa.wording import some
     written = f'\nIn {folder}: audit.csv, audit.png, examples.csv'
     file = folder/'review.csv'
     if file.exists():
@@ -183,7 +210,7 @@ def _write_table_to_review(pairs:'pd.DataFrame', questions:'pd.DataFrame', folde
         return f'{written}; review.csv was there, of {whose} pairs, and is left as it is'
     rows = write_review(pairs, questions, file)
     return (f'{written}, review.csv\n'
-            f'To leave pairs out: write no in the column keep of review.csv ({rows:,} rows), '
+            f'To leave pairs out: write no in the column keep of review.csv ({some(rows, "row")}), '
             f'then --reviewed {file}')
 
 def _is_review_of(file:Path, pairs:'pd.DataFrame')->bool:
@@ -283,7 +310,7 @@ def transfer_command(
         opened.survey.questions,
         opened.prompter,
         folder,
-        repeats or opened.configuration.repeats,
+        repeats or opened.configuration.repeats,      # at least 1 if it was typed
         opened.settings(),
         quiet=quiet)
     print(_write_transfer(opened.whole_survey, answers, folder))
@@ -292,13 +319,14 @@ def _specific_adapters(run:'Run')->dict[str, Path]:
     "Culture -> folder of its adapter. Raises `InputError` for fewer than three"
     from culturespa.survey import InputError
     from culturespa.transfer import FEWEST_ADAPTERS
+    from culturespa.wording import some
     found = {}
     for culture in run.survey.cultures.culture:
         folder = run.out/'adapters'/culture
         if (folder/'base.json').exists():
             found[culture] = folder
     if len(found) < FEWEST_ADAPTERS:
-        raise InputError(f'{run.out} has {len(found)} trained adapters of single cultures, '
+        raise InputError(f'{run.out} has {some(len(found), "trained adapter")} of single cultures, '
                          f'transfer needs at least {FEWEST_ADAPTERS}: '
                          'tune the run with --specific all')
     return found

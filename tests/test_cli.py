@@ -66,7 +66,7 @@ def test_every_mistake_is_one_line_and_exit_code_2():
             (f'assess --out {new} --orders back', 'rotated1'),
             (f'assess --out {new} --orders back --dry-run', 'rotated1'),
             (f'run --out {new} --model nowhere/such/model --survey demo', 'no model'),
-            (f'align --out {new} --draws 9', '--answers'), (f'{run} --strategies rdx', 'crqpc'),
+            (f'align --out {new} --draws 90', '--answers'), (f'{run} --strategies rdx', 'crqpc'),
             (f'{run} --strategies ,', 'strategies'), (f'{run} --methods ,', 'methods'),
             (f'{run} --learn-from unaware', 'P1'), (f'{run} --tuning rank=four', 'whole number'),
             (f'{run} --tuning schedule=cosin', 'cosine'), (f'{run} --tuning dropout=2', 'below 1'),
@@ -202,13 +202,43 @@ def test_an_interrupted_command_says_how_to_go_on():
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(culturespa.pipeline, 'run_pipeline', stop)
         code, out, error = typed(f'demo --out {folder}/run')
-        assert code == 130 and 'what is done is kept' in error and error.count('\n') <= 2
+        assert code == 130 and 'already written is kept' in error and error.count('\n') <= 2
 
 
 def test_nothing_typed_shows_the_commands():
     code, out, error = typed('')
     assert code == 0 and 'demo' in out and 'align' in out and not error
     assert typed('data')[0] == 0
+
+
+def test_what_a_run_would_not_heed_is_refused_before_it_begins():
+    with tempfile.TemporaryDirectory() as folder:
+        new = Path(folder)/'new'
+        line = f'run --out {new} --model demo --survey demo'
+        unheeded = {
+            '--stop-after pairs --figures svg': '--figures needs the step scores',
+            '--stop-after pairs --report-to trackio': '--report-to needs the step tuning',
+            '--figures gif': "--figures 'gif': accepted are svg, pdf",
+            '--report-to nobody': "--report-to 'nobody'",
+            '--repeats 0': '--repeats', '--limit 0': '--limit',
+            '--url http://localhost:1/v1 --device cpu': '--device is for a model on this machine',
+            '--url http://localhost:1/v1 --dtype 4bit': '--dtype is for a model on this machine',
+            '--questions survey --topics Food --learn-topics Work --per-topic 3': '--per-topic'}
+        for more, word in unheeded.items():
+            for dry in ('', ' --dry-run'):
+                refused, _, why = typed(f'{line} {more}{dry}')
+                assert refused == 2 and word in why and not new.exists(), (more, dry, why)
+
+
+def test_scores_are_shown_by_a_run_that_makes_them():
+    with tempfile.TemporaryDirectory() as folder:
+        few = ('--preset demo --cultures USA,ZWE --topics Food --per-topic 4 --strategies crqpc '
+               '--quiet')
+        line = f'run {few} --out {folder}/run'
+        ended, whole, _ = typed(line)
+        assert ended == 0 and 'Alignment score S' in whole
+        ended, part, _ = typed(f'{line} --stop-after tuning')
+        assert ended == 0 and part.count('\n') == 4, part
 
 
 def test_every_help_page_has_an_example_that_the_parser_takes_and_a_link():

@@ -132,6 +132,19 @@ def test_writing_and_taking_questions_exclude_each_other():
         configure('demo', questions='given.json', seed_questions='one')
 
 
+def test_the_surveys_own_questions_are_taken_whole():
+    apart = dict(questions='survey', topics=('Food',), learn_topics=('Work',))
+    whole = configure('demo', **apart)
+    for option, more in (('--per-topic', dict(per_topic=3)), ('--filter', dict(filter='paper'))):
+        with pytest.raises(InputError, match=f'{option} .* --questions survey'):
+            configure('demo', **apart, **more)
+        with pytest.raises(InputError, match=f'{option} .* --questions survey'):
+            derive(whole, **more)
+    few = configure('demo', **apart, limit=4)
+    assert configure('demo', **few.model_dump()) == few and derive(few, seed=7).per_topic == 4
+    assert configure('paper', model='m', survey='s', **apart).filter == 'paper'
+
+
 def test_the_predictions_hold():
     from culturespa.configuration import PRESETS
     changed = configure('demo', tuning=dict(epochs=1)).tuning

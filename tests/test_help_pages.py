@@ -39,6 +39,26 @@ def test_options_stand_under_what_they_are_about():
         'What is learned': ['tuning'], 'All values at once, and chance': ['seed']}
 
 
+def test_a_default_is_the_commands_own_and_none_is_left_out():
+    from typing import Annotated
+
+    def made(seed:Annotated[int, typer.Option(show_default=False)] = 0):
+        "Make something"
+
+    program, part = typer.Typer(rich_markup_mode=None), typer.Typer(rich_markup_mode=None)
+    program.command(**helped('demo'))(made)
+    program.command('demo', **helped('demo'))(made)
+    part.command('demo', **helped('data demo'))(made)
+    program.add_typer(part, name='data')
+    whole = typer.main.get_command(program)
+    above = whole.make_context('culturespa', [], resilient_parsing=True)
+    data = whole.commands['data']
+    between = data.make_context('data', [], parent=above, resilient_parsing=True)
+    inner = data.commands['demo']
+    context = inner.make_context('demo', [], parent=between, resilient_parsing=True)
+    assert '[default: 0]' in inner.get_help(context)
+
+
 def test_the_predictions_hold():
     class Named:
         "What `grouped` looks at of an option"

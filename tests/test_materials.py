@@ -19,6 +19,10 @@ def test_a_part_says_that_it_is_one():
     assert tried.shown_name == 'demo (synthetic, first 3 questions)'
     assert list(tried.survey.questions.question_id) == list(
         load_survey('demo').questions.question_id[:3])
+    alone = Materials(configure('demo', limit=1))
+    assert alone.shown_name == 'demo (synthetic, first question)'
+    not_cut = Materials(configure('demo', topics=['Food'], limit=100))
+    assert len(not_cut.survey.questions) == 20 and not_cut.shown_name == 'demo (synthetic)'
 
 
 def test_the_predictions_hold():

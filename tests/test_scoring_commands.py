@@ -37,6 +37,7 @@ def test_ways_of_align_are_not_mixed_and_a_runs_own_scores_stay():
         wrong = {
             f'align --out {folder}/new --answers {folder}/a.csv': '--answers needs --survey',
             f'align --out {folder}/new --method P1': 'need --answers',
+            f'align --out {folder}/new {files} --device cpu': '--device is for a run',
             f'align --out {kept} {files}': 'is the folder of a run or a survey'}
         for line, why in wrong.items():
             with pytest.raises(InputError, match=why):
@@ -128,12 +129,61 @@ def test_a_first_try_of_assess_asks_the_first_questions_and_says_so():
         assert '6 answers' in typed(f'{few} --dry-run')
 
 
+def test_plain_answers_are_scored_against_the_cultures_that_were_chosen():
+    import pandas
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = f'assess --out {folder}/plain --limit 3 --cultures USA,ZWE --methods unaware'
+        typed(f'{plain} --repeats 1 --draws 50 --quiet')
+        against = pandas.read_csv(f'{folder}/plain/scores.csv').culture
+        assert {'USA', 'ZWE'} <= set(against) and 'BOL' not in set(against)
+
+
+def test_what_to_do_next_can_be_typed_as_it_stands():
+    import shlex
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = configure('demo', cultures=('USA', 'ZWE'), strategies=('rds',))
+        run = Run(Path(folder)/'two words', settings, quiet=True)
+        from dataclasses import replace
+
+        from culturespa.scoring_commands import _what_then
+        run.survey = replace(run.survey, synthetic=False)
+        assert _what_then(run) == ''
+        run.record = dict(steps=dict(pairs={}))
+        _, _, command = _what_then(run).partition(': ')
+        assert shlex.split(command) == ['culturespa', 'audit', str(run.out), '--strategy', 'rds']
+
+
+def test_a_dry_run_asks_no_server_and_options_without_use_are_refused_by_name():
+    from culturespa.toys import ScriptedServer, chat_reply
+
+    server = ScriptedServer(lambda number, request: (200, chat_reply('1')))
+    with tempfile.TemporaryDirectory() as folder:
+        at = f'assess --out {folder}/new --model m --url {server.url}'
+        costs = typed(f'{at} --dry-run --price-in 1 --price-out 2')
+        assert 'calls' in costs and 'at most about' in costs and not server.seen
+        lines = {
+            f'{at} --device cpu': '--device is for a model on this machine: leave out --url',
+            f'assess --out {folder}/new --dry-run --json': '--json prints scores',
+            f'{at} --dtype bfloat16 --dry-run': '--dtype is for a model on this machine',
+            f'assess --out {folder}/new --timeout 9': '--timeout is for a model behind a server',
+            'ask Tea? --options Yes;No --extra-body a=1': '--extra-body is for a model behind'}
+        for line, why in lines.items():
+            with pytest.raises(InputError, match=why):
+                typed(line)
+        with pytest.raises(Exception, match='equal to 40'):
+            typed(f'assess --out {folder}/new --draws 39')
+        assert not server.seen and not Path(folder, 'new').exists()
+
+
 def test_a_task_for_another_program_is_written_once_and_mistakes_leave_nothing():
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)/'task'
         wrong = {'lm_eval': 'accepted are lm-eval, inspect', 'inspect --methods P9': 'P9',
                  'inspect --cultures ATL': 'ATL', 'inspect --max-new-tokens 0': 'at least 1',
-                 'inspect --survey nowhere': 'nowhere'}
+                 'inspect --survey nowhere': 'nowhere',
+                 'inspect --cultures BOL --methods unaware': 'leave --cultures out'}
         for line, why in wrong.items():
             with pytest.raises(InputError, match=why):
                 typed(f'export {line} --out {out}')
@@ -142,6 +192,9 @@ def test_a_task_for_another_program_is_written_once_and_mistakes_leave_nothing()
         assert said.startswith('520 prompts') and '--log_samples' in said
         with pytest.raises(InputError, match='holds other files'):
             typed(f'export lm-eval --out {out}')
+        apart = f'{folder}/two words'
+        said = typed(['export', 'inspect', '--methods', 'unaware', '--out', apart])
+        assert f"(cd '{apart}' && " in said and f"--answers '{apart}'/LOGS/*.json" in said
 
 
 def test_scoring_loads_nothing_heavy_for_a_page_of_help():

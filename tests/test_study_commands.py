@@ -67,12 +67,26 @@ def test_a_study_makes_no_folder_in_a_dry_run_or_from_a_bad_file():
         file, out = Path(folder)/'study.toml', Path(folder)/'out'
         file.write_text('title = "T"\n[base]\npreset = "demo"\n[[arm]]\nname = "a"\n')
         assert 'T: 1 arm, 1 run, 0 claims' in typed(f'study {file} --out {out} --dry-run')
-        wrong = {f'{file} --arms b': 'unknown arm', f'{file} --survey nowhere': 'nowhere',
-                 f'{folder}/none.toml': 'does not exist'}
+        wrong = {f'{file} --arms b': 'unknown arm', f'{file} --arms ,': 'accepted are a',
+                 f'{file} --survey nowhere': 'nowhere', f'{folder}/none.toml': 'does not exist'}
         for line, words in wrong.items():
             with pytest.raises(InputError, match=words):
                 typed(f'study {line} --out {out} --quiet')
         assert not list(Path(folder).glob('out/runs/*/*/record.json'))
+
+
+def test_a_dry_run_of_some_arms_describes_them_and_those_they_start_from():
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place)/'study.toml'
+        arm = '[[arm]]\nname = "{}"\nfrom = "{}"\n'
+        file.write_text('title = "T"\n[base]\npreset = "demo"\n[[arm]]\nname = "a"\n'
+                        + arm.format('b', 'a') + arm.format('c', 'a') + arm.format('d', 'b'))
+        line = f'study {file} --out {place}/out --dry-run'
+        assert 'T: 2 arms, 2 runs' in typed(f'{line} --arms b')
+        some_of_them = typed(f'{line} --arms d')
+        assert 'T: 3 arms, 3 runs' in some_of_them and '  c (' not in some_of_them
+        with pytest.raises(InputError, match="unknown arm in --arms 'nonsense': accepted are a, b"):
+            typed(f'{line} --arms nonsense')
 
 
 def test_an_audit_changes_nothing_of_the_run_and_keeps_a_review():

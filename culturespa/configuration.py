@@ -228,12 +228,14 @@ def asked_models(
     {'base': ['unaware', 'P1'], 'joint': ['P1'], 'rds': ['P1']}
     """
     aware = [method for method in configuration.methods if method != 'unaware'] or ['P1']
-    found = {'base': list(configuration.methods)}
+    tuned = {}
     for strategy in configuration.strategies:
-        found[adapter_of(strategy)] = aware if strategy == 'crqpc' else ['P1']
+        tuned[adapter_of(strategy)] = aware if strategy == 'crqpc' else ['P1']
     if configuration.specific:
-        found['specific'] = aware
-    return found
+        tuned['specific'] = aware
+    # an adapter is compared with its base under the same prompts
+    needed = [method for methods in tuned.values() for method in methods]
+    return {'base': list(dict.fromkeys([*configuration.methods, *needed])), **tuned}
 
 # %% ../nbs/800_configuration.ipynb #08dfdcf2
 def derive(

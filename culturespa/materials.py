@@ -54,7 +54,7 @@ class Materials:
         return load_survey(self.configuration.survey)
 
     @cached_property
-    def _without_limit(self)->Survey:
+    def chosen_survey(self)->Survey:
         "The cultures and topics that are asked, with all their questions"
         c = self.configuration
         return select(self.whole_survey, c.cultures, c.topics)
@@ -62,14 +62,14 @@ class Materials:
     @cached_property
     def survey(self)->Survey:
         "The part that is asked"
-        return first_questions(self._without_limit, self.configuration.limit)
+        return first_questions(self.chosen_survey, self.configuration.limit)
 
     @property
     def shown_name(self)->str:
         "The survey's name, for titles; it says if people are invented, and if it is a part"
         about = ['synthetic'] if self.survey.synthetic else []
         asked = len(self.survey.questions)
-        if asked < len(self._without_limit.questions):
+        if asked < len(self.chosen_survey.questions):
             about.append('first question' if asked == 1 else f'first {asked} questions')
         return self.survey.name + (f" ({', '.join(about)})" if about else '')
 

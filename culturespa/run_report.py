@@ -34,12 +34,13 @@ def survey_answers(run:Run)->pd.DataFrame:  # the answers table
 # %% ../nbs/825_run_report.ipynb #72f7632d
 def part_notes(run:Run)->list[str]:
     "What to know about the scores of a first try; nothing of a whole run"
-    limit = run.configuration.limit
-    if limit is None:
+    limit, per_topic = run.configuration.limit, run.configuration.per_topic
+    asked, chosen = len(run.survey.questions), len(run.chosen_survey.questions)
+    if limit is None or asked == chosen and per_topic != limit:     # or it cuts nothing
         return []
-    asked, whole = len(run.survey.questions), len(run.whole_survey.questions)
+    whole = len(run.whole_survey.questions)
     return [f'a first try (limit {limit}): {asked} of the {whole} questions of the survey, and '
-            f'at most {limit} to learn from in each topic: not the score of this model']
+            f'at most {per_topic} to learn from in each topic: not the score of this model']
 
 _SAW_PEOPLE = ('whose prompt draws on human answers of the survey: compare them with models that '
                'saw some, too')

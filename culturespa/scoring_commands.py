@@ -11,9 +11,9 @@ __all__ = ['RESULTS', 'Answers', 'Culture', 'Method', 'ModelName', 'Json', 'Draw
 # %% ../nbs/890_scoring_commands.ipynb #12773af6
 import json
 import sys
-from shlex import quote
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer

@@ -228,7 +228,7 @@ def questions(
     quiet:Quiet = False,
     **typed:Any,
 ):
-    "Step 1: let the model write questions, or take some (the same options as `run`)"
+    "Step 1: let the model write questions, or take some (with the settings of `run`)"
     served = taken_served(typed, device)
     configuration = typed_configuration(start_from=start_from, **typed)
     quiet_libraries()

@@ -199,7 +199,7 @@ QuestionsAt = Annotated[Text, option('--questions', help=QUESTIONS_HELP)]
 Filter = Annotated[Text, option(
     '--filter', help='rules by which questions are dropped: ours or paper')]
 PerTopic = Annotated[Whole, option(
-    '--per-topic', help='questions in each topic, to write or, with --questions, to take')]
+    '--per-topic', help='questions in each topic, to write or to take')]
 Limit = Annotated[Whole, option(
     '--limit', min=1, help='a first try: only the first questions of the survey; a run also learns '
                            'from at most so many in each topic')]

@@ -177,9 +177,10 @@ def _as_text(summary:'pd.DataFrame')->str:
     "The summary with measures to the left and a dash where nothing is known"
     names = summary.measure
     width = names.str.len().max()
-    table = summary.astype({'count': object, 'of': object})
+    table = summary.round(1).astype(object)
+    table = table.where(summary.notna(), '-')
     table['measure'] = names.str.ljust(width)
-    return table.round(1).to_string(index=False, na_rep='-')
+    return table.to_string(index=False)
 
 def _write_audit(
     found:'Audit',

@@ -110,7 +110,7 @@ def test_a_served_model_is_scored_by_the_steps_one_by_one():
     with tempfile.TemporaryDirectory() as folder:
         server = ScriptedServer(lambda n, request: (200, chat_reply(str(1 + n % 3))))
         setting = small(model='m', questions='survey', topics=('Faith',), learn_topics=('Food',),
-                        strategies=('crqpc',))     # threads answer in any order
+                        per_topic=None, strategies=('crqpc',))     # threads answer in any order
         at = dict(url=server.url, concurrency=4)
         first = run_pipeline(
             Path(folder)/'run', setting, quiet=True, say=str, served=at, stop_after='pairs')

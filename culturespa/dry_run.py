@@ -4,18 +4,16 @@
 
 # %% auto #0
 __all__ = ['MOVING', 'REPLY', 'model_to_plan', 'questions_to_learn', 'writing_tokens',
-           'estimate_run', 'asked_twice', 'reads_probabilities', 'describe_estimate',
-           'say_duration', 'estimate_served', 'say_what_it_takes']
+           'estimate_run', 'asked_twice', 'describe_estimate', 'say_duration', 'estimate_served',
+           'say_what_it_takes']
 
 # %% ../nbs/840_dry_run.ipynb #f6d35cbd
 from pathlib import Path
 
 from .configuration import OWN_QUESTIONS, Configuration
 from .estimates import count_tokens, estimate
-from .expected import EXPECTED
 from .families import lora_targets
-from .given import take_questions
-from .pipeline import evaluations, need_weights, steps_until
+from .pipeline import evaluations, need_weights, steps_until, told_strategies
 from .prompts import writing_chat
 from .models import Model
 from .questions import WRITTEN, QuestionWriter
@@ -46,8 +44,7 @@ def questions_to_learn(
     if c.questions == OWN_QUESTIONS:
         return len(run.learned_survey.questions)
     if c.questions:
-        asked = c.learn_topics or c.topics
-        found, *_ = take_questions(c.questions, run.whole_survey, c.filter, c.per_topic, asked)
+        found, *_ = run.given_questions
         return len(found)
     assert c.per_topic is not None    # `None` goes with questions that are taken
     return c.per_topic * run.learned_survey.questions.topic.nunique()
@@ -143,15 +140,11 @@ def asked_twice(
     "How many of them are asked a second time, to tell moves from chance"
     return min(c.flip_questions, n)
 
-def reads_probabilities(c:Configuration)->bool:
-    "Do its strategies learn from probabilities, so that these are read beside the answers?"
-    return any(strategy in EXPECTED for strategy in c.strategies)
-
 def _again(c:Configuration, n:int)->str:
     "What is asked beside one answer to every question"
     twice = asked_twice(c, n)
     said = f', {twice:,} of them asked twice' if twice else ''
-    return said + (', their probabilities read once' if reads_probabilities(c) else '')
+    return said + (', their probabilities read once' if told_strategies(c) else '')
 
 def _sites(run:Run, shape:ModelShape)->str:
     "Where adapters will sit; layers that the model lacks are refused before anything is spent"
@@ -173,7 +166,7 @@ def _estimate_generated(
         model, questions, run.prompter, methods, cultures, c.votes,
         probe=probe, settings=run.settings('generated'))
     asked = n + asked_twice(c, n)
-    told = n / c.votes if reads_probabilities(c) else 0     # once, whatever the votes
+    told = n / c.votes if told_strategies(c) else 0     # once, whatever the votes
     for name in ('answers', 'calls', 'prompt_tokens', 'reply_tokens', 'seconds'):
         if found[name] is not None:
             questions_read = asked if name == 'answers' else asked + told

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from .asking import AskSettings
 from .configuration import OWN_QUESTIONS, Configuration, configure
+from .given import take_questions
 from .models import Sampling
 from .prompts import Prompter
 from .survey import Survey, one_of, select, survey_digest
@@ -83,6 +84,14 @@ class Materials:
         # its own questions are what is learned, so the limit holds for them
         first = learned.questions.groupby('topic', sort=False).head(c.limit)
         return select(learned, question_ids=first.question_id)
+
+    @cached_property
+    def given_questions(self)->tuple:
+        "Questions of a file to learn from, what was dropped, and counts, see `take_questions`"
+        c = self.configuration
+        assert c.questions is not None
+        topics = c.learn_topics or c.topics
+        return take_questions(c.questions, self.whole_survey, c.filter, c.per_topic, topics)
 
     @cached_property
     def prompter(self)->Prompter:

@@ -152,7 +152,7 @@ def _model_in_words(
 def _adapters_in_words(run:Run)->str:
     "Which adapters have answers"
     names = [name.removeprefix('base+') for name in run.steps.get('survey', {}) if name != 'base']
-    # those of an earlier call too: the configuration names the latest alone
+    # those of earlier calls too: older records name the latest alone
     cultures = set(run.survey.cultures.culture)
     single = [name for name in names if name in cultures]
     joint = [name for name in names if name not in cultures]

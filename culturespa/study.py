@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST_RUNS', 'MEASURED', 'WHOSE', 'AVERAGED', 'Seeds', 'Arm', 'Study', 'read_study',
-           'Plan', 'plan_runs', 'describe_study', 'run_study', 'tidy_scores', 'pooled_sheets',
-           'average_table', 'plot_study']
+           'Plan', 'plan_runs', 'describe_study', 'run_study', 'with_origins', 'tidy_scores',
+           'pooled_sheets', 'average_table', 'plot_study']
 
 # %% ../nbs/860_study.ipynb #a1de1e2d
 import hashlib
@@ -239,7 +239,7 @@ def run_study(
     plans = plan_runs(study)
     _check_groups(study, plans[0])
     _claim_folder(out, study)
-    wanted = plans if only is None else _with_origins(plans, only)
+    wanted = plans if only is None else with_origins(plans, only)
     lent:dict = {}
     for number, plan in enumerate(wanted, 1):
         say(f'[{number}/{len(wanted)}] {plan.arm}, {plan.folder.name}')
@@ -279,7 +279,10 @@ def _check_groups(study:Study, plan:Plan):
     for claim in study.claims:
         one_of(f'group in claim {claim.says!r}', claim.group, known)
 
-def _with_origins(plans:list[Plan], only:Sequence[str])->list[Plan]:
+def with_origins(
+    plans:list[Plan],
+    only:Sequence[str],    # names of arms
+)->list[Plan]:
     "The runs of some arms, and those they start from"
     needed:set[Path] = set()
     for plan in plans:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:      # too heavy for a page of help
 
     from culturespa.audit import Audit
     from culturespa.run_folder import Run
-    from culturespa.study import Arm, Study
+    from culturespa.study import Study
     from culturespa.survey import Survey
 
 # %% ../nbs/893_study_commands.ipynb #a5b22133
@@ -52,7 +52,7 @@ def study_command(
     only = _wanted_arms(study, arms)
     if dry_run:
         from culturespa.study_cost import describe_cost, study_cost
-        study = study if only is None else _with_origins(study, only)
+        study = study if only is None else _of_arms(study, only)
         print(describe_study(study))
         print(describe_cost(study_cost(study, out, tflops), tflops))
         return
@@ -70,16 +70,13 @@ def _wanted_arms(study:'Study', typed:str|None)->tuple|None:
         one_of('arm in --arms', name, accepted)
     return names
 
-def _with_origins(study:'Study', names:tuple)->'Study':
+def _of_arms(study:'Study', names:tuple)->'Study':
     "A study of some arms, and of those they start from"
     from dataclasses import replace
-    needed = set(names)
-    kept:list[Arm] = []
-    for arm in reversed(study.arms):     # an arm starts from one above it
-        if arm.name in needed:
-            needed.add(arm.origin)
-            kept.insert(0, arm)
-    return replace(study, arms=tuple(kept))
+
+    from culturespa.study import plan_runs, with_origins
+    needed = {plan.arm for plan in with_origins(plan_runs(study), names)}
+    return replace(study, arms=tuple(arm for arm in study.arms if arm.name in needed))
 
 def _results(out:Path)->str:
     "The averages and the verdicts of a study, and where they lie"

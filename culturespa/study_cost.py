@@ -15,10 +15,9 @@ import pandas as pd
 
 from .configuration import Configuration
 from .dry_run import (
-    MOVING, REPLY, asked_twice, model_to_plan, questions_to_learn, reads_probabilities,
-    say_duration, writing_tokens)
+    MOVING, REPLY, asked_twice, model_to_plan, questions_to_learn, say_duration, writing_tokens)
 from .estimates import estimate
-from .pipeline import evaluations
+from .pipeline import evaluations, told_strategies
 from .reuse import DECIDE_QUESTIONS
 from .run_folder import Run
 from .shapes import ModelShape
@@ -71,7 +70,7 @@ def _answer_pieces(run:Run, c:Configuration, n:int, answered:tuple)->Iterator[Pi
             yield Piece('answers', answered + drawn, method, calls)
             if again:
                 yield Piece('answers', a_second_time + drawn, method, calls_again)
-        if reads_probabilities(c):
+        if told_strategies(c):
             read = (method, 'probabilities')
             yield Piece('answers', answered + read, method, calls)
 
